@@ -1,0 +1,1 @@
+"""The agent: a core that decides, and a runtime that does."""

@@ -1,0 +1,1 @@
+"""How the machine's owner looks in, over a local socket."""

@@ -1,0 +1,1 @@
+"""What decides: events in, effects out; pure."""

@@ -1,0 +1,1 @@
+"""A world to try the agent in, on loopback; for development only."""

@@ -1,0 +1,1 @@
+"""What does: carries out effects, and tells what became of them as events."""

@@ -1,0 +1,1 @@
+"""What lies behind a protocol; adapters translate and keep no policy."""

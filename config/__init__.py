@@ -1,0 +1,1 @@
+"""What the rest may take for granted: errors, references, settings."""
