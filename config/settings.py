@@ -1,0 +1,308 @@
+"""What the operator chose: one frozen value, units in the names, every default in one place.
+
+Sections mirror the TOML tables. Unknown keys are refused and types are strict, so nothing
+that was written is quietly read as something else. Paths are text here; ``config/load.py``
+makes them absolute against the folder of the file that named them.
+"""
+
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from .refs import ModelRef
+
+Name = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
+]
+_ARRAY = Field(strict=False)
+"""A TOML array becomes a tuple; what is in it stays strict."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+PROVIDER_PATH = "/ws/provider"
+"""Where a coordinator listens for nodes, if the URL does not say."""
+
+
+class Section(BaseModel):
+    """Base of every table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Coordinator(Section):
+    """``[coordinator]``: whom this node calls, and how it shows who it is.
+
+    Attributes:
+        url: ``ws://``, ``wss://``, ``http://`` or ``https://``; a missing path becomes
+            ``/ws/provider``.
+        token_file: A file of mode 0600 that holds the token.
+        token_env: Name of an environment variable that holds the token.
+        token_credential: Name of a service credential (systemd ``LoadCredential=``).
+        ping_interval_s: Seconds between two pings; with ``pong_timeout_s`` this bounds how
+            long a dead socket goes unnoticed.
+        allow_plaintext_beyond_loopback: Say ``true`` to send everything, the token too,
+            unencrypted to another machine.
+        ca_file: PEM file of certificate authorities to trust instead of the system's.
+        private_only: Ask for the owner's own requests only.
+    """
+
+    url: str
+    token_file: str | None = None
+    token_env: str | None = None
+    token_credential: str | None = None
+    heartbeat_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
+    ping_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
+    pong_timeout_s: Annotated[float, Field(ge=0.2, le=60)] = 8.0
+    dial_timeout_s: Seconds = 10.0
+    allow_plaintext_beyond_loopback: bool = False
+    ca_file: str | None = None
+    private_only: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_known_form(cls, url: str) -> str:
+        parts = _split(url.strip())
+        if parts.scheme not in {"ws", "wss", "http", "https"}:
+            problem = "must begin with wss://, ws://, https:// or http://"
+            raise ValueError(problem)
+        if not parts.hostname or parts.username or parts.query or parts.fragment:
+            problem = "must be scheme://host[:port][/path], with no user name, query or fragment"
+            raise ValueError(problem)
+        return url.strip()
+
+    @model_validator(mode="after")
+    def _one_token_and_no_open_text(self) -> Self:
+        named = [self.token_file, self.token_env, self.token_credential]
+        if sum(source is not None for source in named) > 1:
+            problem = "name only one of token_file, token_env and token_credential"
+            raise ValueError(problem)
+        if not (self.is_encrypted or self.is_loopback or self.allow_plaintext_beyond_loopback):
+            problem = (
+                "url is unencrypted and leaves this machine: use wss://, "
+                "or set allow_plaintext_beyond_loopback = true"
+            )
+            raise ValueError(problem)
+        return self
+
+    @property
+    def socket_url(self) -> str:
+        """The URL to dial, always ``ws://`` or ``wss://`` and always with a path."""
+        parts = _split(self.url)
+        path = parts.path if parts.path.strip("/") else PROVIDER_PATH
+        return f"{'wss' if self.is_encrypted else 'ws'}://{parts.netloc}{path}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the line runs over TLS."""
+        return _split(self.url).scheme in {"wss", "https"}
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the line cannot leave this machine, judged without asking any resolver."""
+        host = _split(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+class Wire(Section):
+    """``[wire]``: what is said on the line.
+
+    Attributes:
+        backend_label: The word a coordinator compares. Set it to ``mlx-swift`` only on a
+            coordinator that you or your organisation run.
+    """
+
+    backend_label: Annotated[str, Field(min_length=1, max_length=64)] = "poolhand"
+
+
+class Pools(Section):
+    """``[pools]``: which models this machine may ever serve.
+
+    Attributes:
+        assigned: An alias or a model id; empty: chosen by the node from what is offered.
+        allowed: Names or globs over aliases and ids; empty: whatever ``[[models]]`` offers.
+    """
+
+    assigned: Name | None = None
+    allowed: Annotated[tuple[str, ...], _ARRAY] = ()
+
+
+class Slots(Section):
+    """``[slots]``: how many models may be in memory at once."""
+
+    max_model_slots: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class ModelEntry(Section):
+    """``[[models]]``: one build this machine may offer.
+
+    Attributes:
+        id: The build's id on the wire.
+        aliases: Public names that point at it.
+        ref: Where its weights live; see :class:`~poolhand.config.refs.ModelRef`.
+        engine: Which engine runs it; ``auto`` takes what fits the machine, never ``echo``.
+        context_tokens: Upper bound of prompt plus answer; unset: the model's own.
+    """
+
+    id: Name
+    aliases: Annotated[tuple[Name, ...], _ARRAY] = ()
+    ref: str
+    engine: Literal["auto", "mlx", "echo"] = "auto"
+    context_tokens: Annotated[int, Field(ge=16)] | None = None
+
+    @field_validator("ref")
+    @classmethod
+    def _is_a_reference(cls, ref: str) -> str:
+        return str(ModelRef.parse(ref))
+
+    @property
+    def place(self) -> ModelRef:
+        """The parsed reference."""
+        return ModelRef.parse(self.ref)
+
+
+class S3(Section):
+    """``[stores.s3]``: S3, or whatever speaks S3.
+
+    Attributes:
+        endpoint: Wins over ``AWS_ENDPOINT_URL_S3``, which wins over ``AWS_ENDPOINT_URL``.
+        addressing: ``auto`` is path style everywhere but at AWS itself.
+        unsigned: Ask without credentials, for public buckets.
+        profile: A profile of the shared AWS configuration files.
+        ca_file: PEM file; wins over ``AWS_CA_BUNDLE``.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    addressing: Literal["path", "virtual", "auto"] = "auto"
+    unsigned: bool = False
+    profile: str | None = None
+    ca_file: str | None = None
+
+
+class Stores(Section):
+    """``[stores]``: how to reach each kind of store."""
+
+    s3: S3 = S3()
+
+
+class Cache(Section):
+    """``[cache]``: where weights lie on this machine."""
+
+    dir: str | None = None
+
+
+class Weights(Section):
+    """``[weights]``: how bytes come here.
+
+    Attributes:
+        connections: Connections of one fetch.
+        chunk_bytes: One ranged read.
+        stall_timeout_s: A connection that brings nothing for so long is given up.
+        require_manifest: Refuse builds whose store has no manifest with digests.
+    """
+
+    connections: Annotated[int, Field(ge=1, le=64)] = 8
+    chunk_bytes: Annotated[int, Field(ge=2**16, le=2**28)] = 16 * 2**20
+    stall_timeout_s: Seconds = 20.0
+    require_manifest: bool = False
+
+
+class Mlx(Section):
+    """``[engines.mlx]``: the MLX engine.
+
+    Attributes:
+        start_timeout_s: Seconds a load may take.
+        stall_timeout_s: Seconds without a sign of life before the child is given up.
+        stop_timeout_s: Seconds a child may take to leave before it is killed.
+        prefill_step_tokens: The pause that other streams see while a prompt is read.
+        max_running: Requests answered side by side.
+        max_output_tokens: Bound of one answer.
+    """
+
+    start_timeout_s: Seconds = 900.0
+    stall_timeout_s: Seconds = 60.0
+    stop_timeout_s: Seconds = 10.0
+    prefill_step_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
+    max_running: Annotated[int, Field(ge=1, le=256)] = 8
+    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
+
+
+class Engines(Section):
+    """``[engines]``: what runs the models."""
+
+    mlx: Mlx = Mlx()
+
+
+class Requests(Section):
+    """``[requests]``: how many at once, and how long they are waited for.
+
+    Attributes:
+        max_concurrent: Requests accepted and not ended, over all models.
+        default_max_tokens: Answer length when a request does not say.
+        drain_s: Seconds that running requests may take to end when the node stops.
+    """
+
+    max_concurrent: Annotated[int, Field(ge=1, le=1024)] = 24
+    default_max_tokens: Annotated[int, Field(ge=1)] = 4096
+    drain_s: Annotated[float, Field(ge=0, le=86400)] = 120.0
+
+
+class Memory(Section):
+    """``[memory]``: what is kept for others.
+
+    Attributes:
+        reserve_gib: GiB never promised to a model.
+        kv_context_tokens: Length of the one request whose KV cache must fit beside the weights.
+    """
+
+    reserve_gib: Annotated[float, Field(ge=0, le=4096)] = 0.5
+    kv_context_tokens: Annotated[int, Field(ge=16)] = 4096
+
+
+class Log(Section):
+    """``[log]``: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class Settings(Section):
+    """Everything the operator can choose. Only ``coordinator.url`` has no default."""
+
+    coordinator: Coordinator
+    wire: Wire = Wire()
+    pools: Pools = Pools()
+    slots: Slots = Slots()
+    models: Annotated[tuple[ModelEntry, ...], _ARRAY] = ()
+    stores: Stores = Stores()
+    cache: Cache = Cache()
+    weights: Weights = Weights()
+    engines: Engines = Engines()
+    requests: Requests = Requests()
+    memory: Memory = Memory()
+    log: Log = Log()
+
+    @field_validator("models")
+    @classmethod
+    def _ids_are_unique(cls, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
+        ids = [model.id for model in models]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            problem = f"two [[models]] have the id {twice[0]!r}"
+            raise ValueError(problem)
+        return models
+
+    def entry(self, model: str) -> ModelEntry | None:
+        """The offered build with this id, if there is one."""
+        return next((entry for entry in self.models if entry.id == model), None)
+
+
+def _split(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    _ = parts.port  # raises ValueError for a port that is no number
+    return parts
