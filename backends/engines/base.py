@@ -1,0 +1,174 @@
+"""What an engine is: one loaded model that answers many requests side by side.
+
+An adapter translates and keeps no policy: no queue, no retry, no choice of model. Prompts
+and answers pass through it and are readable nowhere in its ``repr``, log or errors.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request, as an engine takes it.
+
+    Attributes:
+        endpoint: ``chat`` has ``messages`` in its body, ``text`` a ``prompt``.
+        body: The OpenAI-style request.
+        max_tokens: Most tokens to answer, 1 or more; already bounded.
+    """
+
+    request_id: str
+    endpoint: Literal["chat", "text"]
+    body: Mapping[str, object] = field(repr=False)
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer took, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is understood and its tokens are counted; the first event of an answer."""
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One complete call of a tool; ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What was said since the last delta.
+
+    Attributes:
+        tokens: How many generated tokens it stands for, 0 or more.
+    """
+
+    text: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is whole; the last event of an answer, always."""
+
+    reason: FinishReason
+    usage: Usage
+
+
+Piece = Started | Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load took.
+
+    Attributes:
+        took_s: Seconds from ``start`` to the first prompt that could be taken.
+        memory_bytes: What the engine holds now, measured; ``None`` if it cannot be.
+        context_tokens: Most tokens of prompt and answer together; ``None`` if unknown.
+    """
+
+    took_s: float
+    memory_bytes: int | None
+    context_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy an engine is: a cached view, for the heartbeat. Unknown figures are ``None``.
+
+    Attributes:
+        running: Requests that get tokens now.
+        waiting: Requests that wait inside the engine.
+        active_tokens: Prompt and generated tokens of running requests.
+        budget_used_tokens: Tokens reserved by running requests, in the engine's own way of
+            counting; for MLX, rows times the longest.
+        budget_max_tokens: Most tokens that can be reserved.
+        decode_tps: Moving average of one stream's tokens per second.
+        prefill_tps: Moving average of prompt tokens per second.
+        generated_tokens: Since the engine started.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    max_running: int | None = None
+    active_tokens: int | None = None
+    budget_used_tokens: int | None = None
+    budget_max_tokens: int | None = None
+    kv_bytes_per_token: int | None = None
+    decode_tps: float | None = None
+    prefill_tps: float | None = None
+    memory_active_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    memory_cache_bytes: int | None = None
+    generated_tokens: int = 0
+
+
+class Engine(Protocol):
+    """One loaded model.
+
+    ``start`` and ``stop`` are called once each, by one owner, in this order; ``stop`` also
+    when ``start`` failed half-way or was cancelled. ``generate`` may run many times at once
+    between them; closing its generator early cancels that answer and no other. ``died`` is
+    awaited by the owner while the engine runs.
+    """
+
+    name: str
+    """The adapter's name, for messages."""
+
+    async def start(self) -> Loaded:
+        """Load the model; return once the first prompt could be taken.
+
+        Raises:
+            EngineMissing: What runs the model is not installed.
+            EngineStartFailed: The model cannot be loaded.
+            EngineTimeout: It did not become ready in time.
+        """
+        ...
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        """Answer: one :class:`Started`, deltas as they come, one :class:`Finished`.
+
+        A reader that is slow gets larger deltas, not more of them.
+
+        Raises:
+            EngineNotRunning: Before ``start`` or after ``stop``.
+            EngineDied: The engine ended meanwhile; no ``Finished`` will come.
+            EngineTimeout: It runs but gives no sign of life.
+            RequestRefused: The request's form is not what the engine takes.
+            ContextExceeded: The prompt is longer than the model can hold.
+            Overloaded: The engine runs as many answers as it can.
+        """
+        ...
+
+    def load(self) -> Load:
+        """How busy it is; never waits."""
+        ...
+
+    async def died(self) -> Exception:
+        """Return once the engine has ended without being asked, and say of what."""
+        ...
+
+    async def stop(self) -> None:
+        """Free the memory; return when it is back. Running answers end with an error."""
+        ...

@@ -1,0 +1,160 @@
+"""What a store is: it lists one model's files and says where their bytes are to be had.
+
+A store is the control plane only. It lists, reads small files and signs; the bytes of
+weights are read by the fetch's own threads from the :data:`Location` that it gives. A store
+object belongs to one model reference and lives in the fetching process, never in the agent.
+The plain facts that both the weights room and the core talk about stand here too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a model, as it was listed.
+
+    Attributes:
+        path: Relative to the model, ``/`` between segments; already checked to be safe.
+        size_bytes: Length, 0 or more.
+        etag: The version tag, quotes included, for ``If-Match``; ``None`` if the store has none.
+        key: The store's own name of the object.
+    """
+
+    path: str
+    size_bytes: int
+    etag: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLocation:
+    """Where one GET goes.
+
+    Attributes:
+        target: Path and query exactly as they were signed.
+        headers: Everything to send but ``Range``, ``If-Match`` and ``Connection``, which
+            the reader adds and no signature covers; ``Host`` is among them.
+        ca_file: PEM file to trust instead of the system's authorities.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileLocation:
+    """A file on this machine."""
+
+    path: str
+
+
+Location = HttpLocation | FileLocation
+
+
+class Store(Protocol):
+    """One model's place in a store.
+
+    ``files`` is called first and once a fetch, ``read`` for small files, ``location``
+    from any thread and before every GET, so it must be quick and must not wait.
+    """
+
+    name: str
+    """For messages: endpoint and bucket or folder, no secret."""
+
+    async def files(self) -> tuple[RemoteFile, ...]:
+        """List the model's files, sorted by path.
+
+        Raises:
+            ModelMissing: There is nothing under the prefix.
+            StoreDenied: The store does not let this node read.
+            StoreUnreachable: The store does not answer, or not sensibly.
+            WeightsUnsafe: A key would leave the model's folder.
+        """
+        ...
+
+    async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:
+        """Bytes ``start`` to ``stop`` (exclusive; ``None``: the end) of a small file.
+
+        Raises:
+            WeightsChanged: The object is no longer the one that was listed.
+            StoreDenied: The store does not let this node read.
+            StoreUnreachable: The store does not answer, or not sensibly.
+        """
+        ...
+
+    def location(self, file: RemoteFile) -> Location:
+        """Where to read the file now, signed if the store wants signatures."""
+        ...
+
+    async def refresh(self) -> None:
+        """Fetch credentials again, after a store called them expired."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a fetch is.
+
+    Attributes:
+        bytes_done: On disk, resumed ones included.
+        bytes_total: Of the whole model.
+        bytes_resumed: Of ``bytes_done``, what an earlier fetch had left.
+        rate_bytes_s: Over the last few seconds; ``None`` until measured.
+    """
+
+    bytes_done: int
+    bytes_total: int
+    bytes_resumed: int = 0
+    rate_bytes_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What is known of a build that lies verified on this disk.
+
+    Attributes:
+        folder: Absolute path of the folder that an engine can load.
+        size_bytes: All files together.
+        weights_bytes: Tensor bytes, from the safetensors headers.
+        weight_hash: Lower-case hex sha256 over the integrity files' digests.
+        verified_by: ``manifest`` if every digest was promised beforehand; ``self`` if the
+            digests are our own, taken while the bytes arrived.
+        config: The parsed ``config.json``.
+        has_chat_template: Whether chat requests can be rendered.
+    """
+
+    folder: str
+    size_bytes: int
+    weights_bytes: int
+    weight_hash: str
+    verified_by: Literal["manifest", "self"]
+    config: Mapping[str, object] = field(repr=False, hash=False)
+    has_chat_template: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """How much of one offered model is here.
+
+    Attributes:
+        state: ``listed``: nothing yet; ``partial``: resumable bytes; ``here``: verified.
+        size_bytes: Of the whole build; ``None`` until it was listed once.
+        here_bytes: On this disk.
+        build: The verified build, if ``here``.
+    """
+
+    model: str
+    state: Literal["listed", "partial", "here"]
+    size_bytes: int | None = None
+    here_bytes: int = 0
+    build: Build | None = None
