@@ -1,0 +1,110 @@
+"""Text frame to message and back; an unknown type is a value, not an error.
+
+Reading never raises, whatever the bytes: what cannot be used is an :class:`.inbound.Unknown`
+whose reason is made of our own words. Writing is compact, and refuses a frame that the
+coordinator would answer by closing the socket.
+"""
+
+import re
+from json.encoder import encode_basestring
+from typing import cast
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from .inbound import SHAPES, Inbound, Unknown, read
+from .outbound import Outbound
+
+MAX_OUT_BYTES = 10 * 2**20
+"""Largest frame a coordinator reads; it closes the socket with 1009 over a larger one."""
+
+MAX_IN_BYTES = 32 * 2**20
+"""Largest frame we read: a 16 MiB client body is 21.4 MiB once it is sealed."""
+
+_WORD = re.compile(r"[a-z0-9_]{1,64}")
+
+
+class FrameTooLarge(ValueError):
+    """A message does not fit into one frame.
+
+    Attributes:
+        size_bytes: How long the frame would have been.
+    """
+
+    def __init__(self, *, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        super().__init__(f"frame of {size_bytes} bytes; the line takes {MAX_OUT_BYTES}")
+
+
+def encode(message: Outbound) -> str:
+    """Write a message as one compact JSON text.
+
+    Raises:
+        FrameTooLarge: It is longer than a coordinator reads.
+    """
+    return _bounded(message.model_dump_json(exclude_none=True))
+
+
+def encode_chunk(request_id: str, public_key: str, ciphertext: str) -> str:
+    """Write one sealed chunk, byte for byte as :func:`encode` would, without a model.
+
+    Args:
+        request_id: As it came in the request.
+        public_key: The registered key, never another.
+        ciphertext: Base64, from :meth:`.sealing.RequestBox.seal`.
+
+    Raises:
+        FrameTooLarge: It is longer than a coordinator reads.
+    """
+    return _bounded(
+        '{"type":"inference_response_chunk","request_id":'
+        f'{encode_basestring(request_id)},"encrypted_data":{{"ephemeral_public_key":'
+        f'{encode_basestring(public_key)},"ciphertext":{encode_basestring(ciphertext)}}}}}'
+    )
+
+
+def decode(frame: str | bytes) -> Inbound:
+    """Read one frame; never raises.
+
+    Args:
+        frame: UTF-8 JSON as it came off the socket. Of a name that is given twice the last
+            value counts, as it does for the coordinator.
+    """
+    if len(frame) > MAX_IN_BYTES:
+        return Unknown(type="", reason="frame too large")
+    try:
+        raw = frame.encode() if isinstance(frame, str) else frame
+    except UnicodeEncodeError:
+        return Unknown(type="", reason="not UTF-8")
+    if len(raw) > MAX_IN_BYTES:
+        return Unknown(type="", reason="frame too large")
+    try:
+        value: object = from_json(raw, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        return Unknown(type="", reason="not JSON")
+    if not isinstance(value, dict):
+        return Unknown(type="", reason="not an object")
+    return _message(cast("dict[str, object]", value))
+
+
+def _message(fields: dict[str, object]) -> Inbound:
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        return Unknown(type="", reason="no type")
+    shape = SHAPES.get(kind)
+    if shape is None:
+        return Unknown(type=kind if _WORD.fullmatch(kind) else "", reason="unknown type")
+    try:
+        return read(shape, fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        # places are our field names and list positions, types are pydantic's words
+        place = ".".join(str(step) for step in first["loc"])
+        return Unknown(type=kind, reason=f"{place}: {first['type']}")
+
+
+def _bounded(text: str) -> str:
+    size_bytes = len(text) if text.isascii() else len(text.encode())
+    if size_bytes > MAX_OUT_BYTES:
+        raise FrameTooLarge(size_bytes=size_bytes)
+    return text
