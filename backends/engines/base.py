@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from .errors import EngineError
+
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 
@@ -165,7 +167,7 @@ class Engine(Protocol):
         """How busy it is; never waits."""
         ...
 
-    async def died(self) -> Exception:
+    async def died(self) -> EngineError:
         """Return once the engine has ended without being asked, and say of what."""
         ...
 
