@@ -1,0 +1,126 @@
+"""What can be done about it, in the imperative.
+
+The runtime carries effects out in the order given and starts each without waiting for the
+one before; what becomes of it comes back as an event.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ...backends.stores.base import Build
+from ..wire.inbound import InferenceRequest
+from ..wire.outbound import Outbound
+from .events import RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a line, and give it this number; any line before it is dead."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close the line, with a goodbye if ``is_polite``, else at once."""
+
+    line: int
+    is_polite: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say this on the line; if that line is gone, say nothing."""
+
+    line: int
+    message: Outbound
+
+
+@dataclass(frozen=True, slots=True)
+class FetchWeights:
+    """Bring the model to disk; nothing to do if it is there."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFetch:
+    """Stop bringing it; what is here stays."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyWeights:
+    """Check what is on disk before anything loads it."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshInventory:
+    """Look what of the offered models is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleHost:
+    """Read the machine now, not at the next heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEngine:
+    """Start an engine with this build."""
+
+    model: str
+    build: Build
+
+
+@dataclass(frozen=True, slots=True)
+class StopEngine:
+    """Stop the model's engine, however far it is, and wait for the memory."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """Unseal a request and read which model it asks for."""
+
+    request: RequestKey
+    message: InferenceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StartGeneration:
+    """Answer an opened request with this model's engine.
+
+    Attributes:
+        max_tokens: The longest answer.
+    """
+
+    request: RequestKey
+    model: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelGeneration:
+    """Stop answering one request; a ``GenerationEnded`` follows all the same."""
+
+    request: RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """Drop an opened request that is not going to be answered."""
+
+    request: RequestKey
+
+
+LinkEffect: TypeAlias = Dial | HangUp | Send
+WeightsEffect: TypeAlias = FetchWeights | CancelFetch | VerifyWeights | RefreshInventory
+EngineEffect: TypeAlias = LoadEngine | StopEngine
+RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
+
+Effect: TypeAlias = LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost
+"""Everything that can be done."""
