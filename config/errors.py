@@ -36,6 +36,8 @@ in one text, so the texts it gets are written here too, in :attr:`AgentError.loa
 from enum import StrEnum
 from typing import ClassVar
 
+from .words import harmless, quoted
+
 GIB = 2**30
 
 
@@ -63,6 +65,7 @@ class AgentError(Exception):
         wire_status: ``inference_error.status_code`` when a request ends this way. A refusal
             before the first token is 503, which costs the node no reputation.
         is_public: Whether the sentence may travel to clients: closed words and counts only.
+        told: What clients are told where the sentence may not travel; empty: the code.
     """
 
     code: ClassVar[str]
@@ -71,6 +74,7 @@ class AgentError(Exception):
     remedy: ClassVar[str]
     wire_status: ClassVar[int] = 503
     is_public: ClassVar[bool] = False
+    told: str = ""
 
     @property
     def load_text(self) -> str:
@@ -80,10 +84,7 @@ class AgentError(Exception):
     @property
     def request_text(self) -> str:
         """The text of an ``inference_error``; it travels to clients, so it names no detail."""
-        return str(self) if self.is_public else f"request rejected: {self.code}"
-
-
-# ── config ────────────────────────────────────────────────────────────────────────────
+        return str(self) if self.is_public else self.told or f"request rejected: {self.code}"
 
 
 class ConfigError(AgentError):
@@ -110,18 +111,27 @@ class ConfigInvalid(ConfigError):
     Attributes:
         line: 1 for the first line; ``None`` where no line is to blame.
         suggestion: What may have been meant; empty if nothing comes near.
+        others: Further problems of the same file, each a sentence with its place.
     """
 
     code = "config_invalid"
     remedy = "Mend the line that is named; `poolhand config check` reads the file again."
 
     def __init__(
-        self, *, path: str, line: int | None, problem: str, suggestion: str = "", column: int = 0
+        self,
+        *,
+        path: str,
+        line: int | None,
+        problem: str,
+        suggestion: str = "",
+        column: int = 0,
+        others: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.line = line
         self.column = column
         self.suggestion = suggestion
+        self.others = others
         place = path if line is None else f"{path}:{line}" + (f":{column}" if column else "")
         super().__init__(f"{place}: {problem}" + (f" ({suggestion})" if suggestion else ""))
 
@@ -146,10 +156,8 @@ class RefInvalid(ConfigError):
 
     def __init__(self, *, ref: str, reason: str) -> None:
         self.ref = ref
+        self.reason = reason
         super().__init__(f"model reference {ref!r}: {reason}")
-
-
-# ── the line ──────────────────────────────────────────────────────────────────────────
 
 
 class LinkError(AgentError):
@@ -197,9 +205,6 @@ class AuthRejected(LinkError):
         super().__init__(f"the coordinator refused this node: {reason}")
 
 
-# ── placement ─────────────────────────────────────────────────────────────────────────
-
-
 class PlacementError(AgentError):
     """A model cannot be placed in a slot."""
 
@@ -223,14 +228,11 @@ class ModelNotInPool(PlacementError):
     def __init__(self, *, model: str, pool: str) -> None:
         self.model = model
         self.pool = pool
+        self.told = f"model {quoted(model)} not loaded: outside assigned pool"
         super().__init__(
-            f"model '{model}' not in advertised model list: outside assigned pool '{pool}'"
+            f"model {quoted(model)} not in advertised model list: "
+            f"outside assigned pool {quoted(pool)}"
         )
-
-    @property
-    def request_text(self) -> str:
-        """A 503 with the words that make a request fail over without cost."""
-        return f"model '{self.model}' not loaded: outside assigned pool"
 
 
 class SlotsBusy(PlacementError):
@@ -242,12 +244,9 @@ class SlotsBusy(PlacementError):
     def __init__(self, *, model: str, slots: int) -> None:
         self.model = model
         self.slots = slots
-        super().__init__(f"all {slots} model slot(s) are active; cannot load '{model}'")
-
-    @property
-    def request_text(self) -> str:
-        """A 503 with the words that make a request fail over without cost."""
-        return f"model '{self.model}' not loaded: all {self.slots} model slot(s) are active"
+        busy = f"all {slots} model slot(s) are active"
+        self.told = f"model {quoted(model)} not loaded: {busy}"
+        super().__init__(f"{busy}; cannot load {quoted(model)}")
 
 
 class InsufficientMemory(PlacementError):
@@ -262,7 +261,7 @@ class InsufficientMemory(PlacementError):
         self.needs_bytes = needs_bytes
         self.free_bytes = free_bytes
         super().__init__(
-            f"insufficient memory to load model '{model}' "
+            f"insufficient memory to load model {quoted(model)} "
             f"({free_bytes / GIB:.1f} GiB free, needs {needs_bytes / GIB:.1f} GiB)"
         )
 
@@ -284,17 +283,10 @@ class NodeStopping(PlacementError):
 
     code = "node_stopping"
     remedy = "Nothing: the node was asked to stop."
+    told = "provider draining for update"  # what every coordinator takes for a drain
 
     def __init__(self) -> None:
         super().__init__("provider is shutting down")
-
-    @property
-    def request_text(self) -> str:
-        """The words that every coordinator takes for a drain."""
-        return "provider draining for update"
-
-
-# ── requests ──────────────────────────────────────────────────────────────────────────
 
 
 class RequestError(AgentError):
@@ -320,7 +312,7 @@ class RequestUnreadable(RequestError):
 
     def __init__(self, *, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"bad request: {reason}")
+        super().__init__(f"bad request: {harmless(reason)}")
 
 
 class RequestTooLarge(RequestError):
@@ -362,7 +354,7 @@ class RequestRefused(RequestError):
     remedy = "Nothing here: the sender has to mend the request."
 
     def __init__(self, *, reason: str) -> None:
-        super().__init__(f"bad request: {reason}")
+        super().__init__(f"bad request: {harmless(reason)}")
 
 
 class ModelNotReady(RequestError):
@@ -373,7 +365,7 @@ class ModelNotReady(RequestError):
     remedy = "Nothing: the coordinator sends the request elsewhere, or loads the model first."
 
     def __init__(self, *, model: str, reason: str) -> None:
-        super().__init__(f"model '{model}' not loaded: {reason}")
+        super().__init__(f"model {quoted(model)} not loaded: {harmless(reason)}")
 
 
 class Overloaded(RequestError):
@@ -382,14 +374,10 @@ class Overloaded(RequestError):
     code = "overloaded"
     status = 429
     remedy = "Nothing: the coordinator sends the request elsewhere."
+    told = "request rejected: queue full"  # the canonical words
 
     def __init__(self, *, running: int, most: int) -> None:
         super().__init__(f"request rejected: queue full ({running} of {most} running)")
-
-    @property
-    def request_text(self) -> str:
-        """The canonical words of a full queue."""
-        return "request rejected: queue full"
 
 
 class RequestCancelled(RequestError):

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .errors import RefInvalid
 from .refs import ModelRef
 
 Name = Annotated[
@@ -157,7 +158,11 @@ class ModelEntry(Section):
     @field_validator("ref")
     @classmethod
     def _is_a_reference(cls, ref: str) -> str:
-        return str(ModelRef.parse(ref))
+        try:
+            return str(ModelRef.parse(ref))
+        except RefInvalid as error:
+            # as a ValueError it is one problem among the file's others, with its line
+            raise ValueError(error.reason) from error
 
     @property
     def place(self) -> ModelRef:
