@@ -1,0 +1,157 @@
+"""The coordinator's token: where it may come from, and how it is kept out of every text.
+
+It is read from a file that nobody else can read, an environment variable or a credential of
+the service manager. It is never an argument of a command, for those are public.
+"""
+
+import hmac
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from .errors import SecretUnusable
+from .settings import Coordinator
+
+DEFAULT_VARIABLE = "POOLHAND_TOKEN"
+"""The environment variable that is asked when the configuration names no source."""
+
+MOST_BYTES = 8 * 2**10
+
+
+class Secret:
+    """A text that cannot get into a log, a message or a file by accident.
+
+    ``repr``, ``str`` and every format give ``[secret]``; it does not pickle, copy or
+    serialise. Only :meth:`reveal` gives it away.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text: Final = text
+
+    def reveal(self) -> str:
+        """The text itself; called where it is sent, and nowhere else."""
+        return self._text
+
+    def __repr__(self) -> str:
+        """Nothing of the text, nor its length."""
+        return "[secret]"
+
+    def __format__(self, spec: str) -> str:
+        """Nothing of the text, whatever is asked for."""
+        return "[secret]"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two secrets are the same, in a time that does not tell how nearly."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        """The hash of the text; Python salts it for each process."""
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        problem = "a secret cannot be pickled"
+        raise TypeError(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundToken:
+    """What the named source holds.
+
+    Attributes:
+        secret: The token; ``None`` if the source is not there, which is no failure: a
+            coordinator may want none.
+        source: Where it was looked for, for people.
+        warning: What the operator should be told; empty if all is well.
+    """
+
+    secret: Secret | None
+    source: str
+    warning: str = ""
+
+
+def coordinator_token(section: Coordinator, environ: Mapping[str, str]) -> FoundToken:
+    """Read the token from the one source that the configuration names.
+
+    Args:
+        section: ``[coordinator]``, its paths absolute.
+        environ: The process's environment.
+
+    Raises:
+        SecretUnusable: The source is there, but cannot be read, lies open to other users,
+            or holds nothing that could be a token.
+    """
+    if section.token_file is not None:
+        return _from_file(Path(section.token_file), f"file {section.token_file}", is_ours=True)
+    if section.token_credential is not None:
+        return _from_credential(section.token_credential, environ)
+    variable = section.token_env or DEFAULT_VARIABLE
+    source = f"environment variable {variable}"
+    text = environ.get(variable)
+    if text is not None:
+        return FoundToken(_checked(text.encode(errors="surrogateescape"), source), source)
+    warning = f"{source} is not set: going without a token" if section.token_env else ""
+    return FoundToken(None, source, warning)
+
+
+def _from_credential(name: str, environ: Mapping[str, str]) -> FoundToken:
+    source = f"credential {name!r}"
+    if "/" in name or name in {"", ".", ".."}:
+        raise SecretUnusable(source=source, reason="a credential's name has no slashes")
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder.startswith("/"):
+        warning = f"{source}: no service manager hands out credentials: going without a token"
+        return FoundToken(None, source, warning)
+    # the service manager guards this folder; its modes are not ours to judge
+    return _from_file(Path(folder) / name, source, is_ours=False)
+
+
+def _from_file(path: Path, source: str, *, is_ours: bool) -> FoundToken:
+    try:
+        # not blocking: a named pipe in its place must not hold up the start
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return FoundToken(None, source, f"{source} is not there: going without a token")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SecretUnusable(source=source, reason=reason or "no valid path") from error
+    try:
+        facts = os.fstat(opened)
+        if not stat.S_ISREG(facts.st_mode):
+            raise SecretUnusable(source=source, reason="it is no regular file")
+        if is_ours:
+            _refuse_what_others_touch(path, source, facts)
+        raw = os.read(opened, MOST_BYTES + 3)  # a token, its line end, and one byte too many
+    finally:
+        os.close(opened)
+    return FoundToken(_checked(raw, source), source)
+
+
+def _refuse_what_others_touch(path: Path, source: str, facts: os.stat_result) -> None:
+    if facts.st_uid not in {os.geteuid(), 0}:
+        raise SecretUnusable(source=source, reason="it belongs to another user")
+    if facts.st_mode & 0o077:
+        mode = stat.S_IMODE(facts.st_mode)
+        reason = f"others may read it (mode {mode:04o}): chmod 600 {path}"
+        raise SecretUnusable(source=source, reason=reason)
+
+
+def _checked(raw: bytes, source: str) -> Secret:
+    # no error below may be raised inside an except block: its context would hold the bytes
+    text = raw.decode(errors="replace").rstrip("\r\n")
+    if not text.strip():
+        raise SecretUnusable(source=source, reason="it is empty")
+    if len(text.encode()) > MOST_BYTES:
+        raise SecretUnusable(source=source, reason=f"it is longer than {MOST_BYTES} bytes")
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        raise SecretUnusable(source=source, reason="it is not UTF-8 text")
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise SecretUnusable(source=source, reason="it holds blanks or control characters")
+    return Secret(text)
