@@ -54,6 +54,8 @@ class Step:
 
 NOTHING = Step()
 
+_USUAL = Backoff()
+
 
 class Session:
     """The state machine of the line.
@@ -72,7 +74,7 @@ class Session:
         heartbeat_s: float = 5.0,
         patience_s: float = 15.0,
         proven_s: float = 60.0,
-        backoff: Backoff = Backoff(),
+        backoff: Backoff = _USUAL,
     ) -> None:
         self._chance = chance
         self.heartbeat_s = heartbeat_s
