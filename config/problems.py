@@ -1,0 +1,202 @@
+"""What is wrong with a configuration, in sentences that name the line and the way out.
+
+The validator speaks of types and locations; an operator wrote ``hearbeat_interval_s = "5"``
+on line 4. This file translates. No value is ever quoted, for a token may stand in the wrong
+place.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import cast
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from .errors import ConfigInvalid
+from .lines import KeyPath
+from .settings import Section, Settings
+
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "string_type": "must be text in quotes",
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_type": "must be a number",
+        "bool_type": "must be true or false",
+        "finite_number": "must be a finite number",
+        "tuple_type": 'must be an array, such as ["a", "b"]',
+        "model_type": "must be a table",
+        "literal_error": "must be {expected}",
+        "greater_than": "must be more than {gt}",
+        "greater_than_equal": "must be {ge} or more",
+        "less_than_equal": "must be {le} or less",
+        "string_too_short": "must not be empty",
+        "string_too_long": "must not be longer than {max_length} characters",
+        "string_pattern_mismatch": "must match {pattern}",
+        "missing": "is missing",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that has to be mended.
+
+    Attributes:
+        place: A file's path, or ``environment variable NAME``.
+        line: 1 for the first; ``None`` where no line is to blame.
+        suggestion: What may have been meant; empty if nothing comes near.
+    """
+
+    place: str
+    line: int | None
+    words: str
+    suggestion: str = ""
+
+    def error(self, others: tuple[str, ...] = ()) -> ConfigInvalid:
+        """The problem as the failure that it is."""
+        return ConfigInvalid(
+            path=self.place,
+            line=self.line,
+            problem=self.words,
+            suggestion=self.suggestion,
+            others=others,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each value was written.
+
+    Attributes:
+        path: The configuration file.
+        lines: Of the file's keys.
+        variables: Environment variables by the key that they set.
+    """
+
+    path: str
+    lines: Mapping[KeyPath, int]
+    variables: Mapping[KeyPath, str]
+
+    def problem(self, at: KeyPath, words: str, suggestion: str = "") -> Problem:
+        """A problem with the value at this path, told where the value was written."""
+        for end in range(len(at), 0, -1):
+            if variable := self.variables.get(at[:end]):
+                return Problem(f"environment variable {variable}", None, words, suggestion)
+            if line := self.lines.get(at[:end]):
+                return Problem(self.path, line, words, suggestion)
+        return Problem(self.path, None, words, suggestion)
+
+
+def leaves(
+    section: type[Section], at: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every key below a table that holds a value, with its path; ``models`` is one value."""
+    for name, field in section.model_fields.items():
+        inner = table_of(field)
+        if inner is None:
+            yield (*at, name), field
+        else:
+            yield from leaves(inner, (*at, name))
+
+
+def table_of(field: FieldInfo) -> type[Section] | None:
+    """The table that a key holds; ``None`` if it holds a value."""
+    kind = cast("object", field.annotation)
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def dotted(at: KeyPath) -> str:
+    """A path as people write it, such as ``models[0].ref``."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in at)
+    return text.removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a misspelled word; empty if nothing comes near."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def of_validation(error: ValidationError, places: Places) -> list[Problem]:
+    """Every problem that the validator found."""
+    return [_told(one, places) for one in error.errors(include_url=False)]
+
+
+def _told(one: ErrorDetails, places: Places) -> Problem:
+    at: KeyPath = one["loc"]
+    context = one.get("ctx", {})
+    match one["type"]:
+        case "extra_forbidden":
+            return places.problem(at, f"unknown key {dotted(at)}", _near_key(at))
+        case "value_error":
+            words = str(context.get("error", one["msg"]))
+            at = _second_twin(one) if at == ("models",) else _culprit(at, words, places)
+            return places.problem(at, f"{dotted(one['loc'])}: {words}")
+        case "missing" if at == ("coordinator",):
+            words = "there is no [coordinator]; its url says whom this node calls"
+            return places.problem(at, words)
+        case "literal_error" if isinstance(one["input"], str):
+            known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+            words = f"{dotted(at)} must be one of {', '.join(known)}"
+            return places.problem(at, words, nearest(one["input"], known))
+        case kind:
+            words = _WORDS.get(kind, "is not what may stand here")
+            bounds = {
+                name: f"{bound:g}" if isinstance(bound, float) else str(bound)
+                for name, bound in cast("dict[str, object]", context).items()
+            }
+            return places.problem(at, f"{dotted(at)} {words.format_map(bounds)}")
+
+
+def _culprit(at: KeyPath, words: str, places: Places) -> KeyPath:
+    """The key that a sentence about a whole table speaks of, if that key was written."""
+    inside = [(*at, word) for word in re.findall(r"\w+", words)]
+    written = {*places.lines, *places.variables}
+    return next((path for path in inside if path in written), at)
+
+
+def _second_twin(one: ErrorDetails) -> KeyPath:
+    """The entry that repeats the id of one before it."""
+    seen: list[object] = []
+    for nth, entry in enumerate(cast("list[dict[str, object]]", one["input"])):
+        if entry.get("id") in seen:
+            return ("models", nth, "id")
+        seen.append(entry.get("id"))
+    return ("models",)
+
+
+def _near_key(at: KeyPath) -> str:
+    table, key = _table_at(at[:-1]), str(at[-1])
+    near = nearest(key, table.model_fields) if table else ""
+    if near:
+        return near
+    homes = [path for path, _ in leaves(Settings) if path[-1] == key]
+    if homes:
+        return f"there is one in [{dotted(homes[0][:-1])}]"
+    every = {path[-1]: path for path, _ in leaves(Settings)}
+    close = get_close_matches(key, list(every), n=1, cutoff=0.8)
+    return f"did you mean {dotted(every[close[0]])}?" if close else ""
+
+
+def _table_at(at: KeyPath) -> type[Section] | None:
+    table: type[Section] | None = Settings
+    for key in at:
+        if table is None:
+            return None
+        if isinstance(key, int):
+            continue
+        field = table.model_fields.get(key)
+        table = None if field is None else table_of(field) or entry_of(field)
+    return table
+
+
+def entry_of(field: FieldInfo) -> type[Section] | None:
+    """The table that an array of tables repeats; ``None`` for all other keys."""
+    inner = cast("tuple[object, ...]", getattr(field.annotation, "__args__", ()))
+    first = inner[0] if inner else None
+    return first if isinstance(first, type) and issubclass(first, Section) else None

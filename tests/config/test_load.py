@@ -1,0 +1,348 @@
+"""Layers, origins, and every way in which a configuration can be wrong."""
+
+# ruff: noqa: E501  # in the tables, one case a line
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from poolhand.config.errors import ConfigError, ConfigInvalid, ConfigUnreadable
+from poolhand.config.load import MOST_BYTES, Loaded, load
+from poolhand.config.problems import dotted, leaves
+from poolhand.config.settings import Settings
+from poolhand.config.variables import variable
+
+FIRST = """\
+[coordinator]
+url = "ws://127.0.0.1:8080/ws/provider"
+token_file = "token"                  # relative to this file; optional
+heartbeat_interval_s = 5
+
+[wire]
+backend_label = "poolhand"
+
+[pools]
+assigned = "tiny"                     # an alias or a model id
+allowed = ["tiny", "org/*"]           # names or globs
+
+[slots]
+max_model_slots = 1
+
+[[models]]
+id = "org/tiny-a"
+aliases = ["tiny"]
+ref = "s3://models/tiny-a"
+
+[stores.s3]
+endpoint = "http://127.0.0.1:9000"
+region = "us-east-1"
+addressing = "path"                   # path | virtual | auto
+
+[cache]
+dir = "cache"
+"""
+URL = '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
+
+Write = Callable[[str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(content: str | bytes) -> Path:
+        path = tmp_path / "agent.toml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return written
+
+
+def told(path: Path, environ: dict[str, str] | None = None) -> list[str]:
+    """All problems of a file, without its folder."""
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, environ or {})
+    every = [str(caught.value), *caught.value.others]
+    return [text.removeprefix(f"{path.parent}/") for text in every]
+
+
+def test_the_first_config_file_works_as_written(write: Write, tmp_path: Path) -> None:
+    loaded = load(write(FIRST), {})
+    chosen = loaded.settings
+    assert chosen.coordinator.url == "ws://127.0.0.1:8080/ws/provider"
+    assert chosen.coordinator.token_file == str(tmp_path / "token")
+    assert chosen.coordinator.heartbeat_interval_s == 5.0
+    assert chosen.cache.dir == str(tmp_path / "cache")
+    assert chosen.pools.allowed == ("tiny", "org/*")
+    assert chosen.models[0].place.container == "models"
+    assert chosen.stores.s3.addressing == "path"
+    assert loaded.path == tmp_path / "agent.toml"
+
+
+def test_only_the_url_has_no_default(write: Write) -> None:
+    assert load(write(URL), {}).settings.slots.max_model_slots == 1
+    assert told(write("")) == [
+        "agent.toml: there is no [coordinator]; its url says whom this node calls"
+    ]
+    assert told(write("\n[coordinator]\n")) == ["agent.toml:2: coordinator.url is missing"]
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_defaults(write: Write) -> None:
+    environ = {
+        "POOLHAND_COORDINATOR__URL": "wss://c.example",
+        "POOLHAND_SLOTS__MAX_MODEL_SLOTS": "3",
+        "POOLHAND_POOLS__ALLOWED": '["a*", "tiny"]',
+        "POOLHAND_WIRE__BACKEND_LABEL": "",
+    }
+    loaded = load(write(FIRST), environ)
+    assert loaded.settings.coordinator.url == "wss://c.example"
+    assert loaded.settings.slots.max_model_slots == 3
+    assert loaded.settings.pools.allowed == ("a*", "tiny")
+    assert loaded.settings.wire.backend_label == "poolhand", "an empty variable is not set"
+    origins = {key: str(origin) for key, origin in loaded.origins.items()}
+    assert origins["coordinator.url"] == "environment POOLHAND_COORDINATOR__URL"
+    assert origins["pools.allowed"] == "environment POOLHAND_POOLS__ALLOWED"
+    assert origins["pools.assigned"] == f"{loaded.path}:10"
+    assert origins["models[0].ref"] == f"{loaded.path}:19"
+    assert origins["models[0].engine"] == "default"
+    assert origins["log.level"] == "default"
+
+
+def test_relative_paths_are_meant_from_where_they_were_written(
+    write: Write, tmp_path: Path
+) -> None:
+    text = FIRST + '[log]\nlevel = "info"\n'
+    environ = {"POOLHAND_CACHE__DIR": "here", "POOLHAND_STORES__S3__CA_FILE": "/abs/../ca.pem"}
+    chosen = load(write(text), environ).settings
+    assert chosen.cache.dir == str(Path.cwd() / "here")
+    assert chosen.stores.s3.ca_file == "/ca.pem"
+    assert chosen.coordinator.token_file == str(tmp_path / "token")
+    home = load(write(f'{URL}ca_file = "~/ca.pem"'), {}).settings.coordinator.ca_file
+    assert home == str(Path.home() / "ca.pem")
+    relative = Path(os.path.relpath(write(FIRST)))
+    assert load(relative, {}).settings.cache.dir == str(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("at", [at for at, _ in leaves(Settings)], ids=dotted)
+def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[str, ...]) -> None:
+    default: object = Settings.model_validate({"coordinator": {"url": "ws://127.0.0.1:1"}})
+    for key in at:
+        default = getattr(default, key)
+    text, expected = {
+        "models": ('[{id = "m", ref = "file:///m"}]', None),
+        "allowed": ('["m"]', ("m",)),
+        "level": ("error", "error"),
+        "format": ("json", "json"),
+        "addressing": ("virtual", "virtual"),
+        "dir": ("/d", "/d"),
+        "url": ("ws://127.0.0.1:7", "ws://127.0.0.1:7"),
+    }.get(at[-1], (None, None))
+    if text is None:
+        match default:
+            case bool():
+                text, expected = "true", True
+            case int():
+                text, expected = str(default + 1), default + 1
+            case float():
+                text, expected = str(default + 0.25), default + 0.25
+            case _:
+                text, expected = "/text", "/text"
+                if at[-1] in {"assigned", "backend_label", "version_label"}:
+                    text, expected = "1.2.3", "1.2.3"
+    loaded = load(write(URL), {variable(at): text})
+    value: object = loaded.settings
+    for key in at:
+        value = getattr(value, key)
+    assert value != default
+    if expected is not None:
+        assert value == expected
+    assert str(loaded.origins[dotted(at)]) == f"environment {variable(at)}"
+
+
+def test_an_unknown_variable_of_ours_is_an_error_with_a_suggestion(write: Write) -> None:
+    environ = {
+        "POOLHAND_COORDINATOR_URL": "x",
+        "POOLHAND_SLOTS__MAX_SLOTS": "2",
+        "POOLHAND_CONFIG": "x",
+        "POOLHAND_STATE_DIR": "x",
+        "POOLHAND_TOKEN": "x",
+        "POOLHAND_INSTALLER": "x",
+    }
+    assert told(write(URL), environ) == [
+        "environment variable POOLHAND_COORDINATOR_URL: there is no such setting (did you mean POOLHAND_COORDINATOR__URL?)",
+        "environment variable POOLHAND_SLOTS__MAX_SLOTS: there is no such setting (did you mean POOLHAND_SLOTS__MAX_MODEL_SLOTS?)",
+    ]
+
+
+def test_the_variable_of_the_token_may_be_called_anything(write: Write) -> None:
+    name = "POOLHAND_COORDINATOR_TOKEN"
+    assert load(write(f'{URL}token_env = "{name}"'), {name: "x"})
+    assert load(write(URL), {name: "x", "POOLHAND_COORDINATOR__TOKEN_ENV": name})
+
+
+@pytest.mark.parametrize("text", ["two", "1\nslots = 3", "[", "", "1 # x\n[a]"])
+def test_a_variable_that_is_no_value(write: Write, text: str) -> None:
+    environ = {"POOLHAND_SLOTS__MAX_MODEL_SLOTS": text}
+    if not text:
+        assert load(write(URL), environ).settings.slots.max_model_slots == 1
+        return
+    (problem,) = told(write(URL), environ)
+    assert "POOLHAND_SLOTS__MAX_MODEL_SLOTS: is no TOML value" in problem
+
+
+def test_a_bad_value_of_the_environment_is_told_as_such(write: Write) -> None:
+    environ = {"POOLHAND_SLOTS__MAX_MODEL_SLOTS": "0"}
+    assert told(write(FIRST), environ) == [
+        "environment variable POOLHAND_SLOTS__MAX_MODEL_SLOTS: slots.max_model_slots must be 1 or more"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("hearbeat_interval_s = 5", "3: unknown key coordinator.hearbeat_interval_s (did you mean heartbeat_interval_s?)"),
+        ("max_model_slots = 2", "3: unknown key coordinator.max_model_slots (there is one in [slots])"),
+        ("zzz = 2", "3: unknown key coordinator.zzz"),
+        ("[slot]\nmax_model_slots = 1", "3: unknown key slot (did you mean slots?)"),
+        ("[stores.s3]\n\nendpont = 'x'", "5: unknown key stores.s3.endpont (did you mean endpoint?)"),
+        ("[[models]]\nid = 'a'\nref = 'file:///a'\nalias = []", "6: unknown key models[0].alias (did you mean aliases?)"),
+        ("[slots]\nmax_model_slots = '1'", "4: slots.max_model_slots must be a whole number"),
+        ("[slots]\nmax_model_slots = true", "4: slots.max_model_slots must be a whole number"),
+        ("[slots]\nmax_model_slots = 65", "4: slots.max_model_slots must be 64 or less"),
+        ("[pools]\nallowed = 'a'", '4: pools.allowed must be an array, such as ["a", "b"]'),
+        ("[pools]\nallowed = [\n'a',\n1]", "6: pools.allowed[1] must be text in quotes"),
+        ("[pools]\nassigned = ''", "4: pools.assigned must not be empty"),
+        ("[pools]\nassigned = '-a'", "4: pools.assigned must match ^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$"),
+        ("dial_timeout_s = 'x'", "3: coordinator.dial_timeout_s must be a number"),
+        ("dial_timeout_s = 0", "3: coordinator.dial_timeout_s must be more than 0"),
+        ("dial_timeout_s = inf", "3: coordinator.dial_timeout_s must be a finite number"),
+        ("private_only = 1", "3: coordinator.private_only must be true or false"),
+        ("token_file = 'a'\n\ntoken_env = 'b'", "3: coordinator: name only one of token_file, token_env and token_credential"),
+        ("token_file = ''", "3: coordinator.token_file must name a file or folder"),
+        ('[cache]\ndir = "\\u0000"', "4: cache.dir must name a file or folder"),
+        ("[stores]\ns3 = 3", "4: stores.s3 must be a table"),
+        ("[stores.s3]\naddressing = 'virtul'", "4: stores.s3.addressing must be one of path, virtual, auto (did you mean virtual?)"),
+        ("[[models]]\nid = 'a'", "3: models[0].ref is missing"),
+        ("[[models]]\nid = 'a'\nref = 'nope'", "5: models[0].ref: it has no scheme, such as s3://"),
+        ("[[models]]\nid = 'a'\nref = 'file:///a'\n[[models]]\nref = 'file:///b'\nid = 'a'", "8: models: two [[models]] have the id 'a'"),
+        ("[[models]]\nid = 'org/a'\nref = 'file:///a'\n[pools]\nassigned = 'org/b'", "7: pools.assigned names 'org/b', which is no id or alias of any [[models]] (did you mean org/a?)"),
+        ("[pools]\nassigned = 'a'\nallowed = ['b*']", "4: pools.allowed leaves no room for pools.assigned, 'a'"),
+    ],
+)  # fmt: skip
+def test_one_problem_one_sentence_one_line(write: Write, extra: str, expected: str) -> None:
+    assert told(write(URL + extra)) == [f"agent.toml:{expected}"]
+
+
+def test_an_unencrypted_url_is_blamed_on_its_line(write: Write) -> None:
+    (problem,) = told(write('[coordinator]\n\nurl = "ws://far.example"'))
+    assert problem.startswith("agent.toml:3: coordinator: url is unencrypted")
+    (problem,) = told(write('[coordinator]\nurl = "ftp://x"'))
+    assert problem.startswith("agent.toml:2: coordinator.url: must begin with wss://")
+
+
+def test_assigned_may_be_an_alias_that_a_glob_over_ids_allows(write: Write) -> None:
+    text = "[[models]]\nid='org/a'\naliases=['x']\nref='file:///a'\n[pools]\nassigned='x'\n"
+    assert load(write(f"{URL}{text}allowed = ['org/*']"), {}).settings.pools.assigned == "x"
+    assert load(write(f"{URL}[pools]\nassigned = 'free'"), {}), "nothing offered, nothing to check"
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) -> None:
+    text = f"{URL}dial_timeout_s = 0\n[slots]\nmax = 1\n[pools]\nallowed = 3\n"
+    lines = [problem.split(": ")[0] for problem in told(write(text))]
+    assert lines == ["agent.toml:3", "agent.toml:5", "agent.toml:7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("a = \n", "agent.toml:1:5", "invalid value"),
+        ("[a\n", "agent.toml:1:3", ""),
+        ("x = 1\nx = 2\n", "agent.toml:2:6", "cannot overwrite a value"),
+        ('a = "', "agent.toml:1", "at the end of the file"),
+        ('\n\na = """', "agent.toml:3", "at the end of the file"),
+    ],
+)
+def test_no_toml(write: Write, text: str, place: str, words: str) -> None:
+    (problem,) = told(write(text))
+    assert problem.startswith(f"{place}: no valid TOML: ")
+    assert words in problem
+
+
+def test_marks_and_line_ends_of_other_systems(write: Write) -> None:
+    assert load(write(b"\xef\xbb\xbf" + FIRST.encode()), {}).settings.slots.max_model_slots == 1
+    windows = (URL + "zzz = 1\n").replace("\n", "\r\n")
+    assert told(write(windows)) == ["agent.toml:3: unknown key coordinator.zzz"]
+    assert told(write(b"\n\n\xff\n")) == ["agent.toml:3: it is not UTF-8 text"]
+
+
+def test_what_is_no_readable_file(write: Write, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in {
+        tmp_path: "it is a folder",
+        tmp_path / "none": "No such file",
+        tmp_path / "pipe": "no regular file",
+        write("") / "inner": "Not a directory",
+        tmp_path / "a\0b": "no valid path",
+    }.items():
+        with pytest.raises(ConfigUnreadable, match=words):
+            load(path, {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_is_not_ours_to_read(write: Write) -> None:
+    path = write(FIRST)
+    path.chmod(0)
+    with pytest.raises(ConfigUnreadable, match="Permission denied"):
+        load(path, {})
+
+
+def test_a_file_that_no_person_wrote(write: Write) -> None:
+    assert load(write(URL + "#" * (MOST_BYTES - len(URL))), {})
+    assert told(write(b"#" * 10 * MOST_BYTES)) == ["agent.toml: it is larger than 1 MiB"]
+    assert told(write(f"a = {'[' * 100_000}")) == ["agent.toml: it is nested too deeply"]
+    assert told(write(f"a = {'1' * 10_000}")) == ["agent.toml: a number is too long"]
+
+
+def test_no_value_is_quoted_that_might_be_a_secret(write: Write) -> None:
+    canary = "tok-canary-5f0c"
+    for key in ("token", "url", "token_file", "ping_interval_s", "private_only"):
+        text = f'[coordinator]\n{key} = "http://u:{canary}@x"\ntoken_env = "x"'
+        assert not [problem for problem in told(write(text)) if canary in problem]
+    environ = {"POOLHAND_COORDINATOR_TOKEN": canary, "POOLHAND_SLOTS__MAX_MODEL_SLOTS": canary}
+    assert not [problem for problem in told(write(URL), environ) if canary in problem]
+
+
+values = st.recursive(
+    st.one_of(
+        st.integers(-(10**20), 10**20).map(str),
+        st.floats().map(lambda number: str(number).replace("e", ".0e") if "." not in str(number) else str(number)),
+        st.sampled_from(["true", '""', '"a"', '"~/x"', '"s3://b/k"', "{}", "1979-05-27", "1e400", "9" * 400]),
+    ),
+    lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+    max_leaves=4,
+)  # fmt: skip
+keys = st.sampled_from([dotted(at) for at, _ in leaves(Settings)] + list(Settings.model_fields))
+documents = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=60).map(lambda text: text.encode(errors="ignore")),
+    st.lists(st.tuples(keys, values), max_size=4).map(
+        lambda pairs: "".join(f"{key} = {value}\n" for key, value in pairs).encode()
+    ),
+)
+
+
+@given(content=documents, text=st.text(max_size=20))
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_nothing_but_a_config_error_is_ever_raised(write: Write, content: bytes, text: str) -> None:
+    environ = {"POOLHAND_MODELS": text, "POOLHAND_CACHE__DIR": text}
+    for chosen in ({}, environ):
+        try:
+            loaded = load(write(content), chosen)
+        except ConfigError:
+            continue
+        assert isinstance(loaded, Loaded)
+        assert {origin.kind for origin in loaded.origins.values()} <= {"default", "file", "environment"}  # fmt: skip
