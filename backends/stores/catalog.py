@@ -1,0 +1,48 @@
+"""From a model reference to the store that keeps it.
+
+The one file here that knows every adapter. An adapter's module is imported when a reference
+asks for it, and what an adapter needs from PyPI later still, when it is opened.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+
+from ...config.refs import ModelRef
+from ...config.settings import Stores
+from .base import Store
+from .errors import StoreUnsupported
+
+
+def store_for(ref: ModelRef, stores: Stores, environ: Mapping[str, str]) -> Store:
+    """Choose the store of a reference; nothing is opened and nothing is asked yet.
+
+    Args:
+        ref: Where the model lives.
+        stores: How each kind of store is reached.
+        environ: The process's own environment.
+
+    Raises:
+        StoreUnsupported: This installation cannot read stores of that kind.
+        ConfigInvalid: The endpoint that wins cannot be used.
+    """
+    match ref.scheme:
+        case "file":
+            from .local import LocalStore  # noqa: PLC0415  # an adapter, when it is chosen
+
+            return LocalStore(ref)
+        case "s3":
+            if not _is_installed("aiobotocore"):
+                raise StoreUnsupported(scheme="s3", needs="pip install 'poolhand[s3]'")
+            from .s3 import S3Store  # noqa: PLC0415  # an adapter, when it is chosen
+
+            return S3Store(ref, stores.s3, environ)
+        case "gs" | "ngc" | "hf":
+            needs = "this version reads s3:// and file:// only; copy the model to one of them"
+            raise StoreUnsupported(scheme=ref.scheme, needs=needs)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,129 @@
+"""Which of a build's objects may become files here, and under which names.
+
+Names come from strangers. A name that could leave the model's folder, or that two file systems
+would read differently, refuses the whole build; so does a build whose weights come only as
+pickles, for opening one runs code. What is merely of no use is left where it is: only kinds
+on the list are ever downloaded, and code is not on it.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+
+from .base import RemoteFile
+from .errors import WeightsUnsafe
+
+PATH_BYTES = 1024
+"""Longest relative path. Source: the limit of an S3 key."""
+
+SEGMENT_BYTES = 255
+"""Longest file name. Source: NAME_MAX of ext4, XFS and APFS."""
+
+MOST_OBJECTS = 20_000
+"""More under one prefix is no model: the prefix is wrong, or somebody means harm."""
+
+WANTED = frozenset({"safetensors", "json", "jinja", "model", "txt", "tiktoken"})
+"""Suffixes that are downloaded: weights, configuration, chat templates, tokenizers."""
+
+PICKLES = frozenset({"bin", "pt", "pth", "pkl", "pickle", "ckpt"})
+"""Suffixes of weights that run code when they are opened."""
+
+
+def safe_path(text: str) -> str:
+    """Check that a relative path stays under whatever folder it is joined to.
+
+    Args:
+        text: ``/`` between segments.
+
+    Returns:
+        ``text``, unchanged.
+
+    Raises:
+        ValueError: It would leave its folder, or is no name for a file; the message says
+            why without repeating it raw.
+    """
+    problem = _problem(text)
+    if problem:
+        message = f"{text[:80]!a} {problem}"
+        raise ValueError(message)
+    return text
+
+
+def wanted(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]:
+    """Choose what is worth downloading.
+
+    Args:
+        files: All that was listed, paths already checked.
+        model: For the message.
+
+    Returns:
+        What is to be downloaded, sorted by path; hidden files, code and other kinds left out.
+
+    Raises:
+        WeightsUnsafe: The weights are there as pickles only, or two names would meet in one
+            file on a file system that ignores case.
+    """
+    listed = [file for file in files if not _is_hidden(file.path)]
+    kept = sorted((file for file in listed if is_wanted(file.path)), key=lambda file: file.path)
+    has_tensors = any(_suffix(file.path) == "safetensors" for file in kept)
+    pickles = sorted(file.path for file in listed if _suffix(file.path) in PICKLES)
+    if pickles and not has_tensors:
+        reason = f"its weights are pickles only, such as {pickles[0]!a}"
+        raise WeightsUnsafe(model=model, reason=reason)
+    _refuse_meeting_names(kept, model)
+    return tuple(kept)
+
+
+def is_wanted(path: str) -> bool:
+    """Whether a file of this name is of a kind that is downloaded."""
+    return _suffix(path) in WANTED and not _is_hidden(path)
+
+
+def _problem(text: str) -> str:
+    if not text:
+        return "is empty"
+    if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text):
+        return "holds a control character"
+    if "\\" in text:
+        return "holds a backslash"
+    if text.startswith("/"):
+        return "is absolute"
+    segments = text.split("/")
+    if any(segment in {"", ".", ".."} for segment in segments):
+        return "has an empty, '.' or '..' segment"
+    if len(text.encode()) > PATH_BYTES:
+        return f"is longer than {PATH_BYTES} bytes"
+    if any(len(segment.encode()) > SEGMENT_BYTES for segment in segments):
+        return f"has a segment longer than {SEGMENT_BYTES} bytes"
+    return ""
+
+
+def _refuse_meeting_names(files: list[RemoteFile], model: str) -> None:
+    folders = {_folded(file.path[:at]) for file in files for at in _slashes(file.path)}
+    seen: dict[str, str] = {}
+    for file in files:
+        folded = _folded(file.path)
+        if folded in folders:
+            reason = f"{file.path!a} is both a file and a folder"
+            raise WeightsUnsafe(model=model, reason=reason)
+        if folded in seen:
+            reason = f"{seen[folded]!a} and {file.path!a} are one file where case is ignored"
+            raise WeightsUnsafe(model=model, reason=reason)
+        seen[folded] = file.path
+
+
+def _slashes(path: str) -> list[int]:
+    return [at for at, letter in enumerate(path) if letter == "/"]
+
+
+def _folded(path: str) -> str:
+    # how a case-insensitive, normalising file system such as APFS compares names
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
+
+
+def _suffix(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _is_hidden(path: str) -> bool:
+    return any(segment.startswith(".") for segment in path.split("/"))

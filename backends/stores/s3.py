@@ -1,0 +1,262 @@
+"""S3, or whatever speaks S3.
+
+Lists and reads small files through aiobotocore, and signs locations by itself, so that the
+threads that move the bytes never wait for it. Everything that signing needs is one immutable
+snapshot: made when the store is opened, replaced as a whole by ``refresh``.
+
+Requests go out unsigned if the operator says so, and also if no credentials are found
+anywhere; the latter is noted, and a store that then refuses is reported with that reason.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+from ...config.refs import ModelRef
+from ...config.settings import S3
+from .base import HttpLocation, RemoteFile
+from .endpoints import Endpoint, choose
+from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
+from .paths import MOST_OBJECTS, safe_path, wanted
+from .s3_errors import code_and_status, of_answer, of_failure
+from .s3_session import Body, Client, Session, Way
+from .signing import Credentials, Signer, encoded_key
+
+_NOT_FOUND = "no credentials were found, and the store does not serve this without"
+_NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What an open store works with; replaced as a whole."""
+
+    client: Client
+    way: Way
+    endpoint: Endpoint
+    signer: Signer | None
+    credentials: Credentials | None
+    ca_file: str | None
+
+
+class S3Store:
+    """One prefix of a bucket as a :class:`~poolhand.backends.stores.base.Store`.
+
+    Args:
+        ref: Bucket and prefix.
+        config: Our own settings of S3.
+        environ: The process's own environment: it decides the endpoint and the region here,
+            and the credential chain of botocore reads the same by itself.
+        clock: Seconds since the epoch, for signatures.
+
+    Attributes:
+        notes: What a person may want to know about the access, one sentence each.
+
+    Raises:
+        ConfigInvalid: The endpoint or the region that wins cannot be used.
+    """
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        config: S3,
+        environ: Mapping[str, str],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._bucket = ref.container
+        self._prefix = f"{ref.path}/" if ref.path else ""
+        self._model = str(ref)
+        self._config = config
+        self._environ = environ
+        self._clock = clock
+        self._skew_s = 0.0
+        self._open: _Open | None = None
+        self._present(choose(config, environ, self._bucket))
+
+    async def files(self) -> tuple[RemoteFile, ...]:
+        """List the prefix; see the protocol for what is raised."""
+        found = [file async for file in self._listed()]
+        if not found:
+            reason = f"nothing lies under '{self._prefix}' in bucket '{self._bucket}'"
+            raise ModelMissing(model=self._model, reason=reason)
+        kept = wanted(found, model=self._model)
+        if not kept:
+            reason = f"no file of a model lies under '{self._prefix}'"
+            raise ModelMissing(model=self._model, reason=reason)
+        state = await self._opened()
+        if state.credentials is not None:  # the listing may have been sent on to another region
+            signer = Signer(state.credentials, state.way.region)
+            self._open = replace(state, signer=signer)
+        return kept
+
+    async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:
+        """Read a part of a small file; see the protocol for what is raised."""
+        end = file.size_bytes if stop is None else min(stop, file.size_bytes)
+        if start >= end:
+            return b""
+        asked: dict[str, object] = {
+            "Bucket": self._bucket,
+            "Key": file.key,
+            "Range": f"bytes={start}-{end - 1}",
+        }
+        if file.etag is not None:
+            asked["IfMatch"] = file.etag
+        state = await self._opened()
+        with self._told(file.path):
+            answer = await state.client.get_object(**asked)
+            async with cast("Body", answer["Body"]) as body:
+                content = await body.read()
+        if file.etag is not None and answer.get("ETag") != file.etag:
+            raise WeightsChanged(model=self._model, file=file.path)
+        if len(content) != end - start:
+            reason = f"it sent {len(content)} bytes where {end - start} were asked for"
+            raise StoreUnreachable(store=self.name, reason=reason)
+        return content
+
+    def location(self, file: RemoteFile) -> HttpLocation:
+        """Where to read the file now, signed for about 15 minutes; quick, from any thread.
+
+        Raises:
+            RuntimeError: Neither ``files`` nor ``refresh`` was called before: a bug.
+        """
+        state = self._open
+        if state is None:
+            message = "call files() or refresh() first"
+            raise RuntimeError(message)
+        place = state.way.origin
+        target = f"{place.prefix}/{encoded_key(file.key)}"
+        headers = {"host": place.authority}
+        if state.signer is not None:
+            headers = state.signer.headers(
+                authority=place.authority, target=target, now_s=self._clock() + self._skew_s
+            )
+        headers["accept-encoding"] = "identity"
+        return HttpLocation(
+            host=place.host,
+            port=place.port,
+            is_tls=place.is_tls,
+            target=target,
+            headers=headers,
+            ca_file=state.ca_file,
+        )
+
+    def note_server_date(self, date: str) -> None:
+        """Sign by the store's clock from now on.
+
+        Args:
+            date: The ``Date`` header of an answer that called ours too far off; one that
+                cannot be read changes nothing.
+        """
+        try:
+            at = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        self._skew_s = aware.timestamp() - self._clock()
+
+    async def refresh(self) -> None:
+        """Read the shared files and ask the credential chain again, with nothing cached.
+
+        Raises:
+            StoreDenied: Credentials are configured but cannot be had.
+            StoreUnreachable: Whoever gives credentials out does not answer.
+        """
+        old = self._open
+        with self._told():
+            self._open = await self._connect(old)
+        if old is not None:
+            await old.client.close()
+
+    async def close(self) -> None:
+        """Give back connections; safe to call twice. Locations can still be signed."""
+        if self._open is not None:
+            await self._open.client.close()
+
+    async def _opened(self) -> _Open:
+        if self._open is None:
+            await self.refresh()
+        return cast("_Open", self._open)
+
+    async def _connect(self, old: _Open | None) -> _Open:
+        session = Session(self._config.profile)
+        endpoint = choose(self._config, self._environ, self._bucket, profile=session.profile)
+        credentials = None
+        if not self._config.unsigned:
+            credentials = await session.credentials(is_aws=endpoint.is_aws)
+        ca_file = session.ca_file(self._config.ca_file)
+        self._present(endpoint, is_without=not self._config.unsigned and credentials is None)
+        is_signed = credentials is not None
+        client = await session.client(endpoint, is_signed=is_signed, ca_file=ca_file)
+        way = Way(endpoint, self._bucket)
+        if old is not None and old.endpoint == endpoint:
+            way = old.way  # it knows of a redirect already
+        way.follow(client)
+        signer = None if credentials is None else Signer(credentials, way.region)
+        return _Open(client, way, endpoint, signer, credentials, ca_file)
+
+    def _present(self, endpoint: Endpoint, *, is_without: bool = False) -> None:
+        self.endpoint = endpoint
+        self.name = f"{endpoint.url or f's3.{endpoint.region}.amazonaws.com'}/{self._bucket}"
+        without = ("no credentials were found anywhere: reading unsigned",)
+        self.notes: tuple[str, ...] = (endpoint.why, *(without if is_without else ()))
+
+    async def _listed(self) -> AsyncIterator[RemoteFile]:
+        asked: dict[str, object] = {"Bucket": self._bucket, "Prefix": self._prefix}
+        count = 0
+        while True:
+            page = await self._page(asked)
+            for entry in cast("list[Mapping[str, object]]", page.get("Contents", [])):
+                file = self._file(entry)
+                count += 1
+                if file is not None:
+                    yield file
+            token = page.get("NextContinuationToken")
+            if not page.get("IsTruncated") or not token:
+                return
+            if count > MOST_OBJECTS or token == asked.get("ContinuationToken"):
+                reason = f"more than {MOST_OBJECTS} objects lie under it, or its listing has no end"
+                raise WeightsUnsafe(model=self._model, reason=reason)
+            asked["ContinuationToken"] = token
+
+    async def _page(self, asked: Mapping[str, object]) -> Mapping[str, object]:
+        state = await self._opened()
+        with self._told():
+            return await state.client.list_objects_v2(**asked)
+
+    def _file(self, entry: Mapping[str, object]) -> RemoteFile | None:
+        key, size, etag = entry["Key"], entry.get("Size"), entry.get("ETag")
+        if not isinstance(key, str) or not isinstance(size, int) or size < 0:
+            raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
+        relative = key.removeprefix(self._prefix)
+        if not relative or (key.endswith("/") and size == 0):
+            return None  # what consoles put there to show an empty folder
+        try:
+            path = safe_path(relative)
+        except ValueError as error:
+            raise WeightsUnsafe(model=self._model, reason=f"the key {error}") from None
+        return RemoteFile(path, size, etag if isinstance(etag, str) and etag else None, key)
+
+    @contextmanager
+    def _told(self, file: str = "") -> Generator[None]:
+        from aiohttp import ClientError as HttpError  # noqa: PLC0415  # only a fetch pays for it
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # likewise
+
+        try:
+            yield
+        except ClientError as error:
+            code, status = code_and_status(error)
+            raise of_answer(
+                code,
+                status,
+                store=self.name,
+                model=self._model,
+                file=file,
+                is_unsigned=self._open is not None and self._open.signer is None,
+                unsigned_why=_NOT_WANTED if self._config.unsigned else _NOT_FOUND,
+            ) from None  # the original carries the store's own words
+        except (BotoCoreError, HttpError, OSError) as error:
+            raise of_failure(error, store=self.name) from None

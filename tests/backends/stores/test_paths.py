@@ -1,0 +1,170 @@
+"""Hostile names and useless kinds."""
+
+import posixpath
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.backends.stores.base import RemoteFile
+from poolhand.backends.stores.errors import WeightsUnsafe
+from poolhand.backends.stores.paths import PATH_BYTES, SEGMENT_BYTES, is_wanted, safe_path, wanted
+
+
+def listed(*paths: str) -> list[RemoteFile]:
+    return [RemoteFile(path, 1, '"e"', f"prefix/{path}") for path in paths]
+
+
+def kept(*paths: str) -> list[str]:
+    return [file.path for file in wanted(listed(*paths), model="m")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "config.json",
+        "a/b/c.safetensors",
+        "with space/ünï 模型.json",
+        "..hidden..name",
+        "a...b/c",
+        "~/x",
+        "-rf",
+        "x" * SEGMENT_BYTES,
+    ],
+)
+def test_a_plain_relative_name_passes_unchanged(path: str) -> None:
+    assert safe_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "empty"),
+        ("/etc/passwd", "absolute"),
+        ("..", "segment"),
+        ("../x", "segment"),
+        ("a/../../x", "segment"),
+        ("a/..", "segment"),
+        ("./a", "segment"),
+        ("a//b", "segment"),
+        ("a/", "segment"),
+        ("a\\..\\b", "backslash"),
+        ("a\0b", "control"),
+        ("a\nb", "control"),
+        ("a\x7fb", "control"),
+        ("a\x85b", "control"),
+        ("a\u2028b", "control"),
+        ("a\ud800b", "control"),
+        ("x" * (SEGMENT_BYTES + 1), "segment longer"),
+        ("ü" * SEGMENT_BYTES, "segment longer"),
+        ("ab/" * (PATH_BYTES // 3) + "abc", "longer than 1024"),
+    ],
+)
+def test_a_name_that_could_do_harm_is_refused_with_a_reason(path: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        safe_path(path)
+    assert str(caught.value).isascii()
+    assert str(caught.value).isprintable(), "a hostile name does not reach a terminal"
+
+
+SEGMENTS = st.sampled_from(["..", ".", "", "a", "b c", "\\", "\0", "~", "…"]) | st.text(max_size=5)
+PATHS = st.lists(SEGMENTS, max_size=6).map("/".join) | st.text(max_size=30)
+
+
+@given(PATHS)
+def test_what_passes_stays_under_its_folder(path: str) -> None:
+    try:
+        passed = safe_path(path)
+    except ValueError:
+        return
+    joined = posixpath.join("/cache/model", passed)
+    assert posixpath.normpath(joined) == joined, "nothing in it is left to be resolved"
+    assert joined.startswith("/cache/model/")
+    assert passed == path
+
+
+def test_only_known_kinds_are_kept_in_order() -> None:
+    names = (
+        "tokenizer.model",
+        "model.SAFETENSORS",
+        "model.safetensors.index.json",
+        "merges.txt",
+        "qwen.tiktoken",
+        "chat_template.jinja",
+        "manifest.json",
+        "sub/extra.json",
+    )
+    assert kept(*names) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        ".gitattributes",
+        ".cache/x.json",
+        "sub/.hidden.json",
+        "modeling_x.py",
+        "x.json.py",
+        "LICENSE",
+        "model.gguf",
+        "image.png",
+        "json",
+        "a.json/noext",
+    ],
+)
+def test_other_kinds_hidden_names_and_code_stay_where_they_are(name: str) -> None:
+    assert kept(name, "model.safetensors") == ["model.safetensors"]
+    assert not is_wanted(name)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "pt", "pth", "pkl", "pickle", "ckpt", "BIN"])
+def test_pickles_refuse_a_build_unless_there_are_tensors_too(suffix: str) -> None:
+    with pytest.raises(WeightsUnsafe, match="pickles only"):
+        kept("config.json", f"pytorch_model.{suffix}")
+    both = ("config.json", f"sub/training_args.{suffix}", "model.safetensors")
+    assert kept(*both) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Config.json", "config.json"),
+        ("A/x.json", "a/X.json"),
+        ("\u00e4.json", "a\u0308.json"),
+        ("stra\u00dfe.json", "strasse.json"),
+        ("a.json", "A.json/b.txt"),
+        ("a.json", "a.json/b.txt"),
+    ],
+)
+def test_names_that_meet_on_some_disk_refuse_the_build(one: str, other: str) -> None:
+    for pair in permutations((one, other)):
+        with pytest.raises(WeightsUnsafe, match=r"are one file|both a file and a folder"):
+            kept(*pair)
+
+
+def test_an_ignored_file_collides_with_nothing() -> None:
+    assert kept("config.json", "CONFIG.JSON.md", "Readme.md", "README.md") == ["config.json"]
+
+
+NAMES = st.from_regex(
+    r"([a-cA-C.]{1,3}/){0,2}[a-b]{1,2}\.(json|py|bin|safetensors)", fullmatch=True
+)
+
+
+@given(st.lists(NAMES, unique=True, max_size=8))
+def test_laws(names: list[str]) -> None:
+    try:
+        chosen = kept(*names)
+    except WeightsUnsafe:
+        return
+    assert chosen == sorted(chosen)
+    assert set(chosen) <= set(names)
+    assert not any(name.endswith((".py", ".bin")) for name in chosen)
+    assert len({name.lower() for name in chosen}) == len(chosen)
+    if any(
+        name.endswith(".bin") and not any(part.startswith(".") for part in name.split("/"))
+        for name in names
+    ):
+        assert any(name.endswith(".safetensors") for name in chosen)
