@@ -20,17 +20,18 @@ from .base import (
 )
 from .cpu import CpuMeter
 
-Readings = Callable[[tuple[str, ...]], "str | None"]
+Command = tuple[str, ...]
+Readings = Callable[[Command], "str | None"]
 """One command line in; what it printed out, or ``None`` if it could not be run in time."""
 
-SYSCTL = (
+SYSCTL: Command = (
     "/usr/sbin/sysctl", "hw.model", "hw.memsize", "machdep.cpu.brand_string", "hw.logicalcpu",
     "hw.nperflevels", "hw.perflevel0.logicalcpu", "hw.perflevel1.logicalcpu",
 )  # fmt: skip
-VM_STAT = ("/usr/bin/vm_stat",)
-DISPLAYS = ("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json")
-CSRUTIL = ("/usr/bin/csrutil", "status")
-THERMAL = ("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel")
+VM_STAT: Command = ("/usr/bin/vm_stat",)
+DISPLAYS: Command = ("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json")
+CSRUTIL: Command = ("/usr/bin/csrutil", "status")
+THERMAL: Command = ("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel")
 
 _LIMIT_S = 10.0
 """A tool that takes longer tells us nothing; system_profiler needs one to three seconds."""
@@ -103,7 +104,7 @@ class AppleProbe:
         )
 
 
-def run_tool(command: tuple[str, ...]) -> str | None:
+def run_tool(command: Command) -> str | None:
     """Run one of the system's tools; give what it printed, whatever its exit code.
 
     ``sysctl`` exits 1 when one key of many is unknown, and still prints the others.
@@ -179,7 +180,8 @@ def displays_gpu_cores(text: str | None) -> int | None:
 
 def thermal_state(text: str | None) -> ThermalState | None:
     """``com.apple.system.thermalpressurelevel N`` in the words of the wire."""
-    level = _count((text or "").split()[-1] if (text or "").split() else None, least=0)
+    found = re.fullmatch(r"com\.apple\.system\.thermalpressurelevel (\d+)", (text or "").strip())
+    level = _count(found[1], least=0) if found else None
     if level is None or level >= len(_THERMAL_LEVELS):
         return None
     return _THERMAL_LEVELS[level]
