@@ -70,8 +70,6 @@ def decode(frame: str | bytes) -> Inbound:
         frame: UTF-8 JSON as it came off the socket. Of a name that is given twice the last
             value counts, as it does for the coordinator.
     """
-    if len(frame) > MAX_IN_BYTES:
-        return Unknown(type="", reason="frame too large")
     try:
         raw = frame.encode() if isinstance(frame, str) else frame
     except UnicodeEncodeError:

@@ -19,8 +19,13 @@ from ...config.errors import RequestUnreadable
 from .types import Sealed
 
 SECRET_BYTES = 32
+"""Length of a secret, for boxes and for signatures."""
+
 KEY_BYTES = 32
+"""Length of a public key before base64."""
+
 NONCE_BYTES = 24
+"""Length of a nonce: long enough to be drawn at random for every chunk."""
 
 
 class RequestBox:
@@ -44,9 +49,6 @@ class RequestBox:
         Raises:
             ValueError: The nonce has not 24 bytes.
         """
-        if len(nonce) != NONCE_BYTES:
-            msg = f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
-            raise ValueError(msg)
         return _text(self._box.encrypt(plaintext, nonce))
 
 

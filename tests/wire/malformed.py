@@ -33,6 +33,7 @@ MALFORMED: dict[str, str | bytes] = {
     "lone_surrogate_key": '{"\\udfff":1,"type":"load_model","model_id":"m"}',
     "nan": '{"type":"prefetch_model","model_id":"m","priority":NaN}',
     "infinity": '{"type":"prefetch_model","model_id":"m","priority":-Infinity}',
+    "nan_in_a_field_nobody_reads": '{"type":"load_model","model_id":"m","x":NaN}',
     "deep_nesting": _nested(5_000),
     "deeper_nesting": "[" * (200 * KIB),
     "deep_objects": '{"a":' * (100 * KIB),
@@ -74,6 +75,8 @@ MALFORMED: dict[str, str | bytes] = {
     "prefetch_priority_huge": '{"type":"prefetch_model","model_id":"m","priority":1'
     + "0" * 40
     + "}",
+    "prefetch_priority_too_low": '{"type":"prefetch_model","model_id":"m",'
+    '"priority":-9223372036854775809}',
     "cancel_without_id": '{"type":"cancel"}',
     "cancel_list_id": '{"type":"cancel","request_id":["r"]}',
     "challenge_without_nonce": '{"type":"attestation_challenge","timestamp":"t"}',
