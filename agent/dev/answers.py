@@ -26,11 +26,11 @@ class BodyUnusable(ValueError):
         super().__init__(f"the body {problem}")
 
 
-def read_body(raw: bytes) -> Json:
-    """A client's request.
+def read_json(raw: bytes) -> Json:
+    """A client's object.
 
     Raises:
-        BodyUnusable: It is no JSON object that names a model.
+        BodyUnusable: It is none.
     """
     try:
         value: object = from_json(raw, allow_inf_nan=False)
@@ -38,7 +38,16 @@ def read_body(raw: bytes) -> Json:
         raise BodyUnusable(problem="is not JSON") from None
     if not isinstance(value, dict):
         raise BodyUnusable(problem="is not an object")
-    body = cast("Json", value)
+    return cast("Json", value)
+
+
+def read_body(raw: bytes) -> Json:
+    """A client's request for an answer.
+
+    Raises:
+        BodyUnusable: It is no JSON object that names a model.
+    """
+    body = read_json(raw)
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise BodyUnusable(problem="names no model")
     return body
@@ -138,15 +147,13 @@ def openai_usage(usage: Mapping[str, int]) -> Json:
     return out
 
 
-def whole(
-    chunks: Iterable[Json], usage: Mapping[str, int], *, request_id: str, endpoint: str
-) -> Json:
+def whole(chunks: Iterable[Json], usage: Mapping[str, int], *, model: str, endpoint: str) -> Json:
     """One object out of a stream's chunks, each as the client would have seen it.
 
     Args:
-        chunks: In order; the first names id, time and model.
+        chunks: In order; the first names id and time.
         usage: The provider's count.
-        request_id: The object's id if there was no chunk to name one.
+        model: The name the client asked for.
         endpoint: Which of the two forms is wanted.
     """
     is_chat = endpoint == CHAT_ENDPOINT
@@ -158,15 +165,11 @@ def whole(
             index = choice.get("index")
             place = index if isinstance(index, int) else 0
             _grow(grown.setdefault(place, _start(place, is_chat=is_chat)), choice)
-    kept = {
-        name: head[name]
-        for name in ("id", "created", "model", "system_fingerprint")
-        if name in head
-    }
     return {
-        "id": request_id,
-        **kept,
+        "id": head.get("id", ""),
         "object": "chat.completion" if is_chat else "text_completion",
+        "created": head.get("created", 0),
+        "model": model,
         "choices": [grown[place] for place in sorted(grown)] or [_start(0, is_chat=is_chat)],
         "usage": openai_usage(usage),
     }

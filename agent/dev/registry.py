@@ -104,6 +104,14 @@ class Registry:
         rows = (alias for alias in self.aliases.values() if self._concerns(alias, provider))
         return [desired_row(alias) for alias in rows]
 
+    def desire(self, aliases: Iterable[Alias]) -> None:
+        """Take another statement of what is desired; it replaces the last one."""
+        self.aliases = {alias.name: alias for alias in aliases}
+
+    def desired_rows(self) -> list[dict[str, str]]:
+        """All rows of ``desired_models``, whomever they concern."""
+        return [desired_row(alias) for alias in self.aliases.values()]
+
     def _concerns(self, alias: Alias, provider: Provider) -> bool:
         return not provider.models.keys().isdisjoint(self.builds(alias.name))
 
