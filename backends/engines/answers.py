@@ -1,0 +1,175 @@
+"""Answers under way: what a child said and nobody has read yet.
+
+A reader that is slow gets larger pieces, not more of them. When all readers together are too
+far behind, the child is no longer listened to, so that it stops decoding; it is listened to
+again when half of that is read.
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from ...config.errors import AgentError, ContextExceeded, RequestRefused
+from .base import Delta, Finished, Piece, Started, ToolCall, Usage
+from .messages import Begun, Ended, Refused, Row, Tokens
+
+
+class Answer:
+    """One answer: what came, in order, until it is read.
+
+    Attributes:
+        number: What the child calls it.
+        unread_tokens: Tokens that came and were not read.
+        is_open: More may come.
+    """
+
+    def __init__(self, number: int, *, read: Callable[[int], None]) -> None:
+        self.number = number
+        self.unread_tokens = 0
+        self.is_open = True
+        self._read = read
+        self._started: Started | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._end: Finished | AgentError | None = None
+        self._news = asyncio.Event()
+
+    def begin(self, started: Started) -> None:
+        """The prompt is understood."""
+        self._started = started
+        self._news.set()
+
+    def add(self, row: Row) -> None:
+        """Put what a decode step brought to what is unread."""
+        self.unread_tokens += row.tokens
+        self._text.append(row.text)
+        self._reasoning.append(row.reasoning)
+        self._calls.extend(row.calls)
+        if row.text or row.reasoning or row.calls:
+            self._news.set()
+
+    def end(self, how: Finished | AgentError) -> None:
+        """Nothing more will come; only the first end counts."""
+        if self.is_open:
+            self.is_open = False
+            self._end = how
+            self._news.set()
+
+    async def piece(self) -> Piece:
+        """The next piece, everything unread in one.
+
+        Raises:
+            AgentError: The answer broke off here.
+        """
+        while True:
+            self._news.clear()
+            if (ready := self._take()) is not None:
+                return ready
+            await self._news.wait()
+
+    def _take(self) -> Piece | None:
+        if self._started is not None:
+            started, self._started = self._started, None
+            return started
+        text, reasoning = "".join(self._text), "".join(self._reasoning)
+        if text or reasoning or self._calls or (self._end and self.unread_tokens):
+            delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
+            self.drop()
+            return delta
+        if isinstance(self._end, AgentError):
+            raise self._end
+        return self._end
+
+    def drop(self) -> None:
+        """Count everything as read."""
+        tokens, self.unread_tokens = self.unread_tokens, 0
+        self._text.clear()
+        self._reasoning.clear()
+        self._calls.clear()
+        self._read(tokens)
+
+
+class Answers:
+    """All answers of one engine.
+
+    Args:
+        unread_limit_tokens: How far all readers together may be behind.
+        listen: Called with whether more may come from the child.
+    """
+
+    def __init__(self, *, unread_limit_tokens: int, listen: Callable[[bool], None]) -> None:
+        self._limit_tokens = unread_limit_tokens
+        self._listen = listen
+        self._numbers = count(1)
+        self._answers: dict[int, Answer] = {}
+        self._unread_tokens = 0
+        self.is_listening = True
+
+    @property
+    def open_count(self) -> int:
+        """Answers of which more may come."""
+        return sum(answer.is_open for answer in self._answers.values())
+
+    def open(self) -> Answer:
+        """A new answer, under a number that was never used."""
+        answer = Answer(next(self._numbers), read=self._on_read)
+        self._answers[answer.number] = answer
+        return answer
+
+    def close(self, answer: Answer) -> bool:
+        """Forget an answer.
+
+        Returns:
+            Whether more would have come.
+        """
+        del self._answers[answer.number]
+        answer.drop()
+        return answer.is_open
+
+    def take(self, message: Begun | Tokens | Ended | Refused) -> None:
+        """Give what the child said to whom it is for; what is for nobody any more is dropped."""
+        if isinstance(message, Tokens):
+            for row in message.rows:
+                if answer := self._answers.get(row.answer):
+                    answer.add(row)
+                    self._unread_tokens += row.tokens
+            self._pace()
+        elif answer := self._answers.get(message.answer):
+            match message:
+                case Begun():
+                    answer.begin(Started(message.prompt_tokens))
+                case Ended():
+                    answer.end(_finished(message))
+                case Refused():
+                    answer.end(_refusal(message))
+
+    def fail(self, error: AgentError) -> None:
+        """End every open answer with this error."""
+        for answer in self._answers.values():
+            answer.end(error)
+
+    def _on_read(self, tokens: int) -> None:
+        self._unread_tokens -= tokens
+        self._pace()
+
+    def _pace(self) -> None:
+        if self.is_listening and self._unread_tokens > self._limit_tokens:
+            self.is_listening = False
+            self._listen(False)  # noqa: FBT003 - a callback's only argument
+        elif not self.is_listening and self._unread_tokens <= self._limit_tokens // 2:
+            self.is_listening = True
+            self._listen(True)  # noqa: FBT003 - a callback's only argument
+
+
+def _finished(message: Ended) -> Finished:
+    usage = Usage(message.prompt_tokens, message.completion_tokens, message.reasoning_tokens)
+    return Finished(message.reason, usage)
+
+
+def _refusal(message: Refused) -> AgentError:
+    if message.kind == "context":
+        return ContextExceeded(
+            prompt_tokens=message.prompt_tokens, context_tokens=message.context_tokens
+        )
+    return RequestRefused(reason=message.reason)

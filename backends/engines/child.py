@@ -1,0 +1,252 @@
+"""One supervised child process, at the other end of a socket.
+
+The child gets an environment built from nothing, a session of its own and one inherited
+socket. Nothing here waits in the background: the loop calls back when bytes come, when they
+end and when the process is gone. When ``stop`` has returned the process is no more, so its
+memory is back.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+TAIL_BYTES = 8 * 2**10
+TERM_S = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+_HANG_UP_S = 2.0
+"""Seconds a process may live on after it closed its socket, or its socket after it."""
+
+_INHERITED = ("PATH", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+
+
+class Listener(Protocol):
+    """Who hears what a child says and what becomes of it."""
+
+    def heard(self, data: bytes) -> None:
+        """Take bytes in, as they came off the socket."""
+        ...
+
+    def gone(self, exit_code: int | None) -> None:
+        """Learn, once, that the process has ended; all its bytes were heard before."""
+        ...
+
+
+def clean_environment(parent: Mapping[str, str]) -> dict[str, str]:
+    """A child's environment: where things are, and no network; no key, no token.
+
+    Args:
+        parent: The agent's own environment.
+    """
+    kept = {name: parent[name] for name in _INHERITED if name in parent}
+    return kept | {
+        "LANG": "C.UTF-8",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "DO_NOT_TRACK": "1",
+        # without it the fused CPU kernels are compiled into a folder that all users share
+        **({"MLX_DISABLE_COMPILE": "1"} if sys.platform == "linux" else {}),
+    }
+
+
+class Child:
+    """A process, its socket, and the last words of its log.
+
+    Args:
+        command: Its argument vector; the socket's number and our process id are added.
+        listener: Told on the event loop.
+    """
+
+    def __init__(self, command: Sequence[str], listener: Listener) -> None:
+        self._command = tuple(command)
+        self._listener = listener
+        self._process: asyncio.SubprocessTransport | None = None
+        self._line: asyncio.Transport | None = None
+        self._log = bytearray()
+        self._has_exited = False
+        self._has_hung_up = False
+        self._is_leaving = False
+        self._gone = asyncio.Event()
+        self._hurry: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, once there is one."""
+        return self._process.get_pid() if self._process else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, as :mod:`subprocess` counts; ``None`` while it runs."""
+        return self._process.get_returncode() if self._process else None
+
+    @property
+    def log_tail(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._log.decode("utf-8", "replace").strip()
+
+    async def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as stack:
+            stack.callback(theirs.close)
+            stack.callback(ours.close)
+            descriptor = theirs.fileno()
+            process, _ = await loop.subprocess_exec(
+                lambda: _Log(self),
+                *self._command,
+                str(descriptor),
+                str(os.getpid()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(descriptor,),
+                env=clean_environment(os.environ),
+                cwd="/",
+                start_new_session=True,
+            )
+            self._process = process
+            line, _ = await loop.create_unix_connection(lambda: _Line(self), sock=ours)
+            self._line = line
+            stack.pop_all()
+            theirs.close()
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame; it is kept until the child takes it, and lost if it is gone."""
+        if self._line and not self._line.is_closing():
+            self._line.write(frame)
+
+    def listen(self, *, to_more: bool) -> None:
+        """Take more bytes from the child, or leave them to it until its own room is full."""
+        if self._line and not self._line.is_closing():
+            if to_more:
+                self._line.resume_reading()
+            else:
+                self._line.pause_reading()
+
+    def kill(self) -> None:
+        """End the process and all it started, at once."""
+        self._signal(signal.SIGKILL)
+
+    async def stop(self, farewell: Iterable[bytes], *, patience_s: float) -> bool:
+        """Ask the process to leave, then make it leave; return when it is no more.
+
+        Args:
+            farewell: Frames that ask it; empty: it is not asked but told.
+            patience_s: Seconds it may take after it was asked.
+
+        Returns:
+            Whether it had to be killed.
+        """
+        if self._process is None:
+            return False
+        try:
+            return await self._leave(tuple(farewell), patience_s)
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+        finally:
+            self._process.close()
+            if self._line:
+                self._line.close()
+
+    async def _leave(self, farewell: Sequence[bytes], patience_s: float) -> bool:
+        self.listen(to_more=True)
+        self._is_leaving = True
+        for frame in farewell:
+            self.say(frame)
+        is_gone = bool(farewell and self._line) and await self._wait(patience_s)
+        if not is_gone:
+            self._signal(signal.SIGTERM)
+            is_gone = await self._wait(TERM_S)
+        if not is_gone:
+            self.kill()
+            await self._gone.wait()
+        return not is_gone
+
+    async def _wait(self, patience_s: float) -> bool:
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._gone.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None and not self._has_exited:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+
+    def took(self, data: bytes) -> None:
+        """The socket brought bytes."""
+        self._listener.heard(data)
+
+    def logged(self, data: bytes) -> None:
+        """The log brought bytes; only its end is kept."""
+        self._log += data
+        del self._log[:-TAIL_BYTES]
+
+    def hung_up(self) -> None:
+        """The socket has ended: so must the process."""
+        self._has_hung_up = True
+        self._settle(self.kill)
+
+    def exited(self) -> None:
+        """The process has ended: what it said before is still on its way."""
+        self._has_exited = True
+        self.listen(to_more=True)
+        self._settle(self._cut)
+
+    def _settle(self, otherwise: Callable[[], None]) -> None:
+        """Both have ended, or the other one shall soon."""
+        if self._hurry is not None:
+            self._hurry.cancel()
+        if self._has_exited and self._has_hung_up:
+            if not self._gone.is_set():
+                self._gone.set()
+                self._listener.gone(self.exit_code)
+        elif self._has_exited or not self._is_leaving:
+            self._hurry = asyncio.get_running_loop().call_later(_HANG_UP_S, otherwise)
+
+    def _cut(self) -> None:
+        if self._line:
+            self._line.abort()
+        else:
+            self.hung_up()
+
+
+class _Line(asyncio.Protocol):
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def data_received(self, data: bytes) -> None:
+        self._child.took(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
+        self._child.hung_up()
+
+
+class _Log(asyncio.SubprocessProtocol):
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - asyncio's form
+        self._child.logged(data)
+
+    def process_exited(self) -> None:
+        self._child.exited()

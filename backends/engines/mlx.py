@@ -1,0 +1,285 @@
+"""MLX in a child process: the engine's library never enters the agent.
+
+This side translates between :class:`~.base.Engine` and the child's messages, bounds how many
+answers there may be, and watches for signs of life. Decoding, text and tools are the child's.
+"""
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from enum import Enum, auto
+
+from ...config.errors import Overloaded, RequestRefused, RequestTooLarge
+from ...config.settings import Mlx
+from .answers import Answer, Answers
+from .base import Finished, Load, Loaded, Piece, Prompt
+from .child import Child
+from .errors import (
+    EngineDied,
+    EngineError,
+    EngineMissing,
+    EngineNotRunning,
+    EngineStartFailed,
+    EngineTimeout,
+)
+from .footprint import footprint_bytes
+from .frames import FROM_CHILD_BYTES, Decoder, FrameBroken, FrameTooLong, encode, from_child
+from .messages import (
+    Begun,
+    Cancel,
+    Ended,
+    FromChild,
+    Generate,
+    LoadFailed,
+    LoadModel,
+    ModelLoaded,
+    Quit,
+    Refused,
+    Stats,
+    Tokens,
+    Unload,
+)
+
+WAITING_RATIO = 2
+"""Answers that may wait in the child, for each that may run."""
+
+UNREAD_LIMIT_TOKENS = 8192
+"""How far all readers together may be behind before decoding pauses."""
+
+_LOOKS_PER_STALL = 4
+_CHILD = f"{__package__}.mlx_child"
+
+
+class _Phase(Enum):
+    NEW = auto()
+    LOADING = auto()
+    RUNNING = auto()
+    ENDED = auto()
+    STOPPED = auto()
+
+
+class MlxEngine:
+    """One model in one child process.
+
+    Args:
+        folder: The verified build on disk, absolute.
+        model: Its id, for messages.
+        settings: Limits and patience.
+        context_tokens: The operator's bound of prompt and answer; ``None``: the model's own.
+        command: What to run instead of the MLX child: something that speaks its messages.
+        unread_limit_tokens: How far all readers together may be behind.
+    """
+
+    name = "mlx"
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        model: str,
+        settings: Mlx,
+        context_tokens: int | None,
+        command: Sequence[str] | None = None,
+        unread_limit_tokens: int = UNREAD_LIMIT_TOKENS,
+    ) -> None:
+        self.model = model
+        self._settings = settings
+        self._load_message = LoadModel(
+            folder, context_tokens, settings.prefill_step_tokens, settings.max_running
+        )
+        self._is_ours = command is None
+        self._child = Child(command or (sys.executable, "-P", "-m", _CHILD), self)
+        self._decoder = Decoder[FromChild](from_child, limit_bytes=FROM_CHILD_BYTES)
+        self._answers = Answers(unread_limit_tokens=unread_limit_tokens, listen=self._listen)
+        self._phase = _Phase.NEW
+        self._loaded = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._error: EngineError = EngineNotRunning(engine=self.name)
+        self._context_tokens = context_tokens
+        self._stats = Stats(0, 0, 0, 0, 0)
+        self._heard_s = 0.0
+        self._look: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child process, once there is one."""
+        return self._child.pid
+
+    @property
+    def _is_running(self) -> bool:
+        return self._phase is _Phase.RUNNING
+
+    async def start(self) -> Loaded:
+        """Start the child and load the model; see :meth:`.base.Engine.start`."""
+        if self._is_ours and importlib.util.find_spec("mlx_lm") is None:
+            raise EngineMissing(engine=self.name, needs="pip install 'poolhand[mlx]'")
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self._phase = _Phase.LOADING
+        try:
+            await self._child.start()
+        except OSError as error:
+            raise EngineStartFailed(
+                engine=self.name, kind="exited", reason=f"no process: {error.strerror}"
+            ) from error
+        self._child.say(encode(self._load_message))
+        try:
+            async with asyncio.timeout(self._settings.start_timeout_s):
+                await self._loaded.wait()
+        except TimeoutError as error:
+            self._error = EngineTimeout(engine=self.name, waited_s=self._settings.start_timeout_s)
+            raise self._error from error
+        if not self._is_running:
+            raise self._error
+        took_s = loop.time() - began_s
+        pid = self._child.pid
+        held_bytes = None if pid is None else await asyncio.to_thread(footprint_bytes, pid)
+        return Loaded(took_s, held_bytes, self._context_tokens)
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        """Answer; see :meth:`.base.Engine.generate`. Closing it cancels within one step."""
+        if not self._is_running:
+            raise self._error
+        most = self._settings.max_running * (1 + WAITING_RATIO)
+        if self._answers.open_count >= most:
+            raise Overloaded(running=self._answers.open_count, most=most)
+        answer = self._answers.open()
+        try:
+            self._child.say(self._frame(answer, prompt))
+            piece: Piece | None = None
+            while not isinstance(piece, Finished):
+                piece = await answer.piece()
+                yield piece
+        finally:
+            if self._answers.close(answer):
+                self._child.say(encode(Cancel(answer.number)))
+
+    def load(self) -> Load:
+        """What the child told last; see :meth:`.base.Engine.load`."""
+        told, context = self._stats, self._context_tokens
+        most = self._settings.max_running
+        return Load(
+            running=told.running,
+            waiting=told.waiting,
+            max_running=most,
+            active_tokens=told.active_tokens,
+            budget_used_tokens=told.budget_used_tokens,
+            budget_max_tokens=None if context is None else most * context,
+            kv_bytes_per_token=told.kv_bytes_per_token,
+            decode_tps=told.decode_tps,
+            prefill_tps=told.prefill_tps,
+            memory_active_bytes=told.memory_active_bytes,
+            memory_peak_bytes=told.memory_peak_bytes,
+            memory_cache_bytes=told.memory_cache_bytes,
+            generated_tokens=told.generated_tokens,
+        )
+
+    async def died(self) -> EngineError:
+        """Return when the child has ended unasked, or was given up, and say of what."""
+        await self._ended.wait()
+        return self._error
+
+    async def stop(self) -> None:
+        """End the child; when this returns it is no more and its memory is back."""
+        is_well = self._is_running
+        self._phase = _Phase.STOPPED
+        self._error = EngineNotRunning(engine=self.name)
+        self._stats = Stats(0, 0, 0, 0, self._stats.generated_tokens)
+        self._answers.fail(self._error)
+        self._loaded.set()
+        if self._look:
+            self._look.cancel()
+        farewell = (encode(Unload()), encode(Quit())) if is_well else ()
+        await self._child.stop(farewell, patience_s=self._settings.stop_timeout_s)
+
+    def _frame(self, answer: Answer, prompt: Prompt) -> bytes:
+        most = min(prompt.max_tokens, self._settings.max_output_tokens)
+        try:
+            return encode(Generate(answer.number, prompt.endpoint, prompt.body, most))
+        except FrameTooLong:
+            answer.end(RequestTooLarge())
+            raise RequestTooLarge from None
+        except FrameBroken:
+            answer.end(RequestTooLarge())
+            raise RequestRefused(reason="the body cannot be passed on") from None
+
+    # ── what the child says ───────────────────────────────────────────────────────────
+
+    def heard(self, data: bytes) -> None:
+        """Take bytes from the child; garbage is its end."""
+        self._heard_s = asyncio.get_running_loop().time()
+        try:
+            messages = self._decoder.feed(data)
+        except FrameBroken as broken:
+            self._child.kill()
+            self._fail("protocol", str(broken))
+            return
+        for message in messages:
+            self._take(message)
+
+    def gone(self, exit_code: int | None) -> None:
+        """The child has ended."""
+        self._fail("exited", f"its process ended with exit code {exit_code}", exit_code)
+
+    def _take(self, message: FromChild) -> None:
+        match message:
+            case Begun() | Tokens() | Ended() | Refused():
+                self._answers.take(message)
+            case Stats():
+                self._stats = message
+            case ModelLoaded() if self._phase is _Phase.LOADING:
+                self._context_tokens = message.context_tokens
+                self._phase = _Phase.RUNNING
+                self._loaded.set()
+                self._watch()
+            case LoadFailed():
+                self._fail(message.kind, message.reason)
+            case _:
+                pass  # hello, progress, tick, unloaded: signs of life
+
+    def _fail(self, kind: str, reason: str, exit_code: int | None = None) -> None:
+        tail = self._child.log_tail
+        if self._phase is _Phase.LOADING:
+            self._end(EngineStartFailed(engine=self.name, kind=kind, reason=reason, tail=tail))
+        else:
+            self._end(EngineDied(engine=self.name, exit_code=exit_code, tail=tail))
+
+    def _end(self, error: EngineError) -> None:
+        if self._phase not in {_Phase.LOADING, _Phase.RUNNING}:
+            return
+        self._phase = _Phase.ENDED
+        self._error = error
+        if self._look:
+            self._look.cancel()
+        self._answers.fail(error)
+        self._loaded.set()
+        self._ended.set()
+
+    def _listen(self, to_more: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        self._heard_s = asyncio.get_running_loop().time()
+        self._child.listen(to_more=to_more)
+
+    # ── signs of life ─────────────────────────────────────────────────────────────────
+
+    def _watch(self) -> None:
+        """Look again and again whether the child still speaks.
+
+        A look that comes late itself says that this process slept, and so did the child.
+        """
+        loop = asyncio.get_running_loop()
+        stall_s = self._settings.stall_timeout_s
+        every_s = stall_s / _LOOKS_PER_STALL
+        due_s = loop.time() + every_s
+
+        def look() -> None:
+            now_s = loop.time()
+            slept = now_s - due_s > every_s
+            if slept or not self._answers.is_listening:
+                self._heard_s = now_s
+            if now_s - self._heard_s >= stall_s:
+                self._end(EngineTimeout(engine=self.name, waited_s=now_s - self._heard_s))
+            else:
+                self._watch()
+
+        self._look = loop.call_at(due_s, look)
