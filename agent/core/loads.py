@@ -1,0 +1,272 @@
+"""Which models come, by whose wish, and who is told what became of it.
+
+Three wishes bring a model: the coordinator's ``load_model``, a request for a model of the
+pool that is not loaded, and a wish for bytes alone (``prefetch_model`` or a desired build).
+The pool decides first, whoever wishes; a refusal changes nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ...backends.stores.base import Build, Progress, Stock
+from ...config.errors import AgentError, NodeDraining, PlacementError
+from ...config.settings import Settings
+from ..wire.inbound import DesiredModels, PrefetchModel
+from ..wire.outbound import LoadModelStatus, Outbound, PrefetchModelStatus
+from . import placement
+from .admission import needs_of
+from .effects import Effect, RefreshInventory
+from .pool import Pool, is_allowed
+from .shape import ModelShape
+from .slots import COMING, SlotState
+from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
+
+PROGRESS_EVERY_S = 2.0
+PROGRESS_EVERY_RATIO = 0.05
+"""A prefetch is reported at most so often: the reference node's pace."""
+
+Said: TypeAlias = Effect | LoadEnded | Outbound
+"""What comes of a wish: something to do, something to say, or the end of a load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A load that this node refused, for the owner's eyes.
+
+    Attributes:
+        count: How often the same was refused in a row.
+        at_s: When last, in the node's time.
+    """
+
+    model: str
+    error: AgentError
+    count: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was last reported of a prefetch."""
+
+    at_s: float
+    ratio: float
+
+
+class Loads:
+    """Every wish for a model, and the stays that come of them."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.stays = Stays()
+        self.settings = settings
+        self.pool = pool
+        self.is_draining = False
+        self.refusal: Refusal | None = None
+        self.refusals = 0
+        self.desired: DesiredModels | None = None
+        self._prefetches: dict[str, _Told] = {}
+        self._wished: set[str] = set()
+        self._unwilling: set[str] = set()
+
+    # ── wishes ────────────────────────────────────────────────────────────────────────
+
+    def asked(self, model: str, busy: Collection[str], now_s: float) -> list[Said]:
+        """The coordinator wants the model in memory; each asking gets exactly one answer."""
+        match self._admit(model, busy):
+            case placement.Refuse(error):
+                self._refused(model, error, now_s)
+                return [_status(model, error)]
+            case placement.Join(stay) if stay.state is SlotState.READY:
+                return [_status(model, None)]
+            case placement.Join(stay):
+                self.stays.join(stay, is_load=True, askers=1)
+                return [LoadModelStatus(model_id=model, status="started")]
+            case placement.Admit():
+                began = self.stays.begin(model, now_s, is_load=True, askers=1)
+                return [LoadModelStatus(model_id=model, status="started"), *self._carry(began)]
+
+    def needed(
+        self, model: str, busy: Collection[str], now_s: float
+    ) -> list[Said] | PlacementError:
+        """A request needs the model; nobody is told of the load but those who wait for it.
+
+        Returns:
+            What is to be done, nothing if it is on its way already; or why it cannot come.
+        """
+        match self._admit(model, busy):
+            case placement.Refuse(error):
+                self._refused(model, error, now_s)
+                return error
+            case placement.Join(stay):
+                if stay.state in COMING:
+                    self.stays.join(stay, is_load=True, askers=0)
+                return []
+            case placement.Admit():
+                return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
+
+    def prefetch(self, wish: PrefetchModel, now_s: float) -> list[Said]:
+        """The coordinator wants the model's bytes here; whatever is allowed may come."""
+        model = wish.model_id
+        entry = self.settings.entry(model)
+        if self.is_draining:
+            return [_prefetch_status(model, error=NodeDraining())]
+        if entry is None or not is_allowed(entry, self.settings.pools.allowed):
+            text = f"model '{model}' not in advertised model list"
+            return [PrefetchModelStatus(model_id=model, status="failed", error=text)]
+        self._prefetches[model] = _Told(now_s, 0.0)
+        started = PrefetchModelStatus(model_id=model, status="started")
+        if self.stays.ready(model):
+            return [started, *self._prefetched(model, None)]
+        return [started, *self._bring(model, now_s)]
+
+    def desire(self, wish: DesiredModels, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
+        """The coordinator says what it wants here, in full; an empty list stops everything."""
+        self.desired = wish
+        self._unwilling.clear()
+        wanted = {model.desired_build for model in wish.models}
+        said: list[Said] = []
+        for model in sorted(self._wished - wanted):
+            self._wished.discard(model)
+            stay = self.stays.find(model, COMING)
+            if stay is not None and not stay.is_load and model not in self._prefetches:
+                said += self._carry(self.stays.release(model, None, now_s))
+        return [*said, *self.pursue(stocks, now_s)]
+
+    def pursue(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
+        """Bring the next desired build of the pool to disk, one at a time."""
+        if self.desired is None or self.is_draining:
+            return []
+        if any(stay.state in COMING and not stay.is_load for stay in self.stays.all()):
+            return []
+        for wanted in self.desired.models:
+            model = wanted.desired_build
+            is_here = model in stocks and stocks[model].state == "here"
+            if self.pool.serves(model) and not is_here and model not in self._unwilling:
+                self._wished.add(model)
+                return self._bring(model, now_s)
+        return []
+
+    # ── what the rooms tell ───────────────────────────────────────────────────────────
+
+    def progressed(self, model: str, progress: Progress, now_s: float) -> list[Said]:
+        """More bytes are here."""
+        self.stays.progressed(model, progress)
+        told = self._prefetches.get(model)
+        ratio = progress.bytes_done / progress.bytes_total if progress.bytes_total else 0.0
+        if told is None or (
+            now_s - told.at_s < PROGRESS_EVERY_S and ratio - told.ratio < PROGRESS_EVERY_RATIO
+        ):
+            return []
+        self._prefetches[model] = _Told(now_s, ratio)
+        return [
+            PrefetchModelStatus(
+                model_id=model,
+                status="downloading",
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+            )
+        ]
+
+    def verified(self, model: str, build: Build, now_s: float) -> list[Said]:
+        """The bytes are right: now it can be told what memory they need."""
+        entry = self.settings.entry(model)
+        most_tokens = self.settings.memory.kv_context_tokens
+        if entry is not None and entry.context_tokens is not None:
+            most_tokens = min(most_tokens, entry.context_tokens)
+        needs = needs_of(
+            build.weights_bytes, ModelShape.from_config(build.config), context_tokens=most_tokens
+        )
+        outcomes = self.stays.verified(model, build, needs.total_bytes, now_s)
+        return [*self._carry(outcomes), RefreshInventory()]
+
+    def came(self, outcomes: Iterable[Outcome]) -> list[Said]:
+        """Carry on what the stays gave back."""
+        return self._carry(outcomes)
+
+    # ── what the owner and the line change ────────────────────────────────────────────
+
+    def line_lost(self) -> None:
+        """Whoever asked is gone: one answer is owed to the line that comes, not one each."""
+        self.stays.owe_one_answer_each()
+        self._prefetches.clear()
+        self.desired = None
+
+    def repool(
+        self, settings: Settings, pool: Pool, busy: Collection[str], now_s: float
+    ) -> list[Said]:
+        """The operator chose another pool: whoever is outside of it goes."""
+        self.settings, self.pool = settings, pool
+        said: list[Said] = []
+        for stay in self.stays.all():
+            if not pool.serves(stay.model):
+                error = placement.outside(stay.model, pool)
+                said += self._carry(self.stays.release(stay.model, error, now_s))
+        return [*said, *self._carry(self.stays.drained(busy, now_s))]
+
+    def empty(self, why: AgentError, busy: Collection[str], now_s: float) -> list[Said]:
+        """Take nothing new, and let everyone go who is here."""
+        self.is_draining = True
+        said: list[Said] = []
+        for stay in self.stays.all():
+            said += self._carry(self.stays.release(stay.model, why, now_s))
+        return [*said, *self._carry(self.stays.drained(busy, now_s))]
+
+    # ── inside ────────────────────────────────────────────────────────────────────────
+
+    def _admit(
+        self, model: str, busy: Collection[str]
+    ) -> placement.Refuse | placement.Join | placement.Admit:
+        if self.is_draining:
+            return placement.Refuse(NodeDraining())
+        return placement.admit(
+            model,
+            pool=self.pool,
+            stays=self.stays.all(),
+            slots=self.settings.slots.max_model_slots,
+            busy=busy,
+        )
+
+    def _bring(self, model: str, now_s: float) -> list[Said]:
+        stay = self.stays.find(model, COMING)
+        if stay is not None:
+            return []
+        return self._carry(self.stays.begin(model, now_s, is_load=False, askers=0))
+
+    def _refused(self, model: str, error: AgentError, now_s: float) -> None:
+        self.refusals += 1
+        last = self.refusal
+        again = last is not None and (last.model, last.error.code) == (model, error.code)
+        self.refusal = Refusal(model, error, last.count + 1 if last and again else 1, now_s)
+
+    def _carry(self, outcomes: Iterable[Outcome]) -> list[Said]:
+        said: list[Said] = []
+        for outcome in outcomes:
+            match outcome:
+                case LoadEnded(model, askers, error):
+                    said += [_status(model, error)] * askers
+                    said += self._prefetched(model, error)
+                    said.append(outcome)
+                case PrefetchEnded(model, error):
+                    if error is not None:
+                        self._unwilling.add(model)
+                    said += self._prefetched(model, error)
+                case _:
+                    said.append(outcome)
+        return said
+
+    def _prefetched(self, model: str, error: AgentError | None) -> list[Said]:
+        if self._prefetches.pop(model, None) is None:
+            return []
+        return [_prefetch_status(model, error=error)]
+
+
+def _status(model: str, error: AgentError | None) -> LoadModelStatus:
+    if error is None:
+        return LoadModelStatus(model_id=model, status="succeeded")
+    return LoadModelStatus(model_id=model, status="failed", error=error.load_text)
+
+
+def _prefetch_status(model: str, *, error: AgentError | None) -> PrefetchModelStatus:
+    if error is None:
+        return PrefetchModelStatus(model_id=model, status="verified")
+    return PrefetchModelStatus(model_id=model, status="failed", error=error.load_text)

@@ -1,0 +1,341 @@
+"""The node: one event in, effects out.
+
+Joins the line, the loads and the answers. It never waits, reads no clock and touches nothing
+outside: what it knows came in as an event, and what it wants goes out as an effect. ``handle``
+is the whole interface; ``snapshot`` lets others look.
+"""
+
+from collections.abc import Callable, Iterable
+
+from ...backends.engines.base import Load
+from ...backends.hosts.base import HostFacts, HostSample
+from ...backends.stores.base import Stock
+from ...config.errors import AgentError, NodeDraining
+from ...config.settings import Settings
+from ..wire.inbound import (
+    AttestationChallenge,
+    Cancel,
+    DesiredModels,
+    InferenceRequest,
+    LoadModel,
+    PrefetchModel,
+    RuntimeStatus,
+    TrustStatus,
+    Unknown,
+)
+from ..wire.outbound import LoadModelStatus, ModelsUpdate, Outbound
+from . import events as happened
+from . import report
+from .admission import budget_bytes
+from .answers import Answers
+from .effects import Dial, Effect, HangUp, RefreshInventory, SampleHost, Send
+from .events import Event, RequestKey
+from .loads import Loads, Said
+from .pool import pool_of
+from .session import Session, State, Step
+from .slots import HOLDS_MEMORY
+from .stays import LoadEnded, Outcome, holdings_of
+
+LAST_FAILURES = 8
+"""How many failures the status remembers."""
+
+LEAVE_GRACE_S = 5.0
+"""After the drain's end, how long cancelled answers may still take to say their last word."""
+
+
+class Node:
+    """All decisions of this node.
+
+    Args:
+        settings: What the operator chose.
+        identity: Who this process is.
+        chance: Gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self, settings: Settings, identity: report.Identity, *, chance: Callable[[], float]
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.session = Session(
+            chance=chance,
+            heartbeat_s=settings.coordinator.heartbeat_interval_s,
+            patience_s=settings.coordinator.dial_timeout_s + 5.0,
+        )
+        self.loads = Loads(settings, pool_of(settings, machine_id=identity.machine_id))
+        self.answers = Answers(self.loads)
+        self.facts: HostFacts | None = None
+        self.sample = HostSample()
+        self.engine_loads: dict[str, Load] = {}
+        self.stocks: dict[str, Stock] = {}
+        self.trust: TrustStatus | None = None
+        self.runtime: RuntimeStatus | None = None
+        self.failures: list[tuple[float, AgentError]] = []
+        self.rejected: AgentError | None = None
+        self.unknown_frames = 0
+        self._owed: dict[str, LoadModelStatus] = {}
+        self._cut_s: float | None = None
+        self._gone_s: float | None = None
+        self._is_unsaying = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the node has left, and nothing is to be done any more."""
+        return self.session.state is State.CLOSED
+
+    @property
+    def deadline_s(self) -> float:
+        """By when ``handle`` wants to be called again; infinite if only an event can help."""
+        known = [self.session.deadline_s if self.facts else None, self._cut_s, self._gone_s]
+        return min((at_s for at_s in known if at_s is not None), default=float("inf"))
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        """Take one event in; give back what is to be done, in order.
+
+        An event that means nothing as things are is dropped: the outside may always come
+        late or repeat itself.
+        """
+        before = self._slots()
+        effects = self._carry(self._on(event, now_s), now_s)
+        effects += self._carry(self._leave(now_s), now_s)
+        if self.facts is not None:
+            effects += self._step(self.session.due(now_s), now_s)
+        if self._slots() != before:
+            effects += self._say(report.heartbeat(self.snapshot(now_s)))
+        return effects
+
+    def snapshot(self, now_s: float) -> report.Snapshot:
+        """Everything the node knows of itself now."""
+        ledger = self.answers.ledger
+        return report.Snapshot(
+            now_s=now_s,
+            identity=self.identity,
+            settings=self.settings,
+            pool=self.loads.pool,
+            facts=self.facts or HostFacts("generic"),
+            sample=self.sample,
+            stays=self.loads.stays.all(),
+            requests=ledger.entries(),
+            stats=ledger.stats(),
+            stocks=self.stocks,
+            loads=self.engine_loads,
+            is_draining=self.loads.is_draining,
+        )
+
+    # ── one event ─────────────────────────────────────────────────────────────────────
+
+    def _on(self, event: Event, now_s: float) -> list[Said]:
+        match event:
+            case happened.LinkOpened() | happened.LinkClosed() | happened.Heard():
+                return self._on_line(event, now_s)
+            case happened.HostKnown() | happened.HostSampled() | happened.InventoryChanged():
+                return self._on_host(event, now_s)
+            case happened.SettingsChanged() | happened.SettingsRejected() | happened.StopAsked():
+                return self._on_owner(event, now_s)
+            case happened.RequestOpened():
+                return self.answers.opened(event, now_s)
+            case happened.RequestUnreadable(key, error):
+                return self.answers.unreadable(key, error)
+            case happened.GenerationEnded():
+                return self.answers.ended(event, now_s)
+            case happened.Due():
+                return []
+            case _:
+                return self._on_model(event, now_s)
+
+    def _on_line(self, event: happened.LinkEvent, now_s: float) -> list[Said]:
+        match event:
+            case happened.LinkOpened(line):
+                return list(self._step(self.session.opened(line, now_s), now_s))
+            case happened.LinkClosed(line, close_code, error):
+                said: list[Said] = self._lost(line, now_s)
+                return [
+                    *said,
+                    *self._step(self.session.closed(line, close_code, error, now_s), now_s),
+                ]
+            case happened.Heard(line, _) if line != self.session.line or not self._is_online:
+                return []
+            case happened.Heard():
+                return self._on_words(event, now_s)
+
+    def _on_words(self, heard: happened.Heard, now_s: float) -> list[Said]:
+        busy = self.answers.ledger.busy()
+        match heard.message:
+            case InferenceRequest() as request:
+                return self.answers.heard(heard.line, request, now_s)
+            case Cancel(request_id=request_id):
+                return self.answers.cancelled(RequestKey(heard.line, request_id))
+            case AttestationChallenge() as challenge:
+                return [report.attestation(self.snapshot(now_s), challenge)]
+            case LoadModel(model_id=model):
+                return self.loads.asked(model, busy, now_s)
+            case PrefetchModel() as wish:
+                return self.loads.prefetch(wish, now_s)
+            case DesiredModels() as wish:
+                return self.loads.desire(wish, self.stocks, now_s)
+            case TrustStatus() as trust:
+                self.trust = trust
+            case RuntimeStatus() as runtime:
+                self.runtime = runtime
+            case Unknown():
+                self.unknown_frames += 1
+        return []
+
+    def _on_model(
+        self, event: happened.WeightsEvent | happened.EngineEvent, now_s: float
+    ) -> list[Said]:
+        stays, busy = self.loads.stays, self.answers.ledger.busy()
+        match event:
+            case happened.WeightsProgressed(model, progress):
+                return self.loads.progressed(model, progress, now_s)
+            case happened.WeightsFetched(model):
+                return self.loads.came(stays.fetched(model, now_s))
+            case happened.WeightsVerified(model, build):
+                return self.loads.verified(model, build, now_s)
+            case happened.WeightsFailed(model, error):
+                self._failed(error, now_s)
+                return self.loads.came(stays.weights_failed(model, error, now_s))
+            case happened.EngineLoaded(model, loaded):
+                return [*self.loads.came(stays.loaded(model, loaded, now_s)), SampleHost()]
+            case happened.EngineStopped(model):
+                self.engine_loads.pop(model, None)
+                return self.loads.came(stays.stopped(model, now_s))
+            case happened.EngineFailed(model, error):
+                self._failed(error, now_s)
+                return self.loads.came(
+                    [*stays.engine_failed(model, error, now_s), *stays.drained(busy, now_s)]
+                )
+
+    def _on_host(self, event: happened.HostEvent, now_s: float) -> list[Said]:
+        match event:
+            case happened.HostKnown(facts):
+                self.facts = facts
+                return [SampleHost(), RefreshInventory()]
+            case happened.HostSampled(sample, loads):
+                self.sample = sample
+                self.engine_loads = dict(loads)
+                return self.loads.came(self._settle(now_s))
+            case happened.InventoryChanged(stocks):
+                before = {model.id: model for model in report.models(self.snapshot(now_s))}
+                self.stocks = {stock.model: stock for stock in stocks}
+                after = report.models(self.snapshot(now_s))
+                news = tuple(model for model in after if before.get(model.id) != model)
+                said: list[Said] = [ModelsUpdate(models=news)] if news else []
+                return [*said, *self.loads.pursue(self.stocks, now_s)]
+
+    def _on_owner(self, event: happened.OwnerEvent, now_s: float) -> list[Said]:
+        match event:
+            case happened.SettingsChanged(settings):
+                return self._resettle(settings, now_s)
+            case happened.SettingsRejected(error):
+                self.rejected = error
+                return []
+            case happened.StopAsked(now):
+                return self._stop(now_s, now=now)
+
+    # ── the line ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def _is_online(self) -> bool:
+        return self.session.is_online
+
+    def _step(self, step: Step, now_s: float) -> list[Effect]:
+        """Carry out what the session wants."""
+        effects: list[Effect] = []
+        if step.hang_up is not None:
+            effects.append(HangUp(step.hang_up, step.is_polite))
+            effects += self._carry(self._lost(step.hang_up, now_s), now_s)
+        if step.dial is not None:
+            effects.append(Dial(step.dial))
+        if step.is_registration_due:
+            self._is_unsaying = False
+            effects += self._say(report.register(self.snapshot(now_s)))
+        if step.is_registration_due or step.is_heartbeat_due:
+            effects += [*self._say(report.heartbeat(self.snapshot(now_s))), SampleHost()]
+        if step.is_registration_due:
+            owed, self._owed = self._owed, {}
+            effects += [effect for status in owed.values() for effect in self._say(status)]
+        return effects
+
+    def _lost(self, line: int, now_s: float) -> list[Said]:
+        """A line is gone, and with it everyone who waited on it."""
+        if line == self.session.line or not self._is_online:
+            self.trust = self.runtime = None
+            self.loads.line_lost()
+        return self.answers.line_lost(line, now_s)
+
+    def _say(self, message: Outbound) -> list[Effect]:
+        """Say it now; an answer that is owed for a load waits for the next line."""
+        if self._is_online:
+            return [Send(self.session.line, message)]
+        if isinstance(message, LoadModelStatus) and message.status != "started":
+            self._owed[message.model_id] = message
+        return []
+
+    def _carry(self, said: Iterable[Said], now_s: float) -> list[Effect]:
+        """Turn what came of an event into effects, in order."""
+        effects: list[Effect] = []
+        for item in said:
+            if isinstance(item, LoadEnded):
+                effects += self._carry(self.answers.loaded(item), now_s)
+            elif isinstance(item, Effect):
+                effects.append(item)
+            else:
+                effects += self._say(item)
+        return effects
+
+    # ── slots, pool, leaving ──────────────────────────────────────────────────────────
+
+    def _settle(self, now_s: float) -> list[Outcome]:
+        busy = self.answers.ledger.busy()
+        return self.loads.stays.settle(
+            slots=self.settings.slots.max_model_slots,
+            busy=busy,
+            free_bytes=lambda: budget_bytes(
+                total_bytes=self.sample.memory_total_bytes,
+                available_bytes=self.sample.memory_available_bytes,
+                reserve_bytes=report.reserve_bytes(self.settings),
+                holdings=holdings_of(self.loads.stays.all(), busy),
+            ),
+            now_s=now_s,
+        )
+
+    def _resettle(self, settings: Settings, now_s: float) -> list[Said]:
+        """The operator chose otherwise; the wire cannot unsay a model, a new line can."""
+        offered = set(self.loads.pool.models)
+        self.settings, self.rejected = settings, None
+        self.session.heartbeat_s = settings.coordinator.heartbeat_interval_s
+        pool = pool_of(settings, machine_id=self.identity.machine_id)
+        self._is_unsaying = self._is_unsaying or not offered <= set(pool.models)
+        said = self.loads.repool(settings, pool, self.answers.ledger.busy(), now_s)
+        return [*said, RefreshInventory()]
+
+    def _stop(self, now_s: float, *, now: bool) -> list[Said]:
+        cut_s = now_s + (0.0 if now else self.settings.requests.drain_s)
+        if self._gone_s is None or cut_s + LEAVE_GRACE_S < self._gone_s:
+            self._cut_s, self._gone_s = cut_s, cut_s + LEAVE_GRACE_S
+        said = self.loads.empty(NodeDraining(), self.answers.ledger.busy(), now_s)
+        return [*said, *self.answers.turn_away(NodeDraining())]
+
+    def _leave(self, now_s: float) -> list[Said]:
+        """Go on leaving, or unsaying, as far as nobody is harmed."""
+        is_idle = not self.answers.ledger.entries()
+        if self._is_unsaying and is_idle and self.session.state is State.ONLINE:
+            return list(self._step(self.session.redial(now_s), now_s))
+        if self._gone_s is None:
+            return []
+        is_empty = is_idle and not self.loads.stays.all()
+        if is_empty or now_s >= self._gone_s:
+            self._cut_s = self._gone_s = None
+            return list(self._step(self.session.leave(now_s), now_s))
+        if self._cut_s is not None and now_s >= self._cut_s:
+            self._cut_s = None
+            return self.answers.stop_all()
+        return []
+
+    def _slots(self) -> list[tuple[str, str]]:
+        here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]
+        return [(stay.model, stay.state) for stay in here]
+
+    def _failed(self, error: AgentError, now_s: float) -> None:
+        self.failures = [*self.failures, (now_s, error)][-LAST_FAILURES:]

@@ -1,0 +1,135 @@
+"""May a model come to this node? May it move into a slot now?
+
+Two questions, two pure functions. The answer is a value that the caller matches on; nothing
+is changed here.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from ...config.errors import InsufficientMemory, ModelNotInPool, PlacementError, SlotsBusy
+from .pool import Pool
+from .slots import COMING, LEAVING, SlotState, Stay, residents
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Change nothing, and say why."""
+
+    error: PlacementError
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """It is here, or on its way."""
+
+    stay: Stay
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Start a stay: bring its bytes, disturb nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Give it a slot now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Release this idle resident, then ask again."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Somebody is on the way out already: ask again when he is gone."""
+
+
+def admit(
+    model: str, *, pool: Pool, stays: Sequence[Stay], slots: int, busy: Collection[str]
+) -> Refuse | Join | Admit:
+    """Decide whether ``model`` may come to this node at all.
+
+    Args:
+        model: The build that is asked for.
+        pool: What this node serves.
+        stays: Every stay, in any state.
+        slots: ``max_model_slots``.
+        busy: Models with requests that have not ended.
+
+    Returns:
+        :class:`Refuse` also when every slot is promised: to a resident that answers, or to
+        a load in progress, which pins its slot before it holds it.
+    """
+    if not pool.serves(model):
+        return Refuse(outside(model, pool))
+    here = [stay for stay in stays if stay.model == model and stay.state not in LEAVING]
+    if here and here[0].is_load:
+        return Join(here[0])
+    promised = [stay for stay in stays if is_promised(stay, busy)]
+    if len(promised) >= slots:
+        return Refuse(SlotsBusy(model=model, slots=slots))
+    return Join(here[0]) if here else Admit()
+
+
+def outside(model: str, pool: Pool) -> ModelNotInPool:
+    """The refusal of a model that the pool does not hold."""
+    return ModelNotInPool(model=model, pool=pool.name)
+
+
+def is_promised(stay: Stay, busy: Collection[str]) -> bool:
+    """Whether a stay's slot cannot be had by another: it loads, or it answers."""
+    if stay.state in COMING:
+        return stay.is_load
+    return stay.state in {SlotState.READY, SlotState.DRAINING} and stay.model in busy
+
+
+def settle(
+    staged: Stay,
+    *,
+    stays: Sequence[Stay],
+    slots: int,
+    busy: Collection[str],
+    free_bytes: int,
+) -> Refuse | Grant | Evict | Wait:
+    """Decide whether a STAGED stay may take a slot now.
+
+    Args:
+        staged: The stay whose bytes are verified and wait.
+        stays: Every stay, ``staged`` among them.
+        slots: ``max_model_slots``.
+        busy: Models with requests that have not ended.
+        free_bytes: Memory that a new model may take as things are.
+
+    Returns:
+        Never an :class:`Evict` that would not help: if the model does not fit even with
+        every idle resident gone, all of them stay.
+    """
+    here = residents(stays)
+    leaving = [stay for stay in here if stay.state in LEAVING]
+    if any(stay.model not in busy or stay.model == staged.model for stay in leaving):
+        return Wait()
+    idle = [stay for stay in here if stay.state is SlotState.READY and stay.model not in busy]
+    is_full = len(here) >= slots
+    if not is_full and staged.needs_bytes <= free_bytes:
+        return Grant()
+    if staged.needs_bytes > free_bytes + sum(stay.takes_bytes for stay in idle):
+        return Refuse(_too_large(staged, here, idle, slots, free_bytes))
+    if idle:
+        return Evict(min(idle, key=lambda stay: stay.last_used_s).model)
+    return Refuse(SlotsBusy(model=staged.model, slots=slots))
+
+
+def _too_large(
+    staged: Stay, here: Sequence[Stay], idle: Iterable[Stay], slots: int, free_bytes: int
+) -> PlacementError:
+    """Busy residents may leave one day; a machine that is too small will not grow."""
+    gone_bytes = sum(stay.takes_bytes for stay in idle)
+    if staged.needs_bytes <= free_bytes + sum(stay.takes_bytes for stay in here):
+        return SlotsBusy(model=staged.model, slots=slots)
+    return InsufficientMemory(
+        model=staged.model, needs_bytes=staged.needs_bytes, free_bytes=free_bytes + gone_bytes
+    )

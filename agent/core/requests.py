@@ -1,0 +1,157 @@
+"""The ledger: each accepted request ends exactly once.
+
+::
+
+    heard ─▶ OPENING ─▶ WAITING ─▶ RUNNING ─▶ ENDING ─▶ gone
+                │           │          │
+                └───────────┴──────────┴─▶ gone
+
+An entry is dropped in the same breath in which its terminal message is said, so there is
+nothing left to say a second one about. A request belongs to the line it came on: when that
+line is gone nobody can be answered, and nothing is said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ...backends.engines.base import Usage
+from ...config.errors import AgentError, RequestCancelled
+from ..wire.outbound import InferenceComplete, InferenceError, Outbound
+from ..wire.types import Stats
+from ..wire.types import Usage as Billed
+from .events import GenerationEnded, RequestKey
+
+
+class RequestState(StrEnum):
+    """Where a request is."""
+
+    OPENING = "opening"
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request that has not ended.
+
+    Attributes:
+        model: The build it asks for; empty until it is opened.
+        max_tokens: The longest answer.
+        since_s: When it was heard, in the node's time.
+    """
+
+    key: RequestKey
+    state: RequestState
+    since_s: float
+    model: str = ""
+    max_tokens: int = 0
+
+
+class Ledger:
+    """Every request accepted and not ended; the only one that writes them."""
+
+    def __init__(self) -> None:
+        self._entries: dict[RequestKey, Entry] = {}
+        self._counts: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
+
+    def __len__(self) -> int:
+        """How many have not ended."""
+        return len(self._entries)
+
+    def entry(self, key: RequestKey) -> Entry | None:
+        """The request, if it has not ended."""
+        return self._entries.get(key)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Every request, oldest first."""
+        return tuple(self._entries.values())
+
+    def of(self, model: str, state: RequestState) -> list[Entry]:
+        """The requests of a model in one state, oldest first."""
+        return [e for e in self._entries.values() if e.model == model and e.state is state]
+
+    def busy(self) -> frozenset[str]:
+        """The models that somebody waits for an answer of."""
+        return frozenset(entry.model for entry in self._entries.values() if entry.model)
+
+    def stats(self) -> Stats:
+        """The counters, as the heartbeat tells them."""
+        return Stats(**self._counts)
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to one of the counters of :class:`~..wire.types.Stats`."""
+        self._counts[what] += by
+
+    def heard(self, key: RequestKey, now_s: float) -> bool:
+        """Take a request in.
+
+        Returns:
+            ``False`` if this id is being answered already: a repetition, to be dropped.
+        """
+        if key in self._entries:
+            return False
+        self._entries[key] = Entry(key, RequestState.OPENING, now_s)
+        return True
+
+    def move(
+        self, key: RequestKey, state: RequestState, *, model: str = "", max_tokens: int = 0
+    ) -> Entry:
+        """Write how far a request is."""
+        before = self._entries[key]
+        after = replace(
+            before,
+            state=state,
+            model=model or before.model,
+            max_tokens=max_tokens or before.max_tokens,
+        )
+        self._entries[key] = after
+        return after
+
+    def refuse(self, key: RequestKey, error: AgentError) -> Outbound:
+        """End a request of which nothing was answered."""
+        self._entries.pop(key, None)
+        return failure(key, error)
+
+    def end(self, ended: GenerationEnded) -> Outbound | None:
+        """End a request that was being answered.
+
+        Returns:
+            Its one terminal message; ``None`` if it is not in the ledger.
+        """
+        if self._entries.pop(ended.request, None) is None:
+            return None
+        usage = ended.usage
+        self.count("tokens_generated", usage.completion_tokens if usage else 0)
+        if ended.outcome == "failed" and ended.error is not None:
+            self.count("generation_errors_after_output", int(ended.has_output))
+            return failure(ended.request, ended.error)
+        if usage is None or (ended.outcome == "cancelled" and not ended.has_output):
+            self.count("cancellations_before_output")
+            return failure(ended.request, RequestCancelled())
+        if ended.outcome == "cancelled":
+            self.count("cancellations_partial_complete")
+        else:
+            self.count("requests_served")
+        return InferenceComplete(request_id=ended.request.id, usage=_billed(usage))
+
+    def forget(self, keys: Iterable[RequestKey]) -> None:
+        """Drop requests of a dead line that nobody works on."""
+        for key in tuple(keys):
+            self._entries.pop(key, None)
+
+
+def failure(key: RequestKey, error: AgentError) -> InferenceError:
+    """The terminal message of a request that failed."""
+    return InferenceError(
+        request_id=key.id, error=error.request_text, status_code=error.wire_status
+    )
+
+
+def _billed(usage: Usage) -> Billed:
+    return Billed(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )

@@ -1,0 +1,207 @@
+"""The node as its owner sees it: one object of plain values, ready for JSON.
+
+It answers one question first: am I serving, and if not, why? Every reason has a stable code, a
+sentence and what to do about it. Ages are seconds before now; what is unknown is ``null``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from ...backends.stores.base import Stock
+from ...config.errors import AgentError
+from .node import Node
+from .pool import is_allowed
+from .report import Snapshot
+from .requests import RequestState
+from .session import State
+from .slots import SlotState, Stay
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+
+def status(node: Node, now_s: float) -> dict[str, Json]:
+    """Everything the owner may want to know."""
+    snapshot = node.snapshot(now_s)
+    why_not = reasons(node, snapshot)
+    return {
+        "serving": not why_not,
+        "why_not": why_not,
+        "line": _line(node, now_s),
+        "pool": _pool(node, now_s),
+        "slots": _slots(snapshot),
+        "requests": _requests(snapshot),
+        "memory": _memory(snapshot),
+        "cache": {"models": [_stock(stock) for stock in node.stocks.values()]},
+        "config": {"rejected": _error(node.rejected) if node.rejected else None},
+        "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
+        "unknown_frames": node.unknown_frames,
+    }
+
+
+def models(node: Node) -> list[Json]:
+    """Every offered model: where it lies, how far it is, whether it is ours to serve."""
+    return [
+        {
+            "id": entry.id,
+            "aliases": list(entry.aliases),
+            "ref": entry.ref,
+            "in_pool": node.loads.pool.serves(entry.id),
+            "allowed": is_allowed(entry, node.settings.pools.allowed),
+            "state": _state(entry.id, node.loads.stays.all(), node.stocks),
+            **_stock(node.stocks.get(entry.id) or Stock(entry.id, "listed")),
+        }
+        for entry in node.settings.models
+    ]
+
+
+def reasons(node: Node, snapshot: Snapshot) -> list[Json]:
+    """Why this node serves nobody now, the first thing to mend first; empty if it serves."""
+    found: list[Json] = []
+    if node.loads.is_draining:
+        found.append(_reason("node_draining", "the node finishes what runs and then leaves"))
+    if node.session.state is not State.ONLINE:
+        found.append(_line_reason(node))
+    if node.trust is not None and node.trust.status == "untrusted":
+        words = f"the coordinator does not trust this node: {node.trust.reason or 'no reason'}"
+        found.append(_reason("untrusted", words, "Ask the coordinator's operator."))
+    if node.runtime is not None and not node.runtime.verified:
+        parts = ", ".join(m.component for m in node.runtime.mismatches) or "something"
+        words = f"the coordinator expects another {parts}"
+        found.append(_reason("runtime_mismatch", words, "Compare [wire] with what it expects."))
+    if not node.loads.pool.models:
+        words = f"pool '{node.loads.pool.name}' holds no model that is offered and allowed"
+        found.append(_reason("pool_empty", words, "Add a model to [[models]] or to the pool."))
+    elif not any(stay.state is SlotState.READY for stay in snapshot.stays):
+        found.append(_model_reason(node, snapshot))
+    return found
+
+
+def _line_reason(node: Node) -> Json:
+    error = node.session.last_error
+    if error is not None:
+        return _error(error)
+    return _reason("line_connecting", "the line to the coordinator is not open yet", "Wait.")
+
+
+def _model_reason(node: Node, snapshot: Snapshot) -> Json:
+    coming = [stay for stay in snapshot.stays if stay.state is not SlotState.UNLOADING]
+    if coming:
+        words = f"model '{coming[0].model}' is {coming[0].state}"
+        return _reason("model_coming", words, "Wait.")
+    if node.failures:
+        return _error(node.failures[-1][1])
+    return _reason(
+        "no_model_loaded",
+        "no model is in memory: the coordinator has not asked for one",
+        "Send the coordinator a request for a model of the pool.",
+    )
+
+
+def _line(node: Node, now_s: float) -> dict[str, Json]:
+    session, error = node.session, node.session.last_error
+    return {
+        "state": session.state,
+        "url": node.settings.coordinator.socket_url,
+        "since_s": _age(session.since_s, now_s),
+        "lines": session.line,
+        "failures_in_a_row": session.failures,
+        "last_error": _error(error) if error else None,
+        "trust": None if node.trust is None else node.trust.status,
+    }
+
+
+def _pool(node: Node, now_s: float) -> dict[str, Json]:
+    refusal = node.loads.refusal
+    return {
+        "assigned": node.loads.pool.assigned,
+        "source": node.loads.pool.source,
+        "models": list(node.loads.pool.models),
+        "allowed": list(node.settings.pools.allowed),
+        "refusals": node.loads.refusals,
+        "last_refusal": None
+        if refusal is None
+        else {
+            "model": refusal.model,
+            **_error(refusal.error),
+            "count": refusal.count,
+            "age_s": _age(refusal.at_s, now_s),
+        },
+    }
+
+
+def _slots(snapshot: Snapshot) -> dict[str, Json]:
+    return {
+        "max": snapshot.settings.slots.max_model_slots,
+        "stays": [_stay(snapshot, stay) for stay in snapshot.stays],
+    }
+
+
+def _stay(snapshot: Snapshot, stay: Stay) -> Json:
+    mine = [entry for entry in snapshot.requests if entry.model == stay.model]
+    load = snapshot.loads.get(stay.model)
+    progress = stay.progress
+    return {
+        "model": stay.model,
+        "state": stay.state,
+        "for_s": _age(stay.since_s, snapshot.now_s),
+        "is_load": stay.is_load,
+        "requests": len(mine),
+        "needs_bytes": stay.needs_bytes or None,
+        "holds_bytes": stay.holds_bytes,
+        "load_s": stay.load_s,
+        "context_tokens": stay.context_tokens,
+        "decode_tps": load.decode_tps if load else None,
+        "weight_hash": stay.build.weight_hash if stay.build else None,
+        "verified_by": stay.build.verified_by if stay.build else None,
+        "bytes_done": progress.bytes_done if progress else None,
+        "bytes_total": progress.bytes_total if progress else None,
+        "bytes_resumed": progress.bytes_resumed if progress else None,
+        "rate_bytes_s": progress.rate_bytes_s if progress else None,
+    }
+
+
+def _requests(snapshot: Snapshot) -> dict[str, Json]:
+    states = [entry.state for entry in snapshot.requests]
+    counts: dict[str, Json] = {state.value: states.count(state) for state in RequestState}
+    return {**counts, **snapshot.stats.model_dump()}
+
+
+def _memory(snapshot: Snapshot) -> dict[str, Json]:
+    return {
+        "kind": snapshot.facts.kind,
+        "total_bytes": snapshot.facts.memory_total_bytes,
+        "available_bytes": snapshot.sample.memory_available_bytes,
+        "pressure": snapshot.sample.memory_used_ratio,
+        "free_for_load_bytes": snapshot.free_for_load_bytes,
+        "thermal_state": snapshot.sample.thermal_state,
+    }
+
+
+def _stock(stock: Stock) -> dict[str, Json]:
+    return {
+        "id": stock.model,
+        "on_disk": stock.state,
+        "size_bytes": stock.size_bytes,
+        "here_bytes": stock.here_bytes,
+        "weight_hash": stock.build.weight_hash if stock.build else None,
+        "verified_by": stock.build.verified_by if stock.build else None,
+    }
+
+
+def _state(model: str, stays: Iterable[Stay], stocks: Mapping[str, Stock]) -> str:
+    """How far a model is, in one word: its stay's state, else what lies on disk."""
+    words = [stay.state.value for stay in stays if stay.model == model]
+    disk = {"listed": "listed", "partial": "partial", "here": "on_disk"}
+    return words[-1] if words else disk[stocks[model].state if model in stocks else "listed"]
+
+
+def _error(error: AgentError) -> dict[str, Json]:
+    return {"code": error.code, "words": str(error), "remedy": error.remedy}
+
+
+def _reason(code: str, words: str, remedy: str = "Nothing.") -> dict[str, Json]:
+    return {"code": code, "words": words, "remedy": remedy}
+
+
+def _age(at_s: float, now_s: float) -> float:
+    return round(max(0.0, now_s - at_s), 3)
