@@ -16,7 +16,7 @@ from .requests import RequestState
 from .session import State
 from .slots import SlotState, Stay
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 def status(node: Node, now_s: float) -> dict[str, Json]:
