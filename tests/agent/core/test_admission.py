@@ -104,6 +104,15 @@ def test_free_for_load_is_the_whole_budget_beside_an_idle_model_and_0_beside_a_b
     assert 30 * GIB < second < 36 * GIB
 
 
+def test_a_loading_model_has_nothing_to_give_back_yet() -> None:
+    def free(here: list[Holding]) -> int | None:
+        return free_for_load_bytes(
+            total_bytes=64 * GIB, available_bytes=30 * GIB, holdings=here, slots=2
+        )
+
+    assert free([Holding(20 * GIB, is_promised=True, is_evictable=True)]) == free([])
+
+
 def test_a_small_machine_can_still_load_a_small_model() -> None:
     free = free_for_load_bytes(total_bytes=2 * GIB, available_bytes=int(1.5 * GIB))
     assert free is not None
