@@ -158,11 +158,12 @@ class Body:
             piece = await asyncio.to_thread(file.read, min(piece_bytes, stop - at))
             if not piece:
                 return
+            due_bytes = at + len(piece) - self.span.start
+            if rate:
+                await asyncio.sleep(began_s + due_bytes / rate - loop.time())
             await response.write(self._altered(piece, at))
             sent(len(piece))
             at += len(piece)
-            if rate:
-                await asyncio.sleep(began_s + (at - self.span.start) / rate - loop.time())
 
     def _altered(self, piece: bytes, at: int) -> bytes:
         if self.is_replaced:
