@@ -1,0 +1,55 @@
+"""Which file and which folder a verb means, from its arguments and the environment."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import cast
+
+from ...config.paths import config_file, control_socket, state_dir
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Take ``--config FILE``."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the configuration (default: $POOLHAND_CONFIG, else the user's agent.toml)",
+    )
+
+
+def add_state_dir(parser: ArgumentParser) -> None:
+    """Take ``--state-dir DIR``."""
+    parser.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        type=Path,
+        help="the agent's own folder (default: $POOLHAND_STATE_DIR, else the user's)",
+    )
+
+
+def config_of(args: Namespace) -> Path:
+    """The configuration file, absolute."""
+    named = cast("Path | None", args.config)
+    return _absolute(named or config_file(sys.platform, os.environ, _home()))
+
+
+def state_of(args: Namespace) -> Path:
+    """The state folder, absolute."""
+    named = cast("Path | None", args.state_dir)
+    return _absolute(named or state_dir(sys.platform, os.environ, _home()))
+
+
+def socket_of(args: Namespace) -> Path:
+    """The control socket of the agent with that state folder."""
+    return control_socket(state_of(args))
+
+
+def _home() -> Path:
+    # Path.home() raises for a user that has none; a service need not have one
+    return Path(os.path.expanduser("~"))  # noqa: PTH111  # see above
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  # keeps links

@@ -1,0 +1,105 @@
+"""The daemon's JSON as lines for people.
+
+It draws whatever is there, by the units in the names, and misses nothing that is not: an
+older command line has to show a newer agent. Texts may come from a coordinator, so nothing
+reaches the terminal that could steer it: whoever prints passes each line through
+:func:`plain`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+GIB, MIB = 2**30, 2**20
+_MOST = 2**63
+"""A number beyond it is no measurement."""
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def table(value: object) -> Mapping[str, object]:
+    """The value if it is a JSON object, else an empty one."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[object]:
+    """The value if it is a JSON array, else an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def plain(value: object) -> str:
+    """A scalar as text that cannot steer a terminal."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case _:
+            return "".join(one if one.isprintable() else "?" for one in str(value))
+
+
+def size(size_bytes: float) -> str:
+    """Bytes as people read them."""
+    if not 0 <= size_bytes < _MOST:
+        return "?"
+    if size_bytes >= GIB:
+        return f"{size_bytes / GIB:.1f} GiB"
+    return f"{size_bytes / MIB:.1f} MiB" if size_bytes >= MIB else f"{size_bytes:.0f} B"
+
+
+def span(duration_s: float) -> str:
+    """Seconds as people read them, in the largest unit that leaves a whole number."""
+    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
+        if duration_s >= 2 * unit_s:
+            return f"{duration_s // unit_s:.0f} {unit}"
+    return f"{duration_s:.0f} s"
+
+
+def percent(ratio: float) -> str:
+    """A part of one as people read it."""
+    return f"{100 * ratio:.0f} %"
+
+
+_DRAWN = (("_bytes", size), ("_s", span), ("_ratio", percent))
+"""How a number is drawn, by the unit its name ends in."""
+
+
+def fact(name: str, value: object) -> str:
+    """A name and its value, the unit moved from the name to the value."""
+    words = name.replace("_", " ")
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
+        for ending, drawn in _DRAWN:
+            if name.endswith(ending):
+                return f"{name.removesuffix(ending).replace('_', ' ')} {drawn(value)}"
+    return f"{words} {plain(value)}"
+
+
+def section(name: str, value: object) -> Iterator[str]:
+    """One part of the status: its plain facts on a line, its tables below."""
+    below: list[str] = []
+    facts: list[str] = []
+    parts = table(value) or ({"": value} if value not in ({}, None) else {})
+    for key, inner in parts.items():
+        if rows := table(inner):
+            below.append(f"{key.replace('_', ' ')}: {_row(rows)}")
+        elif isinstance(inner, list):
+            listed = items(cast("object", inner))
+            below += [_row(table(one)) for one in listed if table(one)]
+            flat = [plain(one) for one in listed if not table(one)]
+            facts += [f"{key.replace('_', ' ')} {', '.join(flat)}".strip()] if flat else []
+        elif inner not in (None, "", {}):
+            facts.append(fact(key, inner).strip())
+    yield f"{name + ':':<10}{', '.join(facts) or ('' if below else '-')}".rstrip()
+    yield from (f"  {line}" for line in below)
+
+
+def _row(facts: Mapping[str, object]) -> str:
+    first = [plain(facts[key]) for key in ("id", "model", "state") if facts.get(key) is not None]
+    rest = [
+        fact(key, value)
+        for key, value in facts.items()
+        if key not in {"id", "model", "state"}
+        and isinstance(value, str | int | float)
+        and value != ""
+    ]
+    return ", ".join([*first, *rest])

@@ -1,0 +1,163 @@
+"""Verbs, exit codes, and what a verb does not import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poolhand import __version__
+from poolhand.agent.cli import main as cli_main
+from poolhand.agent.cli.exits import MEANINGS, Exit
+from poolhand.agent.cli.main import DEV_TOOLS, main
+
+from .conftest import Cli, Daemon
+
+URL = '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
+HEAVY = (
+    "asyncio",
+    "pydantic",
+    "websockets",
+    "nacl",
+    "psutil",
+    "aiofiles",
+    "aiobotocore",
+    "mlx",
+    "ssl",
+)
+
+
+def heavy_after(*args: str) -> tuple[set[str], int]:
+    """The heavy modules that a verb has imported, and its exit code."""
+    program = (
+        "import sys\nfrom poolhand.agent.cli.main import main\n"
+        "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
+        "print('\\nIMPORTED', code, *sys.modules)"
+    )
+    ended = subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-c", program, *args],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    _, _, told = ended.stdout.rpartition("IMPORTED ")
+    code, *modules = told.split()
+    assert "poolhand.agent.cli.main" in modules
+    return {name.split(".")[0] for name in modules} & set(HEAVY), int(code)
+
+
+def test_the_version(cli: Cli) -> None:
+    for args in (("--version",), ("version",)):
+        ended = cli(*args)
+        assert (ended.returncode, ended.stdout) == (0, f"poolhand {__version__}\n")
+
+
+def test_the_version_imports_nothing_heavy() -> None:
+    assert heavy_after("--version") == (set(), 0)
+    assert heavy_after("version") == (set(), 0)
+    assert heavy_after("--help") == (set(), 0)
+
+
+def test_status_imports_nothing_heavy(tmp_path: Path, daemon: Daemon) -> None:
+    state = daemon({"/v1/status": {"serving": True}})
+    modules, code = heavy_after("status", "--state-dir", str(state))
+    assert (modules - {"ssl"}, code) == (set(), 0), "http.client brings ssl, and that is all"
+    modules, code = heavy_after("status", "--state-dir", str(tmp_path / "none"))
+    assert (modules - {"ssl"}, code) == (set(), Exit.NOT_RUNNING)
+
+
+def test_the_check_would_notice_pydantic(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(URL)
+    modules, code = heavy_after("config", "check", "--config", str(tmp_path / "a.toml"))
+    assert "pydantic" in modules
+    assert not modules & {"asyncio", "websockets", "psutil", "mlx", "aiobotocore"}
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["stat"],
+        ["run", "--token", "x"],
+        ["run", "--conf", "x"],
+        ["models"],
+        ["models", "drop"],
+        ["dev", "nothing"],
+    ],
+)
+def test_a_command_line_that_is_not_understood(
+    capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == Exit.USAGE
+    assert capsys.readouterr().err.startswith("usage: poolhand")
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "models", "config"])
+def test_no_verb_takes_a_token(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    told = capsys.readouterr().out
+    assert "--config" in told
+    assert "token" not in told.lower()
+
+
+def test_the_help_and_the_docstring_tell_every_exit_code(cli: Cli) -> None:
+    text = cli("--help").stdout
+    document = (cli_main.__doc__ or "").replace("``", "")
+    assert [code for code, _ in MEANINGS] == list(Exit)
+    for code, meaning in MEANINGS:
+        assert f"{code.value:>5}  {meaning}" in text
+        assert f"\n{code.value:<8}{meaning}" in document
+
+
+def test_a_run_with_a_bad_file_ends_with_78_line_and_suggestion(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(URL + "hearbeat_interval_s = 5\n[slots]\nmax_model_slots = 0\n")
+    ended = cli("run", "--config", path, "--state-dir", tmp_path / "state")
+    assert ended.returncode == Exit.CONFIG
+    assert ended.stdout == ""
+    first, second, remedy = ended.stderr.splitlines()[-3:]
+    assert f"{path}:3: unknown key coordinator.hearbeat_interval_s" in first
+    assert "did you mean heartbeat_interval_s?" in first
+    assert f"{path}:5: slots.max_model_slots must be 1 or more" in second
+    assert "config check" in remedy
+
+
+def test_a_run_with_no_file_ends_with_78(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("run", "--state-dir", tmp_path / "state", POOLHAND_CONFIG=str(tmp_path / "none"))
+    assert ended.returncode == Exit.CONFIG
+    assert f"{tmp_path}/none: cannot read it: No such file" in ended.stderr
+
+
+@pytest.mark.parametrize("tool", list(DEV_TOOLS))
+def test_a_dev_tool_explains_itself(cli: Cli, tool: str) -> None:
+    ended = cli("dev", tool, "--help")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"usage: poolhand dev {tool}")
+
+
+def test_a_list_without_agent_and_file_ends_with_78(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.toml").write_text("[coordinator]\n")
+    args = ["models", "list", "--state-dir", str(tmp_path), "--config", str(tmp_path / "a.toml")]
+    assert main(args) == Exit.CONFIG
+    assert "a.toml:1: coordinator.url is missing" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, daemon: Daemon) -> None:
+    state = daemon({"/v1/models": {"models": [{"id": "x" * 200}] * 2000}})
+    with subprocess.Popen(  # noqa: S603  # our own command
+        [sys.executable, "-m", "poolhand.agent", "models", "list", "--state-dir", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == Exit.FAILURE
