@@ -112,8 +112,8 @@ class Agent:
         await self.line.send(encode(message))
 
     async def serve(self) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
+            with contextlib.suppress(ConnectionClosed):
                 async for raw in self.line:
                     message = decode(raw)
                     group.create_task(self._answer(message))
