@@ -1,0 +1,268 @@
+"""One job of the fetching child: lock, look at what is here, list, plan, pull, publish.
+
+The event loop runs the store's control plane and the ticks; bytes move in the threads of
+the :class:`~.pull.Pull`. What lies here already and is still whole ends the job at once,
+without a word to the store.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ...backends.stores.base import Progress, RemoteFile, Store
+from ...backends.stores.errors import FetchDied, WeightsCorrupt, WeightsUnsafe
+from ...backends.stores.paths import is_wanted
+from ...config.refs import ModelRef
+from ...config.settings import Stores
+from . import manifest
+from .boot import boot_id
+from .cache import Cache
+from .digests import Interrupted
+from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
+from .lines import EXIT_FAILED, FetchJob, Result
+from .parts import Part, Target, prepare, sweep
+from .plan import Grid, grid_for
+from .publish import Digested, digest_in_place, publish
+from .pull import Pull, Source
+from .record import RECORD_NAME
+from .verify import read_record, verify
+
+FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
+Tell = Callable[[str, Progress], None]
+"""Takes the phase (list, verify, fetch, publish) and how far it is."""
+
+TICK_S = 0.25
+SYNC_EVERY_S = 5.0
+_RATE_WINDOW_S = 3.0
+_LOCK_PATIENCE_S = 3.0
+_REFRESH_TIMEOUT_S = 60.0
+
+
+class Bring:
+    """One job.
+
+    Args:
+        job: What to bring here.
+        find_store: How a reference becomes a store.
+        tell: Hears of progress, at most every ``TICK_S``.
+    """
+
+    def __init__(self, job: FetchJob, find_store: FindStore, tell: Tell) -> None:
+        self._job = job
+        self._tell = tell
+        self._find_store = find_store
+        self._cache = Cache(job.cache_dir)
+        self._folder = self._cache.folder(job.model)
+        self._stopped = threading.Event()
+        self._rates: deque[tuple[float, int]] = deque()
+
+    def stop(self) -> bool:
+        """Make threads leave; what has arrived stays for the next time.
+
+        Returns:
+            Whether this was the first time.
+        """
+        is_first = not self._stopped.is_set()
+        self._stopped.set()
+        return is_first
+
+    async def sizes(self) -> Result:
+        """List only."""
+        store = self._find_store(self._job.ref, self._job.stores, os.environ)
+        try:
+            targets, _ = await self._targets(store)
+        finally:
+            await store.close()
+        return Result(sum(target.remote.size_bytes for target in targets), len(targets))
+
+    async def run(self) -> Result:
+        """Bring the model here.
+
+        Raises:
+            AgentError: It could not be brought here.
+            Interrupted: Somebody asked to stop.
+        """
+        with self._cache.lock(self._job.model, patience_s=_LOCK_PATIENCE_S):
+            if (found := await self._find_here()) is not None:
+                return found
+            self._tell("list", Progress(0, 0))
+            store = self._find_store(self._job.ref, self._job.stores, os.environ)
+            try:
+                targets, promise = await self._targets(store)
+                if self._job.ref.scheme == "file":
+                    await self._take_in_place(targets, promise)
+                else:
+                    await self._bring(store, targets, promise)
+            finally:
+                await store.close()
+        return Result(sum(target.remote.size_bytes for target in targets), len(targets))
+
+    async def _find_here(self) -> Result | None:
+        """What lies here already, if it is whole; what is damaged is set aside."""
+        record = read_record(self._folder)
+        if record is None or record.ref != str(self._job.ref):
+            return None
+        try:
+            _ = await asyncio.to_thread(
+                verify, self._folder, model=self._job.model, is_stopped=self._stopped.is_set
+            )
+        except WeightsCorrupt as error:
+            (self._folder / RECORD_NAME).unlink(missing_ok=True)
+            if record.folder is None:
+                (self._folder / error.file).unlink(missing_ok=True)
+            return None
+        return Result(record.size_bytes, len(record.files))
+
+    async def _targets(self, store: Store) -> tuple[list[Target], manifest.Manifest | None]:
+        """Which files to have, and what was promised about them."""
+        model = self._job.model
+        listed = {
+            file.path: file for file in await store.files() if not manifest.is_hidden(file.path)
+        }
+        promise = await self._promise(store, listed.get(manifest.MANIFEST_NAME))
+        if promise is None:
+            if self._job.weights.require_manifest:
+                name, reason = manifest.MANIFEST_NAME, "the store has none, but it is required"
+                raise WeightsCorrupt(model=model, file=name, reason=reason)
+            targets = [Target(file) for file in listed.values()]
+        else:
+            targets = self._promised(promise, listed)
+        if problem := manifest.paths_problem([target.remote.path for target in targets]):
+            raise WeightsUnsafe(model=model, reason=problem)
+        return targets, promise
+
+    def _promised(
+        self, promise: manifest.Manifest, listed: Mapping[str, RemoteFile]
+    ) -> list[Target]:
+        targets: list[Target] = []
+        for file in promise.files:
+            if not is_wanted(file.path):
+                if manifest.is_integrity(file.path):
+                    reason = f"{file.path[:200]!r} is of a kind that is not downloaded"
+                    raise WeightsUnsafe(model=self._job.model, reason=reason)
+                continue  # model cards and the like: promised, and of no use here
+            found = listed.get(file.path)
+            if found is None or found.size_bytes != file.size_bytes:
+                reason = "not in the store" if found is None else "size is not the promised one"
+                raise WeightsCorrupt(model=self._job.model, file=file.path, reason=reason)
+            targets.append(Target(found, file.sha256))
+        return targets
+
+    async def _promise(self, store: Store, file: RemoteFile | None) -> manifest.Manifest | None:
+        if file is None:
+            return None
+        problem = f"longer than {manifest.MAX_MANIFEST_BYTES} bytes"
+        if file.size_bytes <= manifest.MAX_MANIFEST_BYTES:
+            data = await store.read(file)
+            if manifest.is_foreign(data):
+                return None
+            try:
+                return manifest.parse(data, model=self._job.model)
+            except manifest.ManifestInvalid as error:
+                problem = str(error)
+        raise WeightsCorrupt(model=self._job.model, file=file.path, reason=problem)
+
+    async def _take_in_place(
+        self, targets: list[Target], promise: manifest.Manifest | None
+    ) -> None:
+        total = sum(target.remote.size_bytes for target in targets)
+        self._tell("verify", Progress(0, total))
+        place = Path(self._job.ref.path)
+        digests = await asyncio.to_thread(
+            digest_in_place, place, targets, model=self._job.model, is_stopped=self._stopped.is_set
+        )
+        publish(self._folder, place, self._job, digests, is_promised=promise is not None)
+
+    async def _bring(
+        self, store: Store, targets: list[Target], promise: manifest.Manifest | None
+    ) -> None:
+        total = sum(target.remote.size_bytes for target in targets)
+        grid = grid_for(total_bytes=total, asked_chunk_bytes=self._job.weights.chunk_bytes)
+        parts, journal = await asyncio.to_thread(self._prepare, targets, grid)
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        pull = Pull(
+            self._source(store, loop),
+            parts,
+            journal,
+            grid,
+            ended=lambda: loop.call_soon_threadsafe(over.set) and None,
+        )
+        try:
+            pull.start(self._job.weights.connections)
+            await self._watch(pull, over, total)
+        finally:
+            pull.stop()
+            with contextlib.suppress(OSError):  # a full or dead disk has told already
+                await asyncio.to_thread(pull.sync)
+            journal.close()
+        digests = [Digested(part.target, part.seal) for part in parts if part.seal is not None]
+        self._tell("publish", Progress(total, total, pull.bytes_resumed))
+        await asyncio.to_thread(self._publish, digests, is_promised=promise is not None)
+
+    def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
+        publish(self._folder, self._folder, self._job, digests, is_promised=is_promised)
+        sweep(self._folder, [*(found.target.remote.path for found in digests), RECORD_NAME])
+        (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
+
+    def _prepare(self, targets: list[Target], grid: Grid) -> tuple[list[Part], Journal]:
+        """Claim nothing that is not there, and make room for the rest."""
+        boot, path = boot_id(), self._folder / JOURNAL_NAME
+        remotes = [target.remote for target in targets]
+        header = Header(
+            ref=str(self._job.ref),
+            boot_id=boot,
+            block_bytes=grid.block_bytes,
+            files=tuple(Listed(path=f.path, size_bytes=f.size_bytes, etag=f.etag) for f in remotes),
+        )
+        claims = carry_over(load(path, boot_id=boot), header)
+        (self._folder / RECORD_NAME).unlink(missing_ok=True)
+        parts = prepare(self._folder, targets, claims, grid)
+        return parts, Journal(path, claims)
+
+    def _source(self, store: Store, loop: asyncio.AbstractEventLoop) -> Source:
+        def refresh() -> None:
+            waited = asyncio.run_coroutine_threadsafe(store.refresh(), loop)
+            waited.result(_REFRESH_TIMEOUT_S)
+
+        return Source(
+            model=self._job.model,
+            store=store.name,
+            locate=store.location,
+            refresh=refresh,
+            chance=random.random,
+            stall_timeout_s=self._job.weights.stall_timeout_s,
+        )
+
+    async def _watch(self, pull: Pull, over: asyncio.Event, total: int) -> None:
+        synced_s = time.monotonic()
+        while not over.is_set() and not self._stopped.is_set():
+            now_s = time.monotonic()
+            rate = self._rate(now_s, pull.bytes_done)
+            self._tell("fetch", Progress(pull.bytes_done, total, pull.bytes_resumed, rate))
+            if now_s - synced_s >= SYNC_EVERY_S:
+                await asyncio.to_thread(pull.sync)
+                synced_s = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    _ = await over.wait()
+        if pull.error is not None:
+            raise pull.error
+        if pull.is_broken:
+            raise FetchDied(model=self._job.model, exit_code=EXIT_FAILED)
+        if not pull.is_done:
+            raise Interrupted
+
+    def _rate(self, now_s: float, bytes_done: int) -> float | None:
+        """Bytes a second over the last few seconds; ``None`` in the first moment."""
+        self._rates.append((now_s, bytes_done))
+        while now_s - self._rates[0][0] > _RATE_WINDOW_S:
+            _ = self._rates.popleft()
+        then_s, then_bytes = self._rates[0]
+        return (bytes_done - then_bytes) / (now_s - then_s) if now_s > then_s else None

@@ -1,0 +1,167 @@
+"""The agent's side of a fetch: start the child, hear it, end it.
+
+The agent holds no connection to any store and no byte of weights; all it sees of a fetch is
+lines and an exit. Cancelling the task ends the child: asked first, killed after a while;
+what has arrived stays for the next time.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from ...backends.stores.base import Build, Progress
+from ...backends.stores.errors import FetchDied
+from ...config.errors import AgentError
+from .cache import Cache
+from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, decode, encode_job
+from .verify import verify
+
+__all__ = ["FetchJob", "fetch", "sizes"]
+
+CHILD = (sys.executable, "-m", "poolhand.agent.weights.fetcher")
+STOP_PATIENCE_S = 5.0
+_TAIL_BYTES = 4096
+
+_PASSED_ON = frozenset(
+    {"HOME", "PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "LD_LIBRARY_PATH", "PYTHONPATH"}
+)
+_PASSED_ON_PREFIXES = ("AWS_", "SSL_CERT_", "LC_", "BOTO_")
+
+
+async def fetch(
+    job: FetchJob,
+    *,
+    told: Callable[[Progress], None],
+    environ: Mapping[str, str] = os.environ,
+    command: Sequence[str] = CHILD,
+) -> Build:
+    """Bring a model here, verified; at once if it is here already.
+
+    Args:
+        job: What to bring.
+        told: Hears of progress, at most four times a second, in this loop.
+        environ: The agent's environment; the child gets what a store's client needs of it.
+        command: How the child is started.
+
+    Raises:
+        WeightsError: The leaf says what went wrong.
+        FetchDied: The child ended without a word.
+    """
+    cache = Cache(job.cache_dir)
+    here = await asyncio.to_thread(cache.build, job.model, str(job.ref))
+    if here is not None:
+        return here
+    _ = await _run(job, "fetch", told=told, environ=environ, command=command)
+    return await asyncio.to_thread(verify, cache.folder(job.model), model=job.model)
+
+
+async def sizes(
+    job: FetchJob,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    command: Sequence[str] = CHILD,
+) -> int:
+    """Ask the store how large a model is, in bytes, and remember it for the inventory.
+
+    Raises:
+        WeightsError: The leaf says what went wrong.
+    """
+    found = await _run(job, "list", told=lambda _: None, environ=environ, command=command)
+    cache = Cache(job.cache_dir)
+    await asyncio.to_thread(cache.remember, job.model, str(job.ref), found.size_bytes)
+    return found.size_bytes
+
+
+def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the child may see: what a store's client needs, and no secret of the agent."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+
+
+async def _run(
+    job: FetchJob,
+    mode: Mode,
+    *,
+    told: Callable[[Progress], None],
+    environ: Mapping[str, str],
+    command: Sequence[str],
+) -> Result:
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environ(environ),
+        limit=MAX_LINE_BYTES,
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            tail = group.create_task(_tail(child), name=f"fetch-stderr {job.model}")
+            said = await _hear(child, encode_job(job, mode), told)
+            exit_code = await child.wait()
+    finally:
+        await _end(child)
+    if isinstance(said, AgentError):
+        raise said
+    if said is None or exit_code != 0:
+        raise FetchDied(model=job.model, exit_code=exit_code, tail=tail.result())
+    return said
+
+
+async def _hear(
+    child: asyncio.subprocess.Process, line: bytes, told: Callable[[Progress], None]
+) -> Result | AgentError | None:
+    """Give the child its job and hear it out; its last word, if it had one."""
+    if child.stdin is None or child.stdout is None:
+        raise ValueError(child)
+    last: Result | AgentError | None = None
+    with contextlib.suppress(ConnectionError):  # it died before it read: it has no last word
+        child.stdin.write(line)
+        await child.stdin.drain()
+    # its standard input stays open: the end of it would tell the child that we are gone
+    while True:
+        try:
+            heard = await child.stdout.readline()
+        except ValueError:
+            continue  # longer than any line it says; the stream has dropped it
+        if not heard:
+            return last
+        match decode(heard):
+            case Progress() as progress:
+                told(progress)
+            case None:
+                pass
+            case word:
+                last = word
+
+
+async def _tail(child: asyncio.subprocess.Process) -> str:
+    """Read standard error to its end and keep the last of it."""
+    if child.stderr is None:
+        raise ValueError(child)
+    kept = b""
+    while piece := await child.stderr.read(_TAIL_BYTES):
+        kept = (kept + piece)[-_TAIL_BYTES:]
+    return kept.decode(errors="replace")
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Make sure that the child is gone: asked first, killed after a while."""
+    if child.stdin is not None:
+        child.stdin.close()
+    if child.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        async with asyncio.timeout(STOP_PATIENCE_S):
+            _ = await child.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        _ = await child.wait()

@@ -1,0 +1,120 @@
+"""The child that brings one model here: ``python -m poolhand.agent.weights.fetcher``.
+
+It reads one job from standard input, tells progress on standard output, and ends with one
+result or error and an exit code. It stops when told by SIGTERM, and when the agent is gone,
+which it notices by the end of its standard input.
+
+The room's map: ``fetch`` (the agent's side) starts this child; ``lines`` is what the two
+say; ``bring`` does the job: ``cache`` (layout, lock), ``manifest`` (promises), ``plan`` and
+``journal`` (what is missing, what arrived), ``parts`` (files on disk), ``pull`` (threads),
+``ranges`` (one GET), ``digests`` (sha256 behind the frontier), ``headers`` and ``verify``
+(may an engine open it?), ``publish`` and ``record`` (``manifest.ok``). ``inventory`` tells
+the agent what is here.
+"""
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import sys
+
+from ...backends.stores.base import Progress
+from ...backends.stores.catalog import store_for
+from ...backends.stores.errors import DiskFull, FetchDied
+from ...config.errors import AgentError
+from .bring import Bring, FindStore
+from .digests import Interrupted
+from .lines import (
+    EXIT_FAILED,
+    EXIT_STOPPED,
+    MAX_LINE_BYTES,
+    FetchJob,
+    Mode,
+    Result,
+    decode_job,
+    encode_error,
+    encode_progress,
+    encode_result,
+)
+
+_NICENESS = 5
+_OPEN_FILES = 4096
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def main(find_store: FindStore = store_for) -> int:
+    """Do the job on standard input; return the exit code.
+
+    Args:
+        find_store: How a reference becomes a store.
+    """
+    job, mode = decode_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
+    _ = os.nice(_NICENESS)
+    _allow_open_files()
+    try:
+        result = asyncio.run(_run(job, mode, find_store))
+    except (Interrupted, asyncio.CancelledError):
+        return EXIT_STOPPED
+    except AgentError as error:
+        if "model" in vars(error):
+            vars(error)["model"] = job.model  # a store knows only the reference
+        _say(encode_error(error))
+        return EXIT_FAILED
+    except OSError as error:
+        _say(encode_error(_disk_error(error, job)))
+        return EXIT_FAILED
+    _say(encode_result(result))
+    return 0
+
+
+async def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
+    bring = Bring(job, find_store, _tell)
+    loop = asyncio.get_running_loop()
+    work = asyncio.current_task()
+
+    def stop() -> None:
+        if bring.stop() and work is not None:
+            _ = work.cancel()
+
+    def notice_the_end() -> None:
+        if not os.read(sys.stdin.fileno(), MAX_LINE_BYTES):
+            _ = loop.remove_reader(sys.stdin.fileno())
+            stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_reader(sys.stdin.fileno(), notice_the_end)
+    return await (bring.sizes() if mode == "list" else bring.run())
+
+
+def _allow_open_files() -> None:
+    """One file a shard is open at once, and some platforms allow 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _disk_error(error: OSError, job: FetchJob) -> AgentError:
+    if error.errno in _FULL:
+        room = os.statvfs(job.cache_dir)
+        return DiskFull(needs_bytes=0, free_bytes=room.f_bavail * room.f_frsize)
+    words = f"{error.strerror or type(error).__name__}: {error.filename or job.cache_dir}"
+    return FetchDied(model=job.model, exit_code=os.EX_IOERR, tail=words)
+
+
+def _tell(phase: str, progress: Progress) -> None:
+    _say(encode_progress(phase, progress))
+
+
+def _say(line: bytes) -> None:
+    try:
+        _ = sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        pass  # the agent is gone, which standard input tells, too
+
+
+if __name__ == "__main__":
+    sys.exit(main())

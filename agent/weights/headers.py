@@ -1,0 +1,129 @@
+"""A safetensors file's header, checked before any engine opens the file.
+
+Source:
+    safetensors README, "Format": 8 bytes little-endian N, N bytes of JSON, then tensor
+    bytes; N is at most 100,000,000; tensors cover the rest without gap or overlap; no
+    duplicate names.
+"""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, cast
+
+PREFIX_BYTES = 8
+MAX_HEADER_BYTES = 100_000_000
+_MAX_DIMENSIONS = 32
+_MAX_NUMBER = 2**63
+_DTYPE_BITS = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+
+
+class HeaderInvalid(ValueError):
+    """A header breaks the format; the text says how."""
+
+    def __init__(self, *, problem: str) -> None:
+        super().__init__(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    start: int
+    stop: int
+
+
+def tensor_bytes(path: Path) -> int:
+    """Length of the tensors of a safetensors file whose header holds together.
+
+    Raises:
+        HeaderInvalid: It does not.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        size_bytes = file.seek(0, 2)
+        _ = file.seek(0)
+        return check_header(file, size_bytes=size_bytes)
+
+
+def check_header(file: BinaryIO, *, size_bytes: int) -> int:
+    """Like :func:`tensor_bytes`, for an open file that stands at its begin.
+
+    Args:
+        file: Read up to the header's end.
+        size_bytes: Length of the whole file.
+    """
+    length = file.read(PREFIX_BYTES)
+    header_bytes = int.from_bytes(length, "little")
+    rest_bytes = size_bytes - PREFIX_BYTES - header_bytes
+    if len(length) < PREFIX_BYTES or rest_bytes < 0:
+        raise HeaderInvalid(problem="the header does not fit into the file")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise HeaderInvalid(problem="the header is longer than 100,000,000 bytes")
+    text = file.read(header_bytes)
+    if len(text) != header_bytes or not text.startswith(b"{"):
+        raise HeaderInvalid(problem="the header does not begin with a brace")
+    extents = sorted(_extents(text), key=lambda extent: (extent.start, extent.stop))
+    at = 0
+    for extent in extents:
+        if extent.start != at:
+            raise HeaderInvalid(problem="tensors overlap or leave a gap")
+        at = extent.stop
+    if at != rest_bytes:
+        raise HeaderInvalid(problem="the tensors are not as long as the file")
+    return at
+
+
+def _extents(text: bytes) -> list[_Extent]:
+    try:
+        found: object = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        # a HeaderInvalid of the hook is a ValueError, too, and says more
+        raise HeaderInvalid(problem=str(error)[:80] or "the header is no JSON") from error
+    if not isinstance(found, dict):
+        raise HeaderInvalid(problem="the header is no JSON object")
+    tensors = cast("dict[str, object]", found)
+    _ = tensors.pop("__metadata__", None)
+    return [_extent(tensor) for tensor in tensors.values()]
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise HeaderInvalid(problem="a name stands in the header twice")
+    return fields
+
+
+def _extent(tensor: object) -> _Extent:
+    fields = cast("dict[str, object]", tensor) if isinstance(tensor, dict) else {}
+    dtype, sides = fields.get("dtype"), _list(fields.get("shape"))
+    bits = _DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
+    if bits is None:
+        raise HeaderInvalid(problem="a tensor has no dtype or an unknown one")
+    if len(sides) > _MAX_DIMENSIONS:
+        raise HeaderInvalid(problem="a tensor has too many dimensions")
+    offsets = _list(fields.get("data_offsets"))
+    if len(offsets) != 2:  # noqa: PLR2004  # begin and end
+        raise HeaderInvalid(problem="a tensor has no two data_offsets")
+    start, stop = _natural(offsets[0]), _natural(offsets[1])
+    if prod(_natural(side) for side in sides) * bits != (stop - start) * 8:
+        raise HeaderInvalid(problem="a tensor's bytes do not match its shape")
+    return _Extent(start, stop)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise HeaderInvalid(problem="a tensor's shape or data_offsets is no list")
+    return cast("list[object]", value)
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:
+        raise HeaderInvalid(problem="an offset or a dimension is no natural number")
+    return value

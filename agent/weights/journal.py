@@ -1,0 +1,265 @@
+"""What has arrived of one model: append-only, true after a crash at any byte.
+
+One text file. The first line is the header (JSON); then, each written *after* what it
+claims:
+
+* ``B file block``: this block's bytes were written;
+* ``X file``: nothing said about this file so far counts any more;
+* ``D file sha256 size mtime_ns inode``: the file was digested and moved to its final name;
+* ``S n``: the first ``n`` lines of the kinds above are on the platter, not only in memory.
+
+A line without its end is no line. SIGKILL cannot take back a write, so after it everything
+counts; after a power cut (another boot id) only what an ``S`` line covers does. A file that
+the store lists with another size or ETag is forgotten.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .plan import Grid, bytes_here
+from .record import Fingerprint
+
+JOURNAL_NAME = ".journal"
+MAX_JOURNAL_BYTES = 256 * 2**20
+
+
+class Listed(BaseModel):
+    """One file as it was listed when the journal began."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    path: str
+    size_bytes: int
+    etag: str | None
+
+
+class Header(BaseModel):
+    """What the lines of a journal refer to.
+
+    Attributes:
+        boot_id: The machine's boot in which the lines are written; empty if unknown, which
+            no boot equals.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    ref: str
+    boot_id: str
+    block_bytes: int
+    files: tuple[Listed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A file that was digested and has its final name."""
+
+    sha256: str
+    fingerprint: Fingerprint
+
+
+@dataclass(slots=True)
+class Claim:
+    """What the journal says about one file.
+
+    Attributes:
+        have: One byte a block, 1 for "on disk".
+        seal: Its digest, if the file is complete.
+    """
+
+    have: bytearray
+    seal: Seal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A whole journal, read: one claim for each file of the header, in its order."""
+
+    header: Header
+    files: list[Claim] = field(default_factory=list[Claim])
+
+    @property
+    def bytes_here(self) -> int:
+        """Bytes on this disk, as far as the journal may be believed."""
+        grid = Grid(self.header.block_bytes, self.header.block_bytes)
+        return sum(
+            listed.size_bytes
+            if claim.seal
+            else bytes_here(claim.have, size_bytes=listed.size_bytes, grid=grid)
+            for listed, claim in zip(self.header.files, self.files, strict=True)
+        )
+
+
+def nothing(header: Header) -> Claims:
+    """The claims of a journal without lines."""
+    grid = Grid(header.block_bytes, header.block_bytes)
+    return Claims(header, [Claim(bytearray(grid.blocks(file.size_bytes))) for file in header.files])
+
+
+def read(data: bytes, *, boot_id: str) -> Claims | None:
+    """What a journal's bytes claim.
+
+    Args:
+        data: The file, whole or cut anywhere.
+        boot_id: The machine's boot now.
+
+    Returns:
+        ``None`` if not even the header is whole.
+    """
+    *lines, _torn = data.split(b"\n")
+    header = _header(lines[0]) if lines else None
+    if header is None:
+        return None
+    claims = nothing(header)
+    body = lines[1:]
+    # after a power cut, lines may be there whose bytes are not
+    covered = None if boot_id and boot_id == header.boot_id else _covered(body)
+    counted = 0
+    for line in body:
+        kind, _, rest = line.partition(b" ")
+        if kind == b"S":
+            continue
+        is_believed = covered is None or counted < covered
+        counted += 1
+        if not _apply(claims, kind, rest.split(b" "), is_believed=is_believed):
+            break  # a hole in the file: nothing behind it means what it says
+    return claims
+
+
+def carry_over(old: Claims | None, header: Header) -> Claims:
+    """What of an earlier journal holds for a new listing."""
+    new = nothing(header)
+    if old is None or (old.header.ref, old.header.block_bytes) != (header.ref, header.block_bytes):
+        return new
+    known = dict(zip(old.header.files, old.files, strict=True))
+    for listed, claim in zip(header.files, new.files, strict=True):
+        if (earlier := known.get(listed)) is not None:
+            claim.have[:] = earlier.have
+            claim.seal = earlier.seal
+    return new
+
+
+class Journal:
+    """The journal being written; its methods may be called from many threads.
+
+    Args:
+        path: Replaced at once by a compact journal that says what ``claims`` say.
+        claims: What is on the disk, and safely so: the caller has synced what an earlier
+            boot left.
+    """
+
+    def __init__(self, path: Path, claims: Claims) -> None:
+        lines = [claims.header.model_dump_json().encode()]
+        for file, claim in enumerate(claims.files):
+            lines += [b"B %d %d" % (file, block) for block, here in enumerate(claim.have) if here]
+            if claim.seal:
+                lines.append(_seal_line(file, claim.seal))
+        fresh = path.with_name(path.name + ".new")
+        with fresh.open("wb") as file:
+            _ = file.write(b"\n".join(lines) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _ = fresh.replace(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._lock = threading.Lock()
+        self._count = len(lines) - 1
+
+    @property
+    def count(self) -> int:
+        """Lines so far that claim or forget; ask before syncing, tell :meth:`synced` after."""
+        return self._count
+
+    def arrived(self, file: int, block: int) -> None:
+        """A block's bytes were written."""
+        self._append(b"B %d %d" % (file, block))
+
+    def forget(self, file: int) -> None:
+        """Nothing of this file is to be believed any more."""
+        self._append(b"X %d" % file)
+
+    def sealed(self, file: int, seal: Seal) -> None:
+        """A file was digested and has its final name."""
+        self._append(_seal_line(file, seal))
+
+    def synced(self, count: int) -> None:
+        """What the first ``count`` lines claim is on the platter."""
+        with self._lock:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+                _ = os.write(self._fd, b"S %d\n" % count)
+
+    def close(self) -> None:
+        """Sync the journal's own lines and give back the file; later lines are dropped."""
+        with self._lock:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+                os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, line: bytes) -> None:
+        with self._lock:
+            if self._fd >= 0:  # else a straggler's claim: to be forgotten is always safe
+                _ = os.write(self._fd, line + b"\n")
+                self._count += 1
+
+
+def load(path: Path, *, boot_id: str) -> Claims | None:
+    """What the journal at ``path`` claims; ``None`` if there is none to be read."""
+    try:
+        if path.stat().st_size > MAX_JOURNAL_BYTES:
+            return None
+        return read(path.read_bytes(), boot_id=boot_id)
+    except OSError:
+        return None
+
+
+def _seal_line(file: int, seal: Seal) -> bytes:
+    mark = seal.fingerprint
+    numbers = (mark.size_bytes, mark.mtime_ns, mark.inode)
+    return b"D %d %s %d %d %d" % (file, seal.sha256.encode(), *numbers)
+
+
+def _header(line: bytes) -> Header | None:
+    try:
+        header = Header.model_validate_json(line)
+    except ValidationError:
+        return None
+    if header.block_bytes < 1 or any(file.size_bytes < 0 for file in header.files):
+        return None
+    return header
+
+
+def _covered(lines: Sequence[bytes]) -> int:
+    counts = [line[2:] for line in lines if line.startswith(b"S ")]
+    return max((int(count) for count in counts if count.isdigit()), default=0)
+
+
+def _apply(claims: Claims, kind: bytes, words: list[bytes], *, is_believed: bool) -> bool:
+    try:
+        claim = claims.files[_natural(words[0])]
+        match kind, words[1:]:
+            case b"B", [block]:
+                where = _natural(block)
+                claim.have[where] |= is_believed
+            case b"X", []:
+                claim.have[:] = bytes(len(claim.have))
+                claim.seal = None
+            case b"D", [digest, *numbers] if len(digest) == 64:  # noqa: PLR2004  # sha256 in hex
+                size, mtime_ns, inode = map(_natural, numbers)
+                seal = Seal(digest.decode("ascii"), Fingerprint(size, mtime_ns, inode))
+                claim.seal = seal if is_believed else None
+            case _:
+                return False
+    except (IndexError, ValueError):
+        return False
+    return True
+
+
+def _natural(word: bytes) -> int:
+    if not word.isdigit():
+        raise ValueError(word)
+    return int(word)

@@ -1,0 +1,152 @@
+"""What the agent and its fetching child say to each other: one JSON object a line.
+
+The agent writes one line, the job; the child answers with ``{"progress": …}`` lines and
+ends with one ``{"result": …}`` or ``{"error": …}``. A job holds no secret: credentials are
+found by the child itself, in its environment.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+from ...backends.stores.base import Progress
+from ...backends.stores.errors import WeightsError
+from ...config.errors import AgentError, ConfigError
+from ...config.refs import ModelRef
+from ...config.settings import Stores, Weights
+
+Mode = Literal["fetch", "list"]
+MAX_LINE_BYTES = 2**20
+
+ExitCode = int
+EXIT_FAILED: ExitCode = 1
+EXIT_STOPPED: ExitCode = 143
+"""128 + SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchJob:
+    """One model to be brought here.
+
+    Attributes:
+        model: The build's id.
+        ref: Where its bytes live.
+        cache_dir: The cache folder, absolute.
+    """
+
+    model: str
+    ref: ModelRef
+    stores: Stores
+    weights: Weights
+    cache_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished job found out.
+
+    Attributes:
+        size_bytes: Of the whole build.
+        files: How many files it has.
+    """
+
+    size_bytes: int
+    files: int
+
+
+def encode_job(job: FetchJob, mode: Mode) -> bytes:
+    """The job as the child's one line of input."""
+    said = {
+        "mode": mode,
+        "model": job.model,
+        "ref": asdict(job.ref),
+        "stores": job.stores.model_dump(),
+        "weights": job.weights.model_dump(),
+        "cache_dir": job.cache_dir,
+    }
+    return json.dumps(said).encode() + b"\n"
+
+
+def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
+    """Read what :func:`encode_job` wrote; anything else is a bug and raises as one."""
+    said = cast("dict[str, object]", json.loads(line))
+    job = FetchJob(
+        model=cast("str", said["model"]),
+        ref=ModelRef(**cast("dict[str, str]", said["ref"])),  # pyright: ignore[reportArgumentType]  # its own fields back
+        stores=Stores.model_validate(said["stores"]),
+        weights=Weights.model_validate(said["weights"]),
+        cache_dir=cast("str", said["cache_dir"]),
+    )
+    return job, cast("Mode", said["mode"])
+
+
+def encode_progress(phase: str, progress: Progress) -> bytes:
+    """How far the child is."""
+    return _line("progress", {"phase": phase, **asdict(progress)})
+
+
+def encode_result(result: Result) -> bytes:
+    """The child's last word when all went well."""
+    return _line("result", asdict(result))
+
+
+def encode_error(error: AgentError) -> bytes:
+    """The child's last word when it failed: code, sentence and the error's own facts."""
+    facts = {name: fact for name, fact in vars(error).items() if isinstance(fact, str | int)}
+    return _line("error", {"code": error.code, "sentence": str(error), "facts": facts})
+
+
+def decode(line: bytes) -> Progress | Result | AgentError | None:
+    """Read a line of the child; ``None`` if it is none that means something."""
+    try:
+        said: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kinds = _fields(said)
+    if "progress" in kinds:
+        return _progress(_fields(kinds["progress"]))
+    if "result" in kinds:
+        return _result(_fields(kinds["result"]))
+    return _error(_fields(kinds.get("error")))
+
+
+def _fields(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _line(kind: str, body: Mapping[str, object]) -> bytes:
+    return json.dumps({kind: body}).encode() + b"\n"
+
+
+def _progress(found: Mapping[str, object]) -> Progress | None:
+    match found:
+        case {"bytes_done": int(done), "bytes_total": int(total), "bytes_resumed": int(resumed)}:
+            rate = found.get("rate_bytes_s")
+            return Progress(done, total, resumed, rate if isinstance(rate, float) else None)
+        case _:
+            return None
+
+
+def _result(found: Mapping[str, object]) -> Result | None:
+    match found:
+        case {"size_bytes": int(size_bytes), "files": int(files)}:
+            return Result(size_bytes, files)
+        case _:
+            return None
+
+
+def _error(found: Mapping[str, object]) -> AgentError | None:
+    for kind in _leaves(WeightsError, ConfigError):
+        if kind.code == found.get("code"):
+            # the sentence was written where the facts were known; it is only carried here
+            error = kind.__new__(kind)
+            error.args = (str(found.get("sentence", "")),)
+            vars(error).update(_fields(found.get("facts")))
+            return error
+    return None
+
+
+def _leaves(*families: type[AgentError]) -> Iterator[type[AgentError]]:
+    for family in families:
+        yield from (kind for kind in family.__subclasses__() if "code" in vars(kind))

@@ -1,0 +1,264 @@
+"""A model's files as a registry publishes them, and the one hash that names their bytes.
+
+Everything here is a rule over texts and digests: which names are safe to write to a disk,
+which files count for the ``weight_hash``, where a registry keeps a build, and when a
+published manifest may be believed. A manifest that breaks one rule is not believed at all.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import cast
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 64 * 2**20
+"""A manifest of 100,000 files has about 20 MB; more than this is not read."""
+
+INTEGRITY_SUFFIXES = frozenset({".safetensors", ".npz", ".bin"})
+INTEGRITY_NAMES = frozenset(
+    {
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "generation_config.json",
+        "chat_template.jinja",
+        "quantize_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "model.safetensors.index.json",
+        "vocab.json",
+        "merges.txt",
+        "preprocessor_config.json",
+        "processor_config.json",
+    }
+)
+
+_MAX_PATH_BYTES = 1024
+_MAX_SEGMENT_BYTES = 255
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_RESERVED = frozenset({"manifest.ok"})
+"""Names that the cache writes itself."""
+
+
+class ManifestInvalid(ValueError):
+    """A manifest breaks a rule; the text says which."""
+
+    def __init__(self, *, problem: str) -> None:
+        super().__init__(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """One promised file.
+
+    Attributes:
+        sha256: Lower-case hex.
+        role: The registry's word for it; empty if it has none.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a registry promises about one build; made by :func:`parse` only.
+
+    Attributes:
+        aggregate_sha256: The build's ``weight_hash``.
+    """
+
+    model: str
+    version: str
+    prefix: str
+    aggregate_sha256: str
+    files: tuple[ManifestFile, ...]
+
+
+def is_hidden(path: str) -> bool:
+    """Whether any segment begins with a dot; such files are neither fetched nor hashed."""
+    return any(segment.startswith(".") for segment in path.split("/"))
+
+
+def is_integrity(path: str) -> bool:
+    """Whether the file counts for the ``weight_hash``; names are case-sensitive."""
+    name = PurePosixPath(path)
+    counts = name.suffix in INTEGRITY_SUFFIXES or name.name in INTEGRITY_NAMES
+    return counts and not is_hidden(path)
+
+
+def weight_hash(digests: Iterable[tuple[str, bytes]]) -> str:
+    """The hash that names a build's bytes.
+
+    Args:
+        digests: (relative POSIX path, raw sha256 of the file); any order. Files that do
+            not count are left out.
+
+    Returns:
+        Lower-case hex sha256 over the raw digests in byte order of their paths.
+    """
+    counted = sorted((path.encode(), raw) for path, raw in digests if is_integrity(path))
+    return hashlib.sha256(b"".join(raw for _, raw in counted)).hexdigest()
+
+
+def slug(model: str) -> str:
+    """The model's id as a readable name that every file system takes; not unique."""
+    return _UNSAFE.sub("-", model).strip("-.") or "model"
+
+
+def folder_name(model: str) -> str:
+    """Name of the model's folder: readable, and unique by the first 12 hex of its sha256."""
+    return f"{slug(model)[:120]}--{_short_hash(model)}"
+
+
+def prefix(model: str, version: str) -> str:
+    """Where a registry keeps a build's objects."""
+    return f"v2/{slug(model)}--{_short_hash(model)}/{version}"
+
+
+def path_problem(path: str) -> str:
+    """What makes a relative path unfit to be written below a folder; empty if nothing."""
+    segments = path.split("/")
+    if not path or path.startswith("/") or "" in segments:
+        return "has an empty segment or is absolute"
+    if {".", ".."} & set(segments):
+        return "would leave the folder"
+    if "\\" in path or any(ord(letter) < 32 or ord(letter) == 127 for letter in path):  # noqa: PLR2004  # C0 and DEL
+        return "has a backslash or a control character"
+    raw = path.encode(errors="surrogateescape")
+    if len(raw) > _MAX_PATH_BYTES or any(
+        len(part.encode(errors="surrogateescape")) > _MAX_SEGMENT_BYTES for part in segments
+    ):
+        return "is too long"
+    if path.casefold() in _RESERVED:
+        return "is a name that the cache keeps for itself"
+    return ""
+
+
+def paths_problem(paths: Sequence[str]) -> str:
+    """What makes a set of paths unfit for one folder; empty if nothing.
+
+    Two names that differ in case only, or a file that would also have to be a folder,
+    are a problem on every platform, so that a build is the same everywhere.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        if problem := path_problem(path):
+            return f"{path[:200]!r} {problem}"
+        if (other := seen.setdefault(path.casefold(), path)) is not path:
+            return f"{path[:200]!r} and {other[:200]!r} are one name where case does not count"
+    for folded, path in seen.items():
+        parents = PurePosixPath(folded).parents
+        if any(str(parent) in seen for parent in parents):
+            return f"{path[:200]!r} lies below another file"
+    return ""
+
+
+def is_foreign(data: bytes) -> bool:
+    """Whether a ``manifest.json`` is some other tool's file, to be treated like any other."""
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    ours = {"schema_version", "aggregate_sha256"}
+    return not (
+        isinstance(found, dict) and ours & {str(key) for key in cast("dict[object, object]", found)}
+    )
+
+
+def parse(data: bytes, *, model: str) -> Manifest:
+    """Read a published manifest and hold it against every rule.
+
+    Args:
+        data: UTF-8 JSON.
+        model: The id that was asked for.
+
+    Raises:
+        ManifestInvalid: It breaks a rule.
+    """
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(problem="is no JSON") from error
+    if not isinstance(found, dict):
+        raise ManifestInvalid(problem="is no JSON object")
+    fields = cast("dict[str, object]", found)
+    if fields.get("schema_version") != 1 or isinstance(fields["schema_version"], bool):
+        raise ManifestInvalid(problem=f"has schema_version {fields.get('schema_version')!r}, not 1")
+    if _text(fields, "model_id") != model:
+        raise ManifestInvalid(problem="belongs to another model")
+    listed = fields.get("files")
+    if not isinstance(listed, list):
+        raise ManifestInvalid(problem="has no list of files")
+    files = tuple(_file(entry) for entry in cast("list[object]", listed))
+    aggregate = _digest(fields, "aggregate_sha256")
+    _hold_together(files, fields, aggregate)
+    return Manifest(
+        model=model,
+        version=_text(fields, "version"),
+        prefix=_text(fields, "r2_prefix"),
+        aggregate_sha256=aggregate,
+        files=files,
+    )
+
+
+def _hold_together(
+    files: tuple[ManifestFile, ...], fields: Mapping[str, object], aggregate: str
+) -> None:
+    if problem := paths_problem([file.path for file in files]):
+        raise ManifestInvalid(problem=problem)
+    if _count(fields, "file_count") != len(files):
+        raise ManifestInvalid(problem="file_count is not the number of files")
+    if _count(fields, "total_size_bytes") != sum(file.size_bytes for file in files):
+        raise ManifestInvalid(problem="total_size_bytes is not the sum of the sizes")
+    if weight_hash((file.path, bytes.fromhex(file.sha256)) for file in files) != aggregate:
+        raise ManifestInvalid(problem="aggregate_sha256 does not follow from the files")
+
+
+def _file(entry: object) -> ManifestFile:
+    if not isinstance(entry, dict):
+        raise ManifestInvalid(problem="an entry of files is no object")
+    fields = cast("dict[str, object]", entry)
+    role = fields.get("role")
+    return ManifestFile(
+        path=_text(fields, "path"),
+        size_bytes=_count(fields, "size_bytes"),
+        sha256=_digest(fields, "sha256"),
+        role=role if isinstance(role, str) else "",
+    )
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise ManifestInvalid(problem=f"{name} is no text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ManifestInvalid(problem=f"{name} is no Unicode text") from error
+    return value
+
+
+def _count(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ManifestInvalid(problem=f"{name} is no count")
+    return value
+
+
+def _digest(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not _SHA256_HEX.fullmatch(value):
+        raise ManifestInvalid(problem=f"{name} is no sha256 in lower-case hex")
+    return value
+
+
+def _short_hash(model: str) -> str:
+    return hashlib.sha256(model.encode()).hexdigest()[:12]

@@ -1,0 +1,219 @@
+"""The files of one fetch on the disk: preallocated, written in place, renamed when digested.
+
+A part lies under ``.partial/`` until :meth:`Part.seal`; nothing with a final name is ever
+incomplete. What the journal claims is held against what is really there before a claim is
+believed.
+"""
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends.stores.base import RemoteFile
+from ...backends.stores.errors import DiskFull
+from .cache import PARTIAL_NAME
+from .digests import FrontierDigest
+from .journal import Claim, Claims, Seal
+from .plan import Grid
+from .verify import fingerprint
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_UNSUPPORTED = frozenset({"EOPNOTSUPP", "ENOSYS", "EINVAL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file to be had.
+
+    Attributes:
+        sha256: The promised digest in lower-case hex; ``None`` if nobody promised one.
+    """
+
+    remote: RemoteFile
+    sha256: str | None = None
+
+
+class Part:
+    """One file on its way to its final name; reads and writes may come from many threads.
+
+    Args:
+        folder: The model's folder.
+        target: What the file shall become.
+        claim: What is here of it; the part owns it from now on.
+        grid: How the file is cut.
+    """
+
+    def __init__(self, folder: Path, target: Target, claim: Claim, grid: Grid) -> None:
+        self.target = target
+        self.final = folder / target.remote.path
+        self.path = folder / PARTIAL_NAME / target.remote.path
+        self.seal = claim.seal
+        self.have = claim.have
+        self.is_second_reading = False
+        self._grid = grid
+        self._fd = -1
+        self._lock = threading.Lock()
+        self._digest: FrontierDigest | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the whole file."""
+        return self.target.remote.size_bytes
+
+    def open(self) -> tuple[int, FrontierDigest]:
+        """The file and its digest; opened by whoever comes first."""
+        with self._lock:
+            if self._fd < 0:
+                self._fd = os.open(self.path, _FLAGS, 0o644)
+            if self._digest is None:
+                self._digest = FrontierDigest(
+                    self._fd,
+                    size_bytes=self.size_bytes,
+                    block_bytes=self._grid.block_bytes,
+                    have=self.have,
+                )
+            return self._fd, self._digest
+
+    def start_over(self) -> None:
+        """Believe none of the file's bytes any more."""
+        with self._lock:
+            self.have = bytearray(len(self.have))
+            self._digest = None
+            self.is_second_reading = True
+
+    def sync(self) -> None:
+        """Put what was written on the platter."""
+        with self._lock:
+            if self._fd >= 0:
+                flush(self._fd)
+
+    def finish(self, sha256: str) -> Seal:
+        """Give the complete file its final name.
+
+        Args:
+            sha256: Its digest, lower-case hex.
+        """
+        self.sync()
+        self.final.parent.mkdir(parents=True, exist_ok=True)
+        _ = self.path.replace(self.final)
+        mark = fingerprint(self.final)
+        if mark is None:
+            raise FileNotFoundError(self.final)
+        self.seal = Seal(sha256, mark)
+        self.close()
+        return self.seal
+
+    def close(self) -> None:
+        """Give back the file; safe to call twice."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = -1
+
+
+def flush(fd: int) -> None:
+    """Put a file's bytes on the platter; macOS knows no ``fdatasync``."""
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid) -> list[Part]:
+    """Make room for every file and hold the journal's claims against the disk.
+
+    Raises:
+        DiskFull: There is no room for what is missing; nothing was allocated.
+        OSError: The folder cannot be used.
+    """
+    partial = folder / PARTIAL_NAME
+    if partial.is_symlink():
+        partial.unlink()
+    partial.mkdir(parents=True, exist_ok=True)
+    parts = [
+        Part(folder, target, claim, grid)
+        for target, claim in zip(targets, claims.files, strict=True)
+    ]
+    for part, claim in zip(parts, claims.files, strict=True):
+        _settle(part, claim)
+    open_parts = [part for part in parts if part.seal is None]
+    _check_room(folder, open_parts)
+    for part in open_parts:
+        _allocate(part, root=partial)
+    return parts
+
+
+def sweep(folder: Path, kept: Sequence[str]) -> None:
+    """Delete what an older build or fetch left beside the files of this one."""
+    wanted = set(kept)
+    for base, folders, names in os.walk(folder, topdown=False):
+        place = Path(base)
+        for name in names:
+            path = (place / name).relative_to(folder).as_posix()
+            if path not in wanted and not path.startswith("."):
+                (place / name).unlink()
+        for name in folders:
+            if (place / name).is_symlink():
+                (place / name).unlink()
+            elif not any((place / name).iterdir()):
+                (place / name).rmdir()
+    shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
+
+
+def _settle(part: Part, claim: Claim) -> None:
+    """Believe a claim only as far as the files that it speaks of are there."""
+    seal, promised = claim.seal, part.target.sha256
+    if seal and fingerprint(part.final) == seal.fingerprint and promised in {None, seal.sha256}:
+        return
+    claim.seal = part.seal = None
+    found = fingerprint(part.path)
+    if found is None and any(claim.have):
+        final = fingerprint(part.final)
+        # killed between the rename and its line: the same bytes, still to be digested
+        if final and final.size_bytes == part.size_bytes and not part.final.is_symlink():
+            part.path.parent.mkdir(parents=True, exist_ok=True)
+            _ = part.final.replace(part.path)
+            found = final
+    if found is None or found.size_bytes != part.size_bytes or part.path.is_symlink():
+        claim.have[:] = bytes(len(claim.have))
+
+
+def _check_room(folder: Path, parts: Sequence[Part]) -> None:
+    needs_bytes = sum(part.size_bytes - _allocated_bytes(part.path) for part in parts)
+    room = os.statvfs(folder)
+    free_bytes = room.f_bavail * room.f_frsize
+    if needs_bytes > free_bytes:
+        raise DiskFull(needs_bytes=needs_bytes, free_bytes=free_bytes)
+
+
+def _allocated_bytes(path: Path) -> int:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return min(found.st_size, found.st_blocks * 512)
+
+
+def _allocate(part: Part, *, root: Path) -> None:
+    part.path.parent.mkdir(parents=True, exist_ok=True)
+    if not part.path.parent.resolve().is_relative_to(root.resolve()):
+        raise NotADirectoryError(str(part.path.parent))
+    if part.path.is_symlink():
+        part.path.unlink()
+    fd = os.open(part.path, _FLAGS, 0o644)
+    try:
+        os.ftruncate(fd, part.size_bytes)
+        # without it a full disk would show only half-way; where there is none, it does
+        if part.size_bytes and hasattr(os, "posix_fallocate"):
+            _fallocate(fd, part.size_bytes)
+    finally:
+        os.close(fd)
+
+
+def _fallocate(fd: int, size_bytes: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, size_bytes)
+    except OSError as error:
+        if errno.errorcode.get(error.errno or 0) not in _UNSUPPORTED:
+            raise

@@ -1,0 +1,106 @@
+"""From digested files to a build: the last look, and the record that makes it one."""
+
+import mmap
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
+from .digests import Interrupted, sha256_of
+from .journal import Seal
+from .lines import FetchJob
+from .manifest import weight_hash
+from .parts import Target
+from .record import RECORD_NAME, Record, RecordFile
+from .verify import check_build, check_file, fingerprint, write_atomically
+
+_PIECE_BYTES = 2**20
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """A complete file and what its bytes were found to be."""
+
+    target: Target
+    seal: Seal
+
+
+def publish(
+    folder: Path, place: Path, job: FetchJob, files: Sequence[Digested], *, is_promised: bool
+) -> Record:
+    """Look at the build as a whole and write its record.
+
+    Args:
+        folder: The model's folder in the cache, where the record goes.
+        place: Where the files lie; ``folder``, or what a ``file://`` reference points at.
+        job: What was asked for.
+        files: Every file of the build.
+        is_promised: Whether a manifest had promised the digests.
+
+    Raises:
+        WeightsCorrupt: The files do not make a build.
+    """
+    paths = [found.target.remote.path for found in files]
+    contents = check_build(place, paths, model=job.model)
+    record = Record(
+        model=job.model,
+        ref=str(job.ref),
+        folder=None if place == folder else str(place),
+        verified_by="manifest" if is_promised else "self",
+        weight_hash=weight_hash(
+            (found.target.remote.path, bytes.fromhex(found.seal.sha256)) for found in files
+        ),
+        weights_bytes=contents.weights_bytes,
+        has_chat_template=contents.has_chat_template,
+        files=tuple(_entry(found) for found in files),
+    )
+    write_atomically(folder / RECORD_NAME, record.encode())
+    return record
+
+
+def digest_in_place(
+    place: Path, targets: Sequence[Target], *, model: str, is_stopped: Callable[[], bool]
+) -> list[Digested]:
+    """Digest files where they lie, a few at once; nothing is copied.
+
+    Raises:
+        ModelMissing: A file is gone.
+        WeightsChanged: A file was written to meanwhile.
+        WeightsCorrupt: A file is not what was promised, or not what its name says.
+        WeightsUnsafe: A file is a pickle.
+        Interrupted: ``is_stopped`` said so.
+    """
+
+    def digest(target: Target) -> Digested:
+        path = target.remote.path
+        file = place / path
+        before = fingerprint(file)
+        if before is None:
+            raise ModelMissing(model=model, reason=f"{path} is gone")
+        with mmap.mmap(-1, _PIECE_BYTES) as memory, memoryview(memory) as view:
+            sha256 = sha256_of(file, view, is_stopped=is_stopped)
+        if fingerprint(file) != before or before.size_bytes != target.remote.size_bytes:
+            raise WeightsChanged(model=model, file=path)
+        if target.sha256 not in {None, sha256}:
+            raise WeightsCorrupt(model=model, file=path, reason="hash mismatch")
+        check_file(file, path=path, model=model)
+        return Digested(target, Seal(sha256, before))
+
+    if is_stopped():
+        raise Interrupted
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
+        return list(pool.map(digest, targets))
+
+
+def _entry(found: Digested) -> RecordFile:
+    mark = found.seal.fingerprint
+    return RecordFile(
+        path=found.target.remote.path,
+        size_bytes=mark.size_bytes,
+        sha256=found.seal.sha256,
+        etag=found.target.remote.etag,
+        mtime_ns=mark.mtime_ns,
+        inode=mark.inode,
+    )

@@ -1,0 +1,329 @@
+"""The threads that bring the bytes: range, write, journal, digest, rename.
+
+Each worker owns one connection and one buffer, so memory is bounded by their number and
+not by the model. A block is written, then journalled; a file is digested behind its
+frontier by whichever worker completes it, looked into, and only then renamed. What fails
+for a moment is tried again here and nowhere else.
+"""
+
+import mmap
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...backends.stores.base import Location, RemoteFile
+from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
+from ...config.errors import AgentError
+from .digests import Interrupted
+from .journal import Journal
+from .parts import Part
+from .plan import Chunk, Grid, bytes_here, missing, round_robin
+from .ranges import CredentialsStale, Hiccup, RangeReader, Span
+from .verify import check_file
+
+BUFFER_BYTES = 512 * 1024
+"""Measured: below 256 KiB system calls dominate, above 1 MiB huge-folio stalls do."""
+
+STACK_BYTES = 512 * 1024
+TRIES = 8
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How workers reach the store; every call may come from any thread.
+
+    Attributes:
+        model: For messages.
+        store: For messages.
+        locate: Where to read a file now; must not wait.
+        refresh: Fetch credentials again; waits.
+        chance: Gives numbers in [0, 1).
+        stall_timeout_s: Seconds without a byte before a connection is given up.
+    """
+
+    model: str
+    store: str
+    locate: Callable[[RemoteFile], Location]
+    refresh: Callable[[], None]
+    chance: Callable[[], float]
+    stall_timeout_s: float
+
+
+class Pull:
+    """Brings every part to its final name.
+
+    Args:
+        source: How to reach the store.
+        parts: The files; those that are sealed already are left alone.
+        journal: Where arrivals are claimed.
+        grid: How files are cut.
+        ended: Called once from some thread, when all is done or something failed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        parts: Sequence[Part],
+        journal: Journal,
+        grid: Grid,
+        *,
+        ended: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._parts = parts
+        self._journal = journal
+        self._grid = grid
+        self._ended = ended
+        self._stop = threading.Event()
+        self._change = threading.Condition()
+        self._unsealed = sum(part.seal is None for part in parts)
+        self._catch_up: deque[int] = deque()
+        self._chunks: deque[Chunk] = deque()
+        self._readers: list[RangeReader] = []
+        self._refresh_lock = threading.Lock()
+        self._refreshes = 0
+        self.error: AgentError | OSError | None = None
+        self.is_broken = False
+        self.bytes_resumed = sum(self._here(part) for part in parts)
+        self._bytes_done = self.bytes_resumed
+        queues: list[list[Chunk]] = []
+        for index, part in enumerate(parts):
+            if part.seal is None:
+                if any(part.have) or part.size_bytes == 0:
+                    self._catch_up.append(index)
+                queues.append(self._missing(index))
+        self._chunks.extend(round_robin(queues))
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes on the disk, resumed ones included."""
+        return self._bytes_done
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every file has its final name."""
+        return self._unsealed == 0
+
+    def start(self, connections: int) -> None:
+        """Start the workers; daemon threads, so that nothing they wait for delays an exit."""
+        tasks = len(self._chunks) + len(self._catch_up)
+        previous = threading.stack_size(STACK_BYTES)
+        for number in range(min(connections, tasks)):
+            threading.Thread(target=self._live, name=f"pull-{number}", daemon=True).start()
+        _ = threading.stack_size(previous)
+        if not tasks:
+            self._ended()
+
+    def stop(self) -> None:
+        """Make every worker leave within one buffer."""
+        self._stop.set()
+        with self._change:
+            self._change.notify_all()
+            readers = list(self._readers)
+        for reader in readers:
+            reader.interrupt()
+
+    def sync(self) -> None:
+        """Put on the platter, and into the journal, what has arrived until now."""
+        count = self._journal.count
+        for part in self._parts:
+            part.sync()
+        self._journal.synced(count)
+
+    def _here(self, part: Part) -> int:
+        if part.seal is not None:
+            return part.size_bytes
+        return bytes_here(part.have, size_bytes=part.size_bytes, grid=self._grid)
+
+    def _missing(self, index: int) -> list[Chunk]:
+        part = self._parts[index]
+        return missing(index, size_bytes=part.size_bytes, have=part.have, grid=self._grid)
+
+    # ── one worker ────────────────────────────────────────────────────────────────────
+
+    def _live(self) -> None:
+        is_expected = False
+        try:
+            with mmap.mmap(-1, BUFFER_BYTES) as memory, memoryview(memory) as buffer:
+                self._work(buffer)
+            is_expected = True
+        except Interrupted:
+            is_expected = True
+        except (AgentError, OSError) as error:
+            is_expected = True
+            self._fail(error)
+        finally:
+            if not is_expected:  # a bug: the thread's traceback goes to standard error
+                self.is_broken = True
+                self.stop()
+                self._ended()
+
+    def _work(self, buffer: memoryview) -> None:
+        reader = RangeReader(
+            model=self._source.model,
+            store=self._source.store,
+            stall_timeout_s=self._source.stall_timeout_s,
+            buffer=buffer,
+        )
+        with self._change:
+            self._readers.append(reader)
+        try:
+            while (task := self._next()) is not None:
+                if isinstance(task, Chunk):
+                    self._fetch(task, reader)
+                self._digest(task.file if isinstance(task, Chunk) else task, buffer)
+        finally:
+            with self._change:
+                self._readers.remove(reader)
+            reader.close()
+
+    def _next(self) -> Chunk | int | None:
+        with self._change:
+            while not self._stop.is_set() and self._unsealed:
+                if self._catch_up:
+                    return self._catch_up.popleft()
+                if self._chunks:
+                    return self._chunks.popleft()
+                # another worker may find a bad digest and put its file back into the queue
+                _ = self._change.wait()
+            return None
+
+    def _fail(self, error: AgentError | OSError) -> None:
+        with self._change:
+            is_first = self.error is None and not self._stop.is_set()
+            if is_first:
+                self.error = error
+        if is_first:
+            self.stop()
+            self._ended()
+
+    # ── one chunk ─────────────────────────────────────────────────────────────────────
+
+    def _fetch(self, chunk: Chunk, reader: RangeReader) -> None:
+        remote = self._parts[chunk.file].target.remote
+        arrival = _Arrival(self, chunk)
+        tries, seen_refreshes, was_refreshed = 0, self._refreshes, False
+        while arrival.at < chunk.stop:
+            span = Span(remote.path, arrival.at, chunk.stop, remote.size_bytes, remote.etag)
+            before = arrival.at
+            try:
+                reader.read(self._source.locate(remote), span, arrival.write)
+            except Hiccup as hiccup:
+                if self._stop.is_set():
+                    raise Interrupted from hiccup
+                if hiccup.is_free:
+                    continue
+                # a store that goes on bringing bytes is not given up for dropping the line
+                tries = 1 if arrival.at - before >= self._grid.block_bytes else tries + 1
+                if tries >= TRIES:
+                    reason = f"{hiccup.reason}, {TRIES} times"
+                    raise StoreUnreachable(store=self._source.store, reason=reason) from hiccup
+                self._wait(tries, hiccup.wait_s)
+            except CredentialsStale as stale:
+                if was_refreshed:
+                    reason = "credentials expired"
+                    raise StoreDenied(store=self._source.store, reason=reason) from stale
+                self._refresh(seen_refreshes)
+                was_refreshed = True
+
+    def _wait(self, tries: int, asked_s: float | None) -> None:
+        longest_s = min(_FIRST_WAIT_S * 2 ** (tries - 1), _LONGEST_WAIT_S)
+        wait_s = longest_s * (0.5 + self._source.chance() / 2)
+        if self._stop.wait(max(wait_s, min(asked_s or 0.0, 60.0))):
+            raise Interrupted
+
+    def _refresh(self, seen: int) -> None:
+        with self._refresh_lock:
+            if self._refreshes == seen:  # else another worker did it while we waited
+                self._source.refresh()
+                self._refreshes += 1
+
+    def wrote(self, count: int) -> None:
+        """Count bytes and leave if somebody asked to."""
+        with self._change:
+            self._bytes_done += count
+        if self._stop.is_set():
+            raise Interrupted
+
+    def arrived(self, file: int, block: int) -> None:
+        """A block was written: claim it, then let the digest pass."""
+        self._journal.arrived(file, block)
+        self._parts[file].open()[1].arrived(block)
+
+    def open(self, file: int) -> int:
+        """The open file that a chunk is written to."""
+        return self._parts[file].open()[0]
+
+    @property
+    def grid(self) -> Grid:
+        """How files are cut."""
+        return self._grid
+
+    def size_bytes(self, file: int) -> int:
+        """Length of one file."""
+        return self._parts[file].size_bytes
+
+    # ── one complete file ─────────────────────────────────────────────────────────────
+
+    def _digest(self, file: int, buffer: memoryview) -> None:
+        part = self._parts[file]
+        if part.seal is not None:
+            return
+        sha256 = part.open()[1].advance(buffer, is_stopped=self._stop.is_set)
+        if sha256 is None:
+            return
+        path, promised = part.target.remote.path, part.target.sha256
+        if promised not in {None, sha256}:
+            self._read_again(file)
+            return
+        check_file(part.path, path=path, model=self._source.model)
+        self._journal.sealed(file, part.finish(sha256))
+        with self._change:
+            self._unsealed -= 1
+            is_last = self._unsealed == 0
+            self._change.notify_all()
+        if is_last:
+            self._ended()
+
+    def _read_again(self, file: int) -> None:
+        part = self._parts[file]
+        self._journal.forget(file)
+        if part.is_second_reading:
+            path = part.target.remote.path
+            raise WeightsCorrupt(model=self._source.model, file=path, reason="hash mismatch")
+        part.start_over()
+        with self._change:
+            self._bytes_done -= part.size_bytes
+            self._chunks.extend(self._missing(file))
+            self._change.notify_all()
+
+
+class _Arrival:
+    """Where one chunk has got to; its ``write`` is the reader's sink."""
+
+    def __init__(self, pull: Pull, chunk: Chunk) -> None:
+        self._pull = pull
+        self._file = chunk.file
+        self._fd = pull.open(chunk.file)
+        self._block = chunk.start // pull.grid.block_bytes
+        self.at = chunk.start
+
+    def write(self, view: memoryview, offset: int) -> None:
+        """Write bytes to their place and claim each block that they complete."""
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._fd, view[done:], offset + done)
+        self.at = offset + len(view)
+        size_bytes = self._pull.size_bytes(self._file)
+        while (
+            self.at >= (span := self._pull.grid.block_span(self._block, size_bytes=size_bytes)).stop
+        ):
+            if not span:
+                break
+            self._pull.arrived(self._file, self._block)
+            self._block += 1
+        self._pull.wrote(len(view))

@@ -1,0 +1,300 @@
+"""One connection, one ranged GET at a time, every answer held against what was listed.
+
+The bytes go from the socket into one reused page-aligned buffer and from there to a sink;
+nothing is kept. The socket blocks, with the time limits in the kernel, because a Python
+time-out would cost a poll for every read. A reader never retries: it says by the type of
+what it raises what has to happen first.
+"""
+
+import os
+import re
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import cast
+
+from ...backends.stores.base import FileLocation, HttpLocation, Location
+from ...backends.stores.errors import (
+    ModelMissing,
+    StoreDenied,
+    StoreUnreachable,
+    WeightsChanged,
+)
+
+Sink = Callable[[memoryview, int], None]
+"""Takes bytes and the file offset they belong to; may raise whatever it likes."""
+
+CONNECT_TIMEOUT_S = 10.0
+_ERROR_BODY_BYTES = 4096
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
+_STALE_CODES = frozenset(
+    {"ExpiredToken", "RequestTimeTooSkewed", "RequestExpired", "TokenRefreshRequired"}
+)
+_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+
+
+class Hiccup(Exception):  # not a failure yet
+    """The same read may well succeed later.
+
+    Attributes:
+        wait_s: What the store asked for, in seconds; ``None`` if it did not say.
+        is_free: The idle connection had died, which is nobody's fault and costs no try.
+    """
+
+    def __init__(self, *, reason: str, wait_s: float | None = None, is_free: bool = False) -> None:
+        self.reason = reason
+        self.wait_s = wait_s
+        self.is_free = is_free
+        super().__init__(reason)
+
+
+class CredentialsStale(Exception):  # not a failure yet
+    """The store wants fresh credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What to read of which file.
+
+    Attributes:
+        path: For messages.
+        start: First byte.
+        stop: One behind the last byte; more than ``start``.
+        size_bytes: Length of the whole file as listed.
+        etag: The version to insist on; ``None`` if the store has none.
+    """
+
+    path: str
+    start: int
+    stop: int
+    size_bytes: int
+    etag: str | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is the whole file, so that no range needs to be asked for."""
+        return self.start == 0 and self.stop == self.size_bytes
+
+
+class RangeReader:
+    """One keep-alive connection; used by one thread, but for :meth:`interrupt`.
+
+    Args:
+        model: For messages.
+        store: For messages.
+        stall_timeout_s: Seconds without one byte before a read is given up.
+        buffer: Reused for every read; page-aligned memory is much faster.
+    """
+
+    def __init__(
+        self, *, model: str, store: str, stall_timeout_s: float, buffer: memoryview
+    ) -> None:
+        self._model = model
+        self._store = store
+        self._stall_timeout_s = stall_timeout_s
+        self._buffer = buffer
+        self._connection: HTTPConnection | None = None
+        self._peer: tuple[object, ...] = ()
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
+
+    def read(self, location: Location, span: Span, sink: Sink) -> None:
+        """Read one span and hand it to ``sink`` in order, piece by piece.
+
+        Raises:
+            Hiccup: Try again; what the sink got so far is good.
+            CredentialsStale: Refresh, then try again.
+            WeightsChanged: The object is not the one that was listed.
+            ModelMissing: The object is gone.
+            StoreDenied: The store does not let this node read.
+            StoreUnreachable: The store does not speak sensibly.
+        """
+        if isinstance(location, FileLocation):
+            self._read_file(location, span, sink)
+            return
+        is_kept = False
+        try:
+            response = self._ask(location, span)
+            self._judge(response, span)
+            self._pour(response, span, sink)
+            # http.client closes by itself when the store said "Connection: close"
+            is_kept = not response.will_close and response.isclosed()
+        finally:
+            if not is_kept:
+                self.close()
+
+    def interrupt(self) -> None:
+        """End a read that runs in another thread; it raises :class:`Hiccup`."""
+        connection = self._connection
+        sock = connection.sock if connection is not None else None
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it is closed already
+
+    def close(self) -> None:
+        """Give back the connection; the next read opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, location: HttpLocation, span: Span) -> HTTPResponse:
+        peer = (location.host, location.port, location.is_tls, location.ca_file)
+        is_reused = self._connection is not None and peer == self._peer
+        asked_s = time.monotonic()
+        try:
+            if not is_reused:
+                self.close()
+                self._connection = self._connect(location)
+                self._peer = peer
+            connection = self._connection
+            assert connection is not None  # noqa: S101  # for the type checker: set above
+            connection.putrequest("GET", location.target, skip_host=True, skip_accept_encoding=True)
+            for name, value in _headers(location, span).items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            return connection.getresponse()
+        except (OSError, HTTPException) as error:
+            self.close()
+            is_quick = time.monotonic() - asked_s < self._stall_timeout_s / 2
+            raise Hiccup(reason=_words(error), is_free=is_reused and is_quick) from error
+
+    def _connect(self, location: HttpLocation) -> HTTPConnection:
+        host, port = location.host, location.port
+        if location.is_tls:
+            connection: HTTPConnection = HTTPSConnection(
+                host, port, timeout=CONNECT_TIMEOUT_S, context=self._context(location.ca_file)
+            )
+        else:
+            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
+        connection.connect()
+        connection.sock.settimeout(None)
+        seconds, rest = divmod(self._stall_timeout_s, 1)
+        limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        return connection
+
+    def _context(self, ca_file: str | None) -> ssl.SSLContext:
+        if ca_file not in self._contexts:
+            self._contexts[ca_file] = ssl.create_default_context(cafile=ca_file)
+        return self._contexts[ca_file]
+
+    def _judge(self, response: HTTPResponse, span: Span) -> None:
+        if response.status not in {200, 206}:
+            self._refuse(response, span)
+        if response.status == 200 and not span.is_whole:  # noqa: PLR2004  # HTTP
+            raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
+        if response.getheader("Content-Encoding", "identity") != "identity":
+            raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
+        if span.etag is not None and response.getheader("ETag") != span.etag:
+            raise WeightsChanged(model=self._model, file=span.path)
+        if response.status == 206:  # noqa: PLR2004  # HTTP
+            self._judge_range(response.getheader("Content-Range", ""), span)
+        # ``length`` is None for a chunked answer, whose end then has to be where it should
+        if response.length is not None and response.length != span.stop - span.start:
+            if response.status == 200:  # noqa: PLR2004  # HTTP
+                raise WeightsChanged(model=self._model, file=span.path)
+            raise StoreUnreachable(store=self._store, reason="it sends another length than asked")
+
+    def _judge_range(self, header: str, span: Span) -> None:
+        found = _CONTENT_RANGE.fullmatch(header)
+        if found is None or (int(found[1]), int(found[2]) + 1) != (span.start, span.stop):
+            raise StoreUnreachable(store=self._store, reason="it sends another range than asked")
+        if found[3] not in {"*", str(span.size_bytes)}:
+            raise WeightsChanged(model=self._model, file=span.path)
+
+    def _refuse(self, response: HTTPResponse, span: Span) -> None:
+        status = response.status
+        try:
+            found = _CODE.search(response.read(_ERROR_BODY_BYTES))
+        except (OSError, HTTPException):
+            found = None
+        code = found[1].decode("ascii") if found else ""
+        words = f"answers {status} {code}".strip()
+        if code in _STALE_CODES:
+            raise CredentialsStale
+        if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
+            raise Hiccup(reason=words, wait_s=_retry_after_s(response.getheader("Retry-After")))
+        if status in {412, 416}:
+            raise WeightsChanged(model=self._model, file=span.path)
+        if status in {404, 410}:
+            raise ModelMissing(model=self._model, reason=f"{span.path} is gone from the store")
+        if status in {401, 403}:
+            raise StoreDenied(store=self._store, reason=words)
+        raise StoreUnreachable(store=self._store, reason=words)
+
+    def _pour(self, response: HTTPResponse, span: Span, sink: Sink) -> None:
+        at = span.start
+        while at < span.stop:
+            view = self._buffer[: min(len(self._buffer), span.stop - at)]
+            count = self._take(response, view)
+            sink(view[:count], at)
+            at += count
+        if not response.isclosed() and response.length is None and self._extra(response):
+            raise StoreUnreachable(store=self._store, reason="it sends more than was asked for")
+
+    def _take(self, response: HTTPResponse, view: memoryview) -> int:
+        try:
+            # None, which typeshed does not know: the kernel's time limit passed
+            count = cast("int | None", response.readinto(view))
+        except (OSError, HTTPException) as error:
+            raise Hiccup(reason=_words(error)) from error
+        if count is None:
+            raise Hiccup(reason="sends nothing any more")
+        if count == 0:
+            raise Hiccup(reason="ended its answer early")
+        return count
+
+    def _extra(self, response: HTTPResponse) -> bool:
+        try:
+            return bool(response.read(1))
+        except (OSError, HTTPException) as error:
+            raise Hiccup(reason=_words(error)) from error
+
+    def _read_file(self, location: FileLocation, span: Span, sink: Sink) -> None:
+        try:
+            fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ModelMissing(model=self._model, reason=f"{span.path} is gone") from error
+        except OSError as error:
+            raise StoreDenied(store=self._store, reason=_words(error)) from error
+        try:
+            at = span.start
+            while at < span.stop:
+                view = self._buffer[: min(len(self._buffer), span.stop - at)]
+                count = os.preadv(fd, [view], at)
+                if count == 0:
+                    raise WeightsChanged(model=self._model, file=span.path)
+                sink(view[:count], at)
+                at += count
+        finally:
+            os.close(fd)
+
+
+def _headers(location: HttpLocation, span: Span) -> dict[str, str]:
+    headers = dict(location.headers)
+    if "accept-encoding" not in {name.lower() for name in headers}:
+        headers["Accept-Encoding"] = "identity"
+    if not span.is_whole:
+        headers["Range"] = f"bytes={span.start}-{span.stop - 1}"
+    if span.etag is not None:
+        headers["If-Match"] = span.etag
+    return headers
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    # the other form, a date, is treated as if the store had not said
+    return float(text) if text is not None and text.isdecimal() and len(text) < 7 else None  # noqa: PLR2004  # 11 days
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

@@ -1,0 +1,92 @@
+"""What lies verified in a model's folder: the file ``manifest.ok``, written last.
+
+The record is the only thing that makes a folder a build. It holds every file's digest and
+the fingerprint it had when the digest was taken: as long as the fingerprint is the same,
+nothing has to be read again.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+RECORD_NAME = "manifest.ok"
+MAX_RECORD_BYTES = 64 * 2**20
+
+_Count = Annotated[int, Field(ge=0)]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a file system says about a file; any write changes it."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class RecordFile(_Part):
+    """One verified file.
+
+    Attributes:
+        etag: The store's version tag when the bytes were read; ``None`` if it had none.
+        mtime_ns: Last change, in nanoseconds of the file system's clock.
+        chunks: sha256 of each ``Record.chunk_bytes`` of the file; empty if not taken.
+    """
+
+    path: str
+    size_bytes: _Count
+    sha256: _Sha256
+    etag: str | None
+    mtime_ns: int
+    inode: int
+    chunks: tuple[_Sha256, ...] = Field(default=(), strict=False)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What the file must still look like for its digest to hold."""
+        return Fingerprint(self.size_bytes, self.mtime_ns, self.inode)
+
+
+class Record(_Part):
+    """A verified build.
+
+    Attributes:
+        ref: Where the bytes came from.
+        folder: Absolute path of the files if they do not lie beside the record.
+        weights_bytes: Tensor bytes, from the safetensors headers.
+        chunk_bytes: Length of the pieces that ``RecordFile.chunks`` digest; 0: none.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str
+    ref: str
+    folder: str | None = None
+    verified_by: Literal["manifest", "self"]
+    weight_hash: _Sha256
+    weights_bytes: _Count
+    has_chat_template: bool
+    chunk_bytes: _Count = 0
+    files: tuple[RecordFile, ...] = Field(strict=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(file.size_bytes for file in self.files)
+
+    def encode(self) -> bytes:
+        """The record as JSON text."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Record | None":
+        """Read a record; ``None`` if these bytes are none."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError:
+            return None

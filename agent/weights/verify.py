@@ -1,0 +1,274 @@
+"""Is this a build that an engine may open? Digests, headers and a look for code.
+
+Three questions, asked at different times: :func:`check_file` about one complete file before
+it gets its final name, :func:`check_build` about the folder as a whole, and :func:`verify`
+about a folder that was found good before. All of them block.
+"""
+
+import io
+import json
+import mmap
+import os
+import pickletools
+import zipfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from ...backends.stores.base import Build
+from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
+from .digests import sha256_of
+from .headers import HeaderInvalid, tensor_bytes
+from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
+
+_PIECE_BYTES = 2**20
+_MAX_JSON_BYTES = 64 * 2**20
+_MAX_CONFIG_BYTES = 4 * 2**20
+_HEAD_BYTES = 4096
+_TELLING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "NEWOBJ", "BUILD"})
+_MANY_OPCODES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a folder holds, as far as a slot has to know.
+
+    Attributes:
+        weights_bytes: Tensor bytes of all safetensors files.
+    """
+
+    weights_bytes: int
+    has_chat_template: bool
+
+
+def fingerprint(path: Path) -> Fingerprint | None:
+    """What the file system says about a regular file; ``None`` if there is none.
+
+    A symbolic link is followed: hub caches are made of them.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def check_file(file: Path, *, path: str, model: str) -> None:
+    """Look into one complete file.
+
+    Args:
+        file: Where it lies.
+        path: Its name in the build.
+        model: For messages.
+
+    Raises:
+        WeightsCorrupt: It is not what its name says.
+        WeightsUnsafe: It is a pickle, whatever its name says.
+        OSError: It cannot be read.
+    """
+    if path.endswith(".safetensors"):
+        try:
+            _ = tensor_bytes(file)
+        except HeaderInvalid as error:
+            raise WeightsCorrupt(model=model, file=path, reason=f"safetensors: {error}") from error
+        return
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD_BYTES)
+    if is_pickle(head) or (head.startswith(b"PK\x03\x04") and _holds_pickle(file, path)):
+        raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle")
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether a file that begins so would run code when an unpickler opened it.
+
+    A pickle of protocol 2 or later says so in its first two bytes; an older one is a text
+    that happens to be a program, so it is read as one.
+    """
+    names: list[str] = []
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(head)):
+            names.append(opcode.name)
+    except (ValueError, OverflowError, MemoryError):
+        pass  # cut at the end of the head, or no pickle at all: what was read so far decides
+    if not names or names[0] == "STOP":
+        return False
+    is_whole = names[-1] == "STOP"
+    tells = bool(_TELLING_OPCODES & set(names))
+    return (is_whole and tells) or (names[0] == "PROTO" and len(names) >= _MANY_OPCODES)
+
+
+def check_build(folder: Path, paths: Sequence[str], *, model: str) -> Contents:
+    """Look at a folder whose files have all been checked.
+
+    Args:
+        folder: Where the files lie.
+        paths: The build's files.
+        model: For messages.
+
+    Raises:
+        WeightsCorrupt: A file that the index names is not there, or a JSON file is none.
+    """
+    known = set(paths)
+    for path in paths:
+        if path.endswith(".safetensors.index.json"):
+            _check_index(folder, path, known, model=model)
+    _ = config_of(folder, model=model)
+    try:
+        weights = sum(
+            tensor_bytes(folder / path) for path in paths if path.endswith(".safetensors")
+        )
+    except HeaderInvalid as error:
+        raise WeightsCorrupt(model=model, file="safetensors", reason=str(error)) from error
+    return Contents(weights, _has_chat_template(folder, known, model=model))
+
+
+def config_of(folder: Path, *, model: str) -> dict[str, object]:
+    """The parsed ``config.json``; empty if the build has none.
+
+    Raises:
+        WeightsCorrupt: It is no JSON object, or absurdly large.
+    """
+    return _json(folder, "config.json", model=model, most_bytes=_MAX_CONFIG_BYTES)
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a model's folder; ``None`` if there is no readable one."""
+    path = folder / RECORD_NAME
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            return None
+        return Record.decode(path.read_bytes())
+    except OSError:
+        return None
+
+
+def place_of(folder: Path, record: Record) -> Path:
+    """Where the record's files lie: beside it, or where a ``file://`` reference points."""
+    return folder if record.folder is None else Path(record.folder)
+
+
+def describe(folder: Path, record: Record) -> Build:
+    """What a record says, as the rest of the agent wants it.
+
+    Raises:
+        WeightsCorrupt: ``config.json`` cannot be used.
+    """
+    place = place_of(folder, record)
+    return Build(
+        folder=str(place),
+        size_bytes=record.size_bytes,
+        weights_bytes=record.weights_bytes,
+        weight_hash=record.weight_hash,
+        verified_by=record.verified_by,
+        config=config_of(place, model=record.model),
+        has_chat_template=record.has_chat_template,
+    )
+
+
+def changed_files(folder: Path, record: Record) -> list[RecordFile]:
+    """Files whose fingerprint is no longer the recorded one, or which are gone."""
+    place = place_of(folder, record)
+    return [file for file in record.files if fingerprint(place / file.path) != file.fingerprint]
+
+
+def verify(folder: Path, *, model: str, is_stopped: Callable[[], bool] = lambda: False) -> Build:
+    """Hold a model's folder against its record.
+
+    A file with an unchanged fingerprint is taken at its word; any other is read whole, and
+    if its bytes are the same its new fingerprint is remembered.
+
+    Args:
+        folder: The model's folder in the cache.
+        model: For messages.
+        is_stopped: Asked while files are read.
+
+    Raises:
+        ModelMissing: There is no record.
+        WeightsCorrupt: A file is gone, or has other bytes than it had.
+        Interrupted: ``is_stopped`` said so.
+    """
+    record = read_record(folder)
+    if record is None or record.model != model:
+        raise ModelMissing(model=model, reason="nothing verified lies in the cache")
+    place = place_of(folder, record)
+    doubtful = changed_files(folder, record)
+    if not doubtful:
+        return describe(folder, record)
+    fresh: dict[str, RecordFile] = {}
+    with mmap.mmap(-1, _PIECE_BYTES) as buffer, memoryview(buffer) as view:
+        for file in doubtful:
+            found = fingerprint(place / file.path)
+            if found is None:
+                raise WeightsCorrupt(model=model, file=file.path, reason="file is gone")
+            if sha256_of(place / file.path, view, is_stopped=is_stopped) != file.sha256:
+                raise WeightsCorrupt(model=model, file=file.path, reason="hash mismatch")
+            fresh[file.path] = file.model_copy(
+                update={"mtime_ns": found.mtime_ns, "inode": found.inode}
+            )
+    record = record.model_copy(
+        update={"files": tuple(fresh.get(file.path, file) for file in record.files)}
+    )
+    write_atomically(folder / RECORD_NAME, record.encode())
+    return describe(folder, record)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file by these bytes; after a crash it holds the old ones or the new."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        _ = file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    _ = fresh.replace(path)
+    fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _holds_pickle(file: Path, path: str) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+    return not (path.endswith(".npz") and all(name.endswith(".npy") for name in names))
+
+
+def _check_index(folder: Path, path: str, known: Collection[str], *, model: str) -> None:
+    index = _json(folder, path, model=model, most_bytes=_MAX_JSON_BYTES)
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict):
+        raise WeightsCorrupt(model=model, file=path, reason="index has no weight_map")
+    base = path.rpartition("/")[0]
+    for shard in sorted({str(name) for name in cast("dict[str, object]", shards).values()}):
+        if (f"{base}/{shard}" if base else shard) not in known:
+            raise WeightsCorrupt(
+                model=model, file=path, reason=f"it names {shard[:200]!r}, missing"
+            )
+
+
+def _has_chat_template(folder: Path, known: Collection[str], *, model: str) -> bool:
+    if {"chat_template.jinja", "chat_template.json"} & set(known):
+        return True
+    settings = _json(folder, "tokenizer_config.json", model=model, most_bytes=_MAX_JSON_BYTES)
+    return bool(settings.get("chat_template"))
+
+
+def _json(folder: Path, path: str, *, model: str, most_bytes: int) -> dict[str, object]:
+    try:
+        with (folder / path).open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except FileNotFoundError:
+        return {}
+    if len(data) > most_bytes:
+        raise WeightsCorrupt(model=model, file=path, reason=f"longer than {most_bytes} bytes")
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise WeightsCorrupt(model=model, file=path, reason="no JSON") from error
+    if not isinstance(found, dict):
+        raise WeightsCorrupt(model=model, file=path, reason="no JSON object")
+    return cast("dict[str, object]", found)

@@ -1,0 +1,326 @@
+"""A fetch from the agent's side: a real child, a real origin on loopback."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from weights_origin import CHILD, REF, Fault, Origin, Reply, manifest_of, quick, stores_of, toy
+
+from poolhand.agent.weights.cache import Cache
+from poolhand.agent.weights.fetch import FetchJob, child_environ, fetch, sizes
+from poolhand.backends.stores.base import Build, Progress
+from poolhand.backends.stores.errors import (
+    CacheBusy,
+    FetchDied,
+    ModelMissing,
+    StoreDenied,
+    StoreUnreachable,
+    WeightsChanged,
+    WeightsCorrupt,
+    WeightsError,
+    WeightsUnsafe,
+)
+from poolhand.config.settings import Weights
+
+MODEL = "org/toy"
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(toy()) as serving:
+        yield serving
+
+
+def job_for(origin: Origin, folder: Path, weights: Weights | None = None) -> FetchJob:
+    return FetchJob(MODEL, REF, stores_of(origin), weights or quick(), str(folder))
+
+
+async def bring(origin: Origin, folder: Path, weights: Weights | None = None) -> Build:
+    return await fetch(job_for(origin, folder, weights), told=lambda _: None, command=CHILD)
+
+
+def final_names(folder: Path) -> dict[str, bytes]:
+    found = [path for path in Cache(folder).folder(MODEL).rglob("*") if path.is_file()]
+    relative = {path.relative_to(Cache(folder).folder(MODEL)).as_posix(): path for path in found}
+    return {
+        name: path.read_bytes()
+        for name, path in relative.items()
+        if not name.startswith(".") and name != "manifest.ok"
+    }
+
+
+async def test_a_model_arrives_whole_and_is_described(origin: Origin, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    build = await fetch(job_for(origin, tmp_path), told=told.append, command=CHILD)
+    assert final_names(tmp_path) == origin.objects
+    assert build.size_bytes == sum(map(len, origin.objects.values()))
+    assert (build.weights_bytes, build.verified_by) == (600_000, "self")
+    assert build.config == {"model_type": "toy"}
+    assert build.has_chat_template
+    assert Path(build.folder) == Cache(tmp_path).folder(MODEL)
+    assert not (Path(build.folder) / ".partial").exists()
+    assert not (Path(build.folder) / ".journal").exists()
+    assert told[-1].bytes_done == told[-1].bytes_total == build.size_bytes
+
+
+async def test_what_is_here_is_not_asked_for_again(origin: Origin, tmp_path: Path) -> None:
+    first = await bring(origin, tmp_path)
+    asked = len(origin.ranges)
+    second = await fetch(job_for(origin, tmp_path), told=lambda _: None, command=("false",))
+    assert (second, len(origin.ranges)) == (first, asked)
+
+
+async def test_a_damaged_file_is_found_and_fetched_alone(origin: Origin, tmp_path: Path) -> None:
+    build = await bring(origin, tmp_path)
+    victim = Path(build.folder) / "model-00001-of-00002.safetensors"
+    _ = victim.write_bytes(b"?" * victim.stat().st_size)
+    origin.ranges.clear()
+    _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == origin.objects
+
+
+async def test_a_manifest_is_believed_and_held_to(origin: Origin, tmp_path: Path) -> None:
+    expected = dict(origin.objects)
+    origin.objects["manifest.json"] = manifest_of(expected, model=MODEL)
+    build = await bring(origin, tmp_path, quick(require_manifest=True))
+    promised = json.loads(origin.objects["manifest.json"])
+    assert build.verified_by == "manifest"
+    assert build.weight_hash == promised["aggregate_sha256"]
+    assert final_names(tmp_path) == expected
+
+
+async def test_a_required_manifest_must_be_there(origin: Origin, tmp_path: Path) -> None:
+    with pytest.raises(WeightsCorrupt, match="required"):
+        _ = await bring(origin, tmp_path, quick(require_manifest=True))
+
+
+async def test_a_manifest_of_another_model_is_refused(origin: Origin, tmp_path: Path) -> None:
+    origin.objects["manifest.json"] = manifest_of(origin.objects, model="org/other")
+    with pytest.raises(WeightsCorrupt, match="another model"):
+        _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == {}
+
+
+async def test_some_other_tools_manifest_is_a_file_like_any(origin: Origin, tmp_path: Path) -> None:
+    origin.objects["manifest.json"] = b'{"name": "a web app"}'
+    _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == origin.objects
+
+
+async def test_sizes_are_listed_and_remembered(origin: Origin, tmp_path: Path) -> None:
+    total = sum(map(len, origin.objects.values()))
+    assert await sizes(job_for(origin, tmp_path), command=CHILD) == total
+    assert set(Cache(tmp_path).listed().values()) == {total}
+    assert origin.ranges == [], "a listing reads no object"
+
+
+async def test_an_empty_prefix_is_a_missing_model(tmp_path: Path) -> None:
+    with Origin({}) as origin, pytest.raises(ModelMissing) as caught:
+        _ = await bring(origin, tmp_path)
+    assert caught.value.load_text == f"model '{MODEL}' not found in local store"
+
+
+async def test_many_small_and_empty_files(tmp_path: Path) -> None:
+    objects = {f"part/{number}.txt": b"x" * number for number in range(60)}
+    with Origin(objects) as origin:
+        _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == objects
+
+
+async def test_objects_without_version_tags_are_read_all_the_same(tmp_path: Path) -> None:
+    with Origin(toy()) as origin:
+        origin.etags = False
+        _ = await bring(origin, tmp_path)
+        assert final_names(tmp_path) == origin.objects
+
+
+def once(reply: Reply, *, every: int = 0) -> Fault:
+    return lambda number, _path, _range: (
+        reply if (number % every == 1 if every else number == 1) else None
+    )
+
+
+MENDED = {
+    "reset after some bytes": once(Reply(cut_bytes=1000), every=2),
+    "503 now and then": once(Reply(status=503), every=3),
+    "429 with Retry-After": once(Reply(status=429, headers={"Retry-After": "0"})),
+    "SlowDown under another status": once(
+        Reply(status=400, body=b"<Error><Code>SlowDown</Code></Error>")
+    ),
+    "a connection that dies while idle": lambda *_: Reply(drop=True),
+    "Connection: close after each answer": lambda *_: Reply(close=True),
+    "a chunked answer": lambda *_: Reply(is_chunked=True),
+    "a stall": once(Reply(cut_bytes=500, stall_s=2.0)),
+    "credentials that expired": once(
+        Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")
+    ),
+    "one byte flipped on the way": once(Reply(flip=True)),
+}
+
+
+@pytest.mark.parametrize("fault", MENDED.values(), ids=MENDED.keys())
+async def test_a_passing_fault_is_mended(fault: Fault, tmp_path: Path) -> None:
+    objects = toy()
+    with Origin({**objects, "manifest.json": manifest_of(objects, model=MODEL)}) as origin:
+        origin.fault = lambda number, path, asked: (
+            None if path == "manifest.json" else fault(number, path, asked)
+        )
+        _ = await bring(origin, tmp_path)
+        assert len(origin.ranges) > len(objects)
+    assert final_names(tmp_path) == objects
+
+
+LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
+    "403": (lambda *_: Reply(status=403), StoreDenied),
+    "credentials that stay expired": (
+        lambda *_: Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>"),
+        StoreDenied,
+    ),
+    "404": (lambda *_: Reply(status=404), ModelMissing),
+    "412": (lambda *_: Reply(status=412), WeightsChanged),
+    "416": (lambda *_: Reply(status=416), WeightsChanged),
+    "301": (lambda *_: Reply(status=301, headers={"Location": "/"}), StoreUnreachable),
+    "another version": (lambda *_: Reply(headers={"ETag": '"x"'}), WeightsChanged),
+    "no version": (lambda *_: Reply(headers={"ETag": ""}), WeightsChanged),
+    "Range ignored": (lambda *_: Reply(ignores_range=True), StoreUnreachable),
+    "gzip": (lambda *_: Reply(headers={"Content-Encoding": "gzip"}), StoreUnreachable),
+    "a wrong Content-Range": (
+        lambda _n, _p, asked: Reply(headers={"Content-Range": "bytes 1-5/9"}) if asked else None,
+        StoreUnreachable,
+    ),
+    "another total": (
+        lambda _n, _p, asked: (
+            Reply(headers={"Content-Range": f"{asked.replace('=', ' ')}/9"}) if asked else None
+        ),
+        WeightsChanged,
+    ),
+    "no Content-Range": (
+        lambda _n, _p, asked: Reply(headers={"Content-Range": ""}) if asked else None,
+        StoreUnreachable,
+    ),
+    "a byte flipped each time": (lambda *_: Reply(flip=True), WeightsCorrupt),
+}
+
+
+@pytest.mark.parametrize(("fault", "kind"), LASTING.values(), ids=LASTING.keys())
+async def test_a_lasting_fault_has_its_name_and_leaves_no_debris(
+    fault: Fault, kind: type[WeightsError], tmp_path: Path
+) -> None:
+    objects = toy()
+    with Origin({**objects, "manifest.json": manifest_of(objects, model=MODEL)}) as origin:
+        origin.fault = lambda number, path, asked: (
+            None if path == "manifest.json" else fault(number, path, asked)
+        )
+        with pytest.raises(kind):
+            _ = await bring(origin, tmp_path)
+    for name, data in final_names(tmp_path).items():
+        assert data == objects[name], "a final name never has wrong bytes"
+    assert Cache(tmp_path).build(MODEL, str(REF)) is None
+
+
+async def test_an_object_replaced_meanwhile_is_never_mixed(tmp_path: Path) -> None:
+    objects = toy(shard_bytes=1_000_000)
+    name = "model-00002-of-00002.safetensors"
+    with Origin(objects) as origin:
+        newer = toy(shard_bytes=1_000_000, shards=3)["model-00003-of-00003.safetensors"]
+
+        def replace(number: int, _path: str, _range: str) -> None:
+            if number == 9:
+                origin.objects[name] = newer
+
+        origin.fault = replace
+        with pytest.raises(WeightsChanged):
+            _ = await bring(origin, tmp_path)
+        _ = await bring(origin, tmp_path)
+        assert final_names(tmp_path) == {**objects, name: newer}
+
+
+async def test_cancelling_ends_the_child_and_keeps_the_bytes(tmp_path: Path) -> None:
+    with Origin(toy(shard_bytes=4_000_000)) as origin:
+        origin.pause_s = 0.01
+        told: asyncio.Queue[Progress] = asyncio.Queue()
+        work = job_for(origin, tmp_path)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(fetch(work, told=told.put_nowait, command=CHILD))
+            while (await told.get()).bytes_done < 1_000_000:
+                pass
+            _ = task.cancel()
+        origin.pause_s = 0.0
+        resumed: list[Progress] = []
+        _ = await fetch(work, told=resumed.append, command=CHILD)
+        assert resumed[-1].bytes_resumed > 500_000
+        assert final_names(tmp_path) == origin.objects
+
+
+async def test_one_folder_has_one_writer(origin: Origin, tmp_path: Path) -> None:
+    with Cache(tmp_path).lock(MODEL), pytest.raises(CacheBusy):
+        _ = await bring(origin, tmp_path)
+
+
+async def test_a_child_that_says_nothing_has_died(origin: Origin, tmp_path: Path) -> None:
+    command = ("sh", "-c", "echo some tail >&2; exit 7")
+    with pytest.raises(FetchDied, match="exit code 7") as caught:
+        _ = await fetch(job_for(origin, tmp_path), told=lambda _: None, command=command)
+    assert "some tail" in caught.value.tail
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "/abs.json", "a//b.json", "manifest.ok", "a\\b.json"]
+)
+async def test_hostile_names_touch_nothing(name: str, tmp_path: Path) -> None:
+    with Origin({**toy(), name: b"{}"}) as origin, pytest.raises(WeightsUnsafe):
+        _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == {}
+
+
+async def test_a_pickle_is_refused_under_any_name(tmp_path: Path) -> None:
+    import pickle
+
+    with Origin({**toy(), "notes.txt": pickle.dumps(os.getcwd)}) as origin:
+        with pytest.raises(WeightsUnsafe, match="pickle"):
+            _ = await bring(origin, tmp_path)
+    assert "notes.txt" not in final_names(tmp_path)
+
+
+async def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
+    objects = {**toy(), "model-00001-of-00002.safetensors": b"\xff" * 100}
+    with Origin(objects) as origin, pytest.raises(WeightsCorrupt, match="safetensors"):
+        _ = await bring(origin, tmp_path)
+
+
+async def test_an_older_builds_files_do_not_stay(origin: Origin, tmp_path: Path) -> None:
+    _ = await bring(origin, tmp_path)
+    folder = Cache(tmp_path).folder(MODEL)
+    (folder / "manifest.ok").unlink()
+    _ = (folder / "model-00009-of-00009.safetensors").write_bytes(b"old")
+    _ = await bring(origin, tmp_path)
+    assert final_names(tmp_path) == origin.objects
+
+
+def test_the_child_sees_no_secret_of_the_agent() -> None:
+    environ = {"POOLHAND_TOKEN": "s", "HTTPS_PROXY": "p", "AWS_PROFILE": "x", "HOME": "/h"}
+    assert child_environ(environ) == {"AWS_PROFILE": "x", "HOME": "/h"}
+
+
+async def test_a_child_whose_agent_is_gone_leaves(tmp_path: Path) -> None:
+    from poolhand.agent.weights.lines import encode_job
+
+    with Origin(toy(shard_bytes=4_000_000)) as origin:
+        origin.pause_s = 0.02
+        child = await asyncio.create_subprocess_exec(
+            *CHILD, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(encode_job(job_for(origin, tmp_path), "fetch"))
+        while b'"fetch"' not in await child.stdout.readline():
+            pass
+        child.stdin.close()
+        async with asyncio.timeout(5):
+            _ = await child.stdout.read()
+            assert await child.wait() == 128 + signal.SIGTERM
+

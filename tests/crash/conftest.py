@@ -1,0 +1,6 @@
+"""Makes the stand-in origin importable: tests are no packages."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "agent" / "weights"))
