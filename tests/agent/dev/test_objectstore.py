@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from poolhand.agent.dev.faults import Fault
 from poolhand.agent.dev.objectstore import (
     ObjectStore,
     StoreOptions,
@@ -28,6 +30,7 @@ from poolhand.agent.dev.objectstore import (
 from poolhand.config.errors import ConfigInvalid, ConfigUnreadable
 
 ACCESS, SECRET = "AKIDEXAMPLE", "example/secret+key"
+TOKEN = "session/token=="  # noqa: S105 - made up
 T = TypeVar("T")
 NAMES = [
     "a b.txt",
@@ -149,6 +152,64 @@ async def test_the_wrong_keys_are_refused_by_name(
     refusal: Any = caught.value
     assert refusal.response["Error"]["Code"] == code
     assert refusal.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+async def test_who_does_not_sign_is_denied_and_faults_still_come_first(
+    store: ObjectStore,
+) -> None:
+    def fetch() -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"{store.url}/models/a/1", timeout=10) as reply:  # noqa: S310
+                return reply.status, bytes(reply.read())
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read()
+
+    status, body = await asyncio.to_thread(fetch)
+    assert (status, b"<Code>AccessDenied</Code>" in body) == (403, True)
+    store.faults.put([Fault(status=503)])
+    assert (await asyncio.to_thread(fetch))[0] == 503
+
+
+async def test_a_session_token_has_to_be_the_one(root: Path) -> None:
+    options = StoreOptions(root=root, access_key=ACCESS, secret_key=SECRET, session_token=TOKEN)
+
+    async def listed_with(store: ObjectStore, token: str) -> int:
+        session: Any = aiobotocore.session.AioSession()
+        async with session.create_client(
+            "s3",
+            endpoint_url=store.url,
+            aws_session_token=token,
+            **settings(ACCESS, SECRET),
+        ) as client:
+            page = await client.list_objects_v2(Bucket="models")
+            return int(page["KeyCount"])
+
+    async with await serve(options) as store:
+        assert await listed_with(store, TOKEN) == len(NAMES)
+        with pytest.raises(ClientError, match="InvalidToken"):
+            await listed_with(store, "another")
+
+
+async def test_a_store_without_keys_lets_everybody_read(root: Path) -> None:
+    async with await serve(StoreOptions(root=root)) as store:
+        assert await with_client(store, list_all, "any", "thing") == sorted(NAMES)
+
+
+async def test_a_replaced_object_is_a_failed_precondition_to_a_client(store: ObjectStore) -> None:
+    def read_twice(client: Any) -> str:  # noqa: ANN401 - no types
+        where = {"Bucket": "models", "Key": "a/1"}
+        etag = client.get_object(**where)["ETag"]
+        try:
+            client.get_object(**where, IfMatch=etag)
+        except ClientError as error:
+            refusal: Any = error
+            return str(refusal.response["Error"]["Code"])
+        return "granted"
+
+    assert await with_client(store, read_twice) == "granted"
+    store.faults.put([Fault(replace_after_gets=1)])
+    assert await with_client(store, read_twice) == "PreconditionFailed"
 
 
 async def test_aiobotocore_lists_and_reads(store: ObjectStore) -> None:

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poolhand.agent.dev.s3_answers import (
@@ -44,6 +44,7 @@ def listing(key: str, *, is_url_encoded: bool, more: str = "") -> Listing:
 
 @settings(max_examples=60)
 @given(names)
+@example("a\rb\tc\nd")
 def test_a_key_comes_back_as_it_was(key: str) -> None:
     assert texts(listing(key, is_url_encoded=False).xml(), "Key") == [key]
     encoded = listing(key, is_url_encoded=True).xml()

@@ -242,6 +242,77 @@ async def test_a_stall_sends_some_and_then_nothing_until_the_store_closes(
     writer.close()
 
 
+async def test_a_stalled_answer_ends_when_its_client_goes_away(store: ObjectStore) -> None:
+    store.faults.put([Fault(stall_after_bytes=10)])
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection("127.0.0.1", store.port)
+    writer.write(f"GET {KEY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(10)
+    answering = asyncio.all_tasks() - before
+    assert answering
+    writer.transport.abort()
+    _, running = await asyncio.wait(answering, timeout=5)
+    assert running == set()
+
+
+async def test_a_fault_cuts_what_another_fault_touched(store: ObjectStore) -> None:
+    store.faults.put([Fault(flip_byte_at=3), Fault(end_after_bytes=8)])
+    reply = await ask(store)
+    assert reply.body == BODY[:3] + bytes([BODY[3] ^ 1]) + BODY[4:8]
+    assert reply.failure == "short"
+
+
+async def test_listings_and_heads_have_faults_of_their_own(store: ObjectStore) -> None:
+    store.faults.put([Fault(on="list", key="a/*", status=500), Fault(on="head", status=403)])
+    assert (await ask(store, "/models?list-type=2&prefix=a/")).status == 500
+    assert (await ask(store, "/models?list-type=2")).status == 200
+    assert (await ask(store, method="HEAD")).status == 403
+    assert (await ask(store)).status == 200
+
+
+async def test_a_resumed_read_is_seen_range_by_range(store: ObjectStore) -> None:
+    store.faults.put([Fault(end_after_bytes=1000, first=2)])
+    got = b""
+    while len(got) < 5000:
+        got += (await ask(store, Range=f"bytes={len(got)}-4999")).body
+    assert got == BODY[:5000]
+    stats = json.loads((await ask(store, "/_stats")).body)
+    asked = [one["range"] for one in stats["ranges"]]
+    assert asked == ["bytes=0-4999", "bytes=1000-4999", "bytes=2000-4999"]
+    assert stats["bytes_sent"]["models/a/w.bin"] == 5000, "no byte was sent twice"
+
+
+async def test_readers_do_not_wait_for_each_other(store: ObjectStore) -> None:
+    store.faults.put([Fault(stall_after_bytes=0, first=1)])
+    reader, writer = await asyncio.open_connection("127.0.0.1", store.port)
+    writer.write(f"GET {KEY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    replies = await asyncio.gather(*(ask(store) for _ in range(3)))
+    assert all(reply.body == BODY for reply in replies)
+    writer.transport.abort()
+
+
+async def test_a_listing_pages_and_groups_over_http(store: ObjectStore, tmp_path: Path) -> None:
+    for name in ("x/1", "x/2", "y 1"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"1")
+    first = (await ask(store, "/models?list-type=2&max-keys=2&delimiter=/")).body.decode()
+    assert "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>" in first
+    assert "<Key>empty</Key>" in first
+    assert "<IsTruncated>true</IsTruncated>" in first
+    token = first.partition("<NextContinuationToken>")[2].partition("<")[0]
+    rest = await ask(
+        store,
+        "/models?list-type=2&delimiter=/&encoding-type=url&continuation-token="
+        + token.replace("=", "%3D"),
+    )
+    assert b"<Prefix>x/</Prefix>" in rest.body
+    assert b"<Key>y%201</Key>" in rest.body
+    assert b"<Key>empty</Key>" not in rest.body
+
+
 async def test_one_bit_changes_wherever_the_range_begins(store: ObjectStore) -> None:
     store.faults.put([Fault(flip_byte_at=280_000)])
     whole = await ask(store)
