@@ -1,5 +1,7 @@
 """Verbs, exit codes, and what a verb does not import."""
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +163,17 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, daemon: Daemon) ->
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(30) == Exit.FAILURE
+
+
+def test_an_interrupt_ends_with_130(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "control.sock"))
+        door.listen()
+        command = [sys.executable, "-m", "poolhand.agent", "status", "--state-dir", str(tmp_path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:  # noqa: S603  # our own command
+            line, _ = door.accept()  # it has asked, and waits
+            with line:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == Exit.INTERRUPTED
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
