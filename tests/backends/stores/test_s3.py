@@ -1,0 +1,227 @@
+"""S3 where it differs from other stores: who is asked, and what goes wrong."""
+
+import asyncio
+import http.client
+import os
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from poolhand.agent.dev.faults import Fault
+from poolhand.agent.dev.objectstore import ObjectStore
+from poolhand.backends.stores.base import HttpLocation, RemoteFile
+from poolhand.backends.stores.errors import (
+    ModelMissing,
+    StoreDenied,
+    StoreUnreachable,
+    WeightsChanged,
+    WeightsUnsafe,
+)
+from poolhand.backends.stores.s3 import S3Store
+from poolhand.config.errors import ConfigInvalid
+from poolhand.config.refs import ModelRef
+from poolhand.config.settings import S3
+
+REF = ModelRef.parse("s3://models/tiny")
+CONFIG = b'{"a": 1}'
+HTML = b"<html><body>Welcome to nginx!</body></html>"
+ENTRY = b"<Contents><Key>tiny/config.json</Key><Size>%s</Size><ETag>&quot;e&quot;</ETag></Contents>"
+LISTING = b"<ListBucketResult>" + ENTRY % b"8" + b"</ListBucketResult>"
+ENDLESS = (
+    b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+    b"<NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+)
+
+Answer = Callable[[str], bytes]
+Listening = Callable[[Answer, ssl.SSLContext | None], AbstractAsyncContextManager[str]]
+
+
+@asynccontextmanager
+async def opened(config: S3, ref: ModelRef = REF) -> AsyncGenerator[S3Store]:
+    store = S3Store(ref, config, os.environ)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def listed(config: S3) -> S3Store:
+    """A store that has listed the one file of the build, and is closed again."""
+    async with opened(config) as store:
+        (file,) = await store.files()
+        assert file.path == "config.json"
+        assert await store.read(file) == CONFIG
+        return store
+
+
+def file_named(path: str) -> RemoteFile:
+    return RemoteFile(path, len(CONFIG), None, f"tiny/{path}")
+
+
+def fetch(location: HttpLocation, *, host: str = "") -> tuple[int, bytes]:
+    """Read a location with the standard library alone; connect to ``host`` if it is given."""
+    line = http.client.HTTPConnection(host or location.host, location.port, timeout=10)
+    if location.is_tls:
+        context = ssl.create_default_context(cafile=location.ca_file)
+        line = http.client.HTTPSConnection(location.host, location.port, context=context)
+    line.putrequest("GET", location.target, skip_host=True, skip_accept_encoding=True)
+    for name, value in location.headers.items():
+        line.putheader(name, value)
+    line.endheaders()
+    answer = line.getresponse()
+    content = answer.read()
+    line.close()
+    return answer.status, content
+
+
+def reply(status: str, body: bytes, headers: str = "") -> bytes:
+    lines = f'HTTP/1.1 {status}\r\n{headers}ETag: "e"\r\nContent-Length: {len(body)}\r\n'
+    return f"{lines}Connection: close\r\n\r\n".encode() + body
+
+
+async def test_the_endpoint_precedence_holds_end_to_end(
+    public: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dead = "http://127.0.0.1:9"
+    profile = f"[default]\nservices = here\n[services here]\ns3 =\n  endpoint_url = {public.url}\n"
+    (tmp_path / "aws_config_file").write_text(profile)
+    assert (await listed(S3())).endpoint.source == "profile"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", dead)
+    with pytest.raises(StoreUnreachable, match=r"127\.0\.0\.1:9/models"):
+        await listed(S3())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", public.url)
+    assert (await listed(S3())).endpoint.source == "AWS_ENDPOINT_URL_S3"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", dead)
+    store = await listed(S3(endpoint=public.url))
+    assert store.endpoint.source == "config"
+    assert store.notes[0] == store.endpoint.why
+
+
+def test_an_endpoint_that_cannot_be_used_is_told_at_once() -> None:
+    with pytest.raises(ConfigInvalid):
+        S3Store(REF, S3(endpoint="store:9000"), os.environ)
+
+
+@pytest.mark.usefixtures("keys")
+async def test_virtual_addressing_puts_the_bucket_into_the_host(signed: ObjectStore) -> None:
+    config = S3(endpoint=f"http://localhost:{signed.port}")
+    async with opened(config) as store:
+        (file,) = await store.files()
+    async with opened(config.model_copy(update={"addressing": "virtual"})) as store:
+        await store.refresh()
+        location = store.location(file)
+    assert (location.host, location.target) == ("models.localhost", "/tiny/config.json")
+    # not every resolver knows names below localhost, so the test connects by itself
+    assert await asyncio.to_thread(fetch, location, host="127.0.0.1") == (200, CONFIG)
+
+
+async def test_without_an_endpoint_it_is_aws_of_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    async with opened(S3(unsigned=True)) as store:
+        await store.refresh()
+        location = store.location(file_named("config.json"))
+    assert (location.host, location.port) == ("models.s3.eu-west-1.amazonaws.com", 443)
+    assert location.is_tls
+    assert store.name == "s3.eu-west-1.amazonaws.com/models"
+
+
+async def test_a_closed_port_is_told_quickly_with_the_host(unused_tcp_port: int) -> None:
+    before_s = time.monotonic()
+    with pytest.raises(StoreUnreachable, match=f"127.0.0.1:{unused_tcp_port}.*no connection"):
+        await listed(S3(endpoint=f"http://127.0.0.1:{unused_tcp_port}"))
+    assert time.monotonic() - before_s < 5
+
+
+async def test_a_host_that_does_not_exist_is_unreachable() -> None:
+    with pytest.raises(StoreUnreachable, match=r"store\.invalid"):
+        await listed(S3(endpoint="http://store.invalid:9000"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(on="list", status=503, code="SlowDown"), "overloaded or broken"),
+        (Fault(on="list", status=500), "overloaded or broken"),
+        (Fault(on="list", status=400, code="InvalidRequest"), "400 InvalidRequest"),
+    ],
+)
+async def test_a_store_in_trouble_is_unreachable(
+    public: ObjectStore, fault: Fault, reason: str
+) -> None:
+    public.faults.put([fault])
+    with pytest.raises(StoreUnreachable, match=reason):
+        await listed(S3(endpoint=public.url))
+
+
+async def test_one_broken_answer_is_asked_for_again(public: ObjectStore) -> None:
+    public.faults.put([Fault(on="list", status=503, first=1)])
+    await listed(S3(endpoint=public.url))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(ignore_range=True), StoreUnreachable),
+        (Fault(end_after_bytes=2), StoreUnreachable),
+        (Fault(reset_after_bytes=2), StoreUnreachable),
+        (Fault(replace_after_gets=0), WeightsChanged),
+        (Fault(status=403), StoreDenied),
+        (Fault(status=404), WeightsChanged),
+    ],
+)
+async def test_a_read_gives_the_bytes_or_an_error(
+    public: ObjectStore, fault: Fault, error: type[Exception]
+) -> None:
+    async with opened(S3(endpoint=public.url)) as store:
+        (file,) = await store.files()
+        public.faults.put([fault])
+        with pytest.raises(error):
+            await store.read(file, start=1, stop=7)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"not xml at all", StoreUnreachable),
+        (HTML, ModelMissing),
+        (b"<ListBucketResult>" + ENTRY % b"-1" + b"</ListBucketResult>", StoreUnreachable),
+        (ENDLESS, WeightsUnsafe),
+    ],
+)
+async def test_an_answer_without_sense_is_an_error_with_a_name(
+    listening: Listening, body: bytes, error: type[Exception]
+) -> None:
+    async with listening(lambda _: reply("200 OK", body), None) as url:
+        with pytest.raises(error):
+            await listed(S3(endpoint=url))
+
+
+@pytest.mark.usefixtures("keys")
+async def test_a_wrong_clock_is_set_by_the_stores(signed: ObjectStore) -> None:
+    late_s = timedelta(hours=2).total_seconds()
+    store = S3Store(REF, S3(endpoint=signed.url), os.environ, clock=lambda: time.time() + late_s)
+    (file,) = await store.files()
+    status, content = await asyncio.to_thread(fetch, store.location(file))
+    assert (status, b"RequestTimeTooSkewed" in content) == (403, True)
+    for unreadable in ("", "yesterday", "Mon, 99 Jan"):
+        store.note_server_date(unreadable)
+    assert (await asyncio.to_thread(fetch, store.location(file)))[0] == 403
+    store.note_server_date(format_datetime(datetime.now(UTC), usegmt=True))
+    assert await asyncio.to_thread(fetch, store.location(file)) == (200, CONFIG)
+    await store.close()
+
+
+async def test_a_location_before_the_first_call_is_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="first"):
+        S3Store(REF, S3(), os.environ).location(file_named("x.json"))
+
+
+async def test_a_whole_bucket_can_be_a_model(public: ObjectStore) -> None:
+    async with opened(S3(endpoint=public.url), ModelRef.parse("s3://models")) as store:
+        assert [file.path for file in await store.files()] == ["tiny/config.json"]
