@@ -201,20 +201,17 @@ def _content(content: object) -> str:
 
 def _past_call(call: object) -> Mapping[str, object]:
     """A call of an earlier turn, its arguments as the object that templates expect."""
-    match call:
-        case {"function": {"name": str(name), "arguments": said}}:
-            arguments = cast("object", said)
-        case {"function": {"name": str(name)}}:
-            arguments = {}
-        case _:
-            raise BadRequest(field="each tool call", must="name a function")
+    outer = _mapping(call)
+    inner = _mapping(outer.get("function"))
+    if not isinstance(inner.get("name"), str):
+        raise BadRequest(field="each tool call", must="name a function")
+    arguments = inner.get("arguments", {})
     if isinstance(arguments, str):
         try:
             arguments = cast("object", json.loads(arguments or "{}"))
         except (ValueError, RecursionError):
             raise BadRequest(field="arguments of a tool call", must="be JSON") from None
-    outer = cast("Mapping[str, object]", call)
-    return {**outer, "function": {"name": name, "arguments": arguments}}
+    return {**outer, "function": {"name": inner["name"], "arguments": arguments}}
 
 
 def _tools(body: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
@@ -244,3 +241,8 @@ def _array(value: object, name: str, *, must: str = "be an array") -> list[objec
     if not isinstance(value, list):
         raise BadRequest(field=name, must=must)
     return cast("list[object]", value)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    """The object, or one with nothing in it."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,49 @@
+"""Which engine runs a model; an adapter is imported only when it is chosen."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from ...config.settings import ModelEntry, Settings
+from .base import Engine
+from .errors import EngineMissing
+
+_MLX_EXTRA = "pip install 'poolhand[mlx]'"
+
+
+def engine_for(entry: ModelEntry, build_folder: str, settings: Settings) -> Engine:
+    """The engine for a build on this machine; not started.
+
+    Args:
+        entry: What the operator offers; ``auto`` is never ``echo``.
+        build_folder: The verified build on disk, absolute.
+        settings: Those in force.
+
+    Raises:
+        EngineMissing: Nothing that is installed here runs it.
+    """
+    if entry.engine == "echo":
+        from .echo import EchoEngine  # noqa: PLC0415 - only when chosen
+
+        return EchoEngine(model=entry.id)
+    if (lack := support()["mlx"]) is not None:
+        raise EngineMissing(engine="mlx", needs=lack)
+    from .mlx import MlxEngine  # noqa: PLC0415 - only when chosen
+
+    return MlxEngine(
+        build_folder,
+        model=entry.id,
+        settings=settings.engines.mlx,
+        context_tokens=entry.context_tokens,
+    )
+
+
+def support() -> Mapping[str, str | None]:
+    """Each engine that ``auto`` may take, and what it lacks on this machine; ``None``: nothing.
+
+    Nothing is imported to find out.
+    """
+    return {"mlx": _lack_of("mlx", "mlx_lm")}
+
+
+def _lack_of(*modules: str) -> str | None:
+    return _MLX_EXTRA if any(find_spec(module) is None for module in modules) else None

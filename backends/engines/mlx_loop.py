@@ -1,0 +1,232 @@
+"""The child's one loop: hear, take in, decode a step, tell; no thread, no lock.
+
+Between two steps it listens, so a cancel and a new request are heard within one step. While
+what it said is not taken, it decodes nothing.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .asked import BadRequest, Sampling, read
+from .messages import (
+    AskStats,
+    Begun,
+    Cancel,
+    Ended,
+    Generate,
+    LoadModel,
+    Quit,
+    Refused,
+    Row,
+    Stats,
+    Tick,
+    ToChild,
+    Tokens,
+    Unload,
+    Unloaded,
+)
+from .mlx_answer import AnswerText
+from .mlx_loading import Memory
+from .mlx_model import Model, Step
+from .pace import Pace
+from .pipe import Pipe
+
+TICK_S = 2.0
+BACKLOG_BYTES = 2**16
+"""Unsent bytes above which nothing is decoded."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """A request from its prompt to its end."""
+
+    text: AnswerText
+    tokens: list[int]
+    max_tokens: int
+    sampling: Sampling
+    inserted_s: float = 0.0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return len(self.tokens)
+
+
+class Loop:
+    """Answers what the engine asks until it is told to leave or the line is gone.
+
+    Args:
+        pipe: To the engine.
+        model: Loaded.
+        max_running: Rows decoded side by side; the others wait in order.
+        memory: What the library holds now.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        model: Model,
+        *,
+        max_running: int,
+        memory: Callable[[], Memory],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pipe = pipe
+        self._model = model
+        self._max_running = max_running
+        self._memory = memory
+        self._clock = clock
+        self._waiting: deque[_Row] = deque()
+        self._running: dict[int, _Row] = {}
+        self._generated_tokens = 0
+        self._pace = Pace()
+        self._tick_s = clock()
+        self._is_leaving = False
+        self._has_news = True
+
+    def run(self) -> None:
+        """Turn until it is over; the model is dropped when this returns."""
+        try:
+            while not (self._is_leaving or self._pipe.is_closed):
+                self._turn()
+        finally:
+            self._model.drop()
+
+    def _turn(self) -> None:
+        may_step = self._has_work and self._pipe.backlog_bytes < BACKLOG_BYTES
+        if not may_step:
+            self._pace.pause()
+        wait_s = 0.0 if may_step else max(0.0, self._tick_s - self._clock())
+        for message in self._pipe.exchange(wait_s):
+            self._take(message)
+        if may_step and not self._is_leaving:
+            self._admit()
+            self._step()
+        if self._clock() >= self._tick_s:
+            self._tick_s = self._clock() + TICK_S
+            self._pipe.say(Tick())
+            self._has_news = True
+        if self._has_news:
+            self._has_news = False
+            self._pipe.say(self._stats())
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._running or self._waiting)
+
+    def _take(self, message: ToChild) -> None:
+        match message:
+            case Generate():
+                self._begin(message)
+            case Cancel():
+                self._forget(message.answer)
+            case AskStats():
+                self._has_news = True
+            case Unload():
+                for row in [*self._running.values(), *self._waiting]:
+                    self._forget(row.text.number)
+                self._pipe.say(Unloaded())
+                self._is_leaving = True
+            case Quit():
+                self._is_leaving = True
+            case LoadModel():
+                pass  # one model a process
+
+    def _begin(self, message: Generate) -> None:
+        try:
+            asked = read(message.endpoint, message.body, defaults=self._model.sampling)
+            tokens = self._model.tokens(asked)
+        except BadRequest as bad:
+            self._pipe.say(Refused(message.answer, "bad_request", str(bad)))
+            return
+        context, max_tokens = self._model.context_tokens, message.max_tokens
+        if context is not None:
+            if len(tokens) >= context:
+                self._pipe.say(Refused(message.answer, "context", "", len(tokens), context))
+                return
+            max_tokens = min(max_tokens, context - len(tokens))
+        text = self._model.answer(message.answer, asked, tokens)
+        self._waiting.append(_Row(text, tokens, max_tokens, asked.sampling))
+        self._pipe.say(Begun(message.answer, len(tokens)))
+        self._has_news = True
+
+    def _forget(self, answer: int) -> None:
+        for number, row in self._running.items():
+            if row.text.number == answer:
+                self._model.remove([number])
+                self._end_row(number)
+                return
+        for row in self._waiting:
+            if row.text.number == answer:
+                self._waiting.remove(row)
+                self._has_news = True
+                return
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._max_running:
+            row = self._waiting.popleft()
+            number = self._model.insert(
+                row.tokens, max_tokens=row.max_tokens, sampling=row.sampling
+            )
+            row.inserted_s = self._clock()
+            self._running[number] = row
+            self._has_news = True
+
+    def _step(self) -> None:
+        steps = [step for step in self._model.step() if step.row in self._running]
+        if not steps:
+            return
+        now_s = self._clock()
+        self._pace.stepped(now_s)
+        self._generated_tokens += len(steps)
+        rows: list[Row] = []
+        ends: list[Ended] = []
+        for step in steps:
+            row = self._running[step.row]
+            if row.text.tokens == 0:
+                self._pace.prefilled(row.prompt_tokens, now_s - row.inserted_s)
+            rows.append(row.text.take(step.token, ends=step.ends))
+            if (end := self._ended(step, row)) is not None:
+                ends.append(end)
+        self._pipe.say(Tokens(tuple(rows)))
+        for end in ends:
+            self._pipe.say(end)
+
+    def _ended(self, step: Step, row: _Row) -> Ended | None:
+        if row.text.is_stopped and step.ends is None:
+            self._model.remove([step.row])
+        elif step.ends is None:
+            return None
+        self._end_row(step.row)
+        return Ended(
+            row.text.number,
+            row.text.reason("stop" if row.text.is_stopped else step.ends or "stop"),
+            row.prompt_tokens,
+            row.text.tokens,
+            row.text.reasoning_tokens if self._model.has_thinking else None,
+        )
+
+    def _end_row(self, number: int) -> None:
+        del self._running[number]
+        self._has_news = True
+        if not self._running:
+            self._model.rest()
+
+    def _stats(self) -> Stats:
+        rows, held = self._running.values(), self._memory()
+        longest = max((row.prompt_tokens + row.max_tokens for row in rows), default=0)
+        return Stats(
+            running=len(rows),
+            waiting=len(self._waiting),
+            active_tokens=sum(row.prompt_tokens + row.text.tokens for row in rows),
+            # a batch is padded to its longest row
+            budget_used_tokens=len(rows) * longest,
+            generated_tokens=self._generated_tokens,
+            kv_bytes_per_token=self._model.kv_bytes_per_token,
+            decode_tps=self._pace.decode_tps,
+            prefill_tps=self._pace.prefill_tps,
+            memory_active_bytes=held.active_bytes,
+            memory_peak_bytes=held.peak_bytes,
+            memory_cache_bytes=held.cache_bytes,
+        )

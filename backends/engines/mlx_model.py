@@ -1,0 +1,269 @@
+"""A model in memory and the batch it decodes: mlx-lm, as the child uses it.
+
+Only the files named ``mlx_*`` import the library, and only in the child; a contract test holds
+the names and forms of every call, for the library is young. All of it stays on the main
+thread: MLX's streams are bound to the thread that made them.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# The library has no types; what comes from it is cast where it enters.
+
+import gc
+import signal
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal, Protocol, cast
+
+import mlx.core as mx
+from jinja2 import TemplateError
+from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+
+from .asked import Asked, BadRequest, Sampling
+from .mlx_answer import AnswerText, Detokenizer, ToolParser, Tools
+from .mlx_sampling import processors, sampler
+
+TEMPLATE_S = 1.0
+"""Seconds a chat template may take; it is a program that came with the weights."""
+
+THINK_TAIL_TOKENS = 11
+"""How near its end a prompt must open the reasoning. Source: mlx_lm.server, ``_tokenize``."""
+
+
+class Tokenizer(Protocol):
+    """mlx-lm's ``TokenizerWrapper``."""
+
+    has_chat_template: bool
+    has_thinking: bool
+    has_tool_calling: bool
+    eos_token_ids: Iterable[int]
+    detokenizer: Detokenizer
+    tool_parser: ToolParser
+    tool_call_start: str
+    tool_call_end: str | None
+    response_initial_state: str | None
+    chat_template: str | None
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Tokens of a text."""
+        ...
+
+    def apply_chat_template(
+        self, messages: Sequence[object], *, tokenize: bool, **options: object
+    ) -> str:
+        """A chat as text."""
+        ...
+
+    def rfind_think_start(self, tokens: list[int], start: int) -> int:
+        """Where reasoning last begins; -1: nowhere."""
+        ...
+
+    def rfind_think_end(self, tokens: list[int], start: int) -> int:
+        """Where reasoning last ends; -1: nowhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One token of one row."""
+
+    row: int
+    token: int
+    ends: Literal["stop", "length"] | None
+
+
+class _Response(Protocol):
+    uid: int
+    token: int
+    finish_reason: Literal["stop", "length"] | None
+    prompt_cache: Sequence[object] | None
+
+
+class _Splitting:
+    """A ``TextStateMachine`` and where one answer stands in it."""
+
+    def __init__(self, machine: TextStateMachine, initial: str) -> None:
+        self._state = cast("object", machine.make_state(initial))
+
+    def split(self, text: str) -> Sequence[tuple[str | None, str]]:
+        self._state, segments = cast(
+            "tuple[object, Sequence[tuple[str | None, str]]]",
+            TextStateMachine.split(self._state, text),
+        )
+        return segments
+
+    def flush(self) -> tuple[str | None, str]:
+        self._state, text, state = cast(
+            "tuple[object, str, str | None]", TextStateMachine.flush(self._state)
+        )
+        return state, text
+
+
+class Model:
+    """A model in memory, and the batch of rows it decodes.
+
+    Attributes:
+        context_tokens: Most tokens of prompt and answer; ``None`` if nobody says.
+        sampling: What its makers advise.
+        kv_bytes_per_token: Measured; ``None`` where a token has no fixed cost.
+    """
+
+    def __init__(
+        self,
+        module: object,
+        tokenizer: Tokenizer,
+        *,
+        context_tokens: int | None,
+        sampling: Sampling,
+        prefill_step_tokens: int,
+        max_running: int,
+    ) -> None:
+        self.context_tokens = context_tokens
+        self.sampling = sampling
+        self.has_thinking = tokenizer.has_thinking
+        self._tokenizer = tokenizer
+        self._splitting = make_text_state_machine(tokenizer)
+        self._batch = BatchGenerator(
+            module,  # type: ignore[arg-type] # the library's own type names no interface
+            stop_tokens=[[token] for token in tokenizer.eos_token_ids],
+            completion_batch_size=max_running,
+            prefill_batch_size=min(8, max_running),
+            prefill_step_size=prefill_step_tokens,
+        )
+        self.kv_bytes_per_token = self._warm()
+
+    def tokens(self, asked: Asked) -> list[int]:
+        """The prompt as the model reads it.
+
+        Raises:
+            BadRequest: The model's template does not take these messages.
+        """
+        if not asked.messages:
+            tokens = self._tokenizer.encode(asked.prompt)
+        else:
+            tokens = self._tokenizer.encode(self._rendered(asked), add_special_tokens=False)
+        if not tokens:
+            raise BadRequest(field="prompt", must="not be empty")
+        return tokens
+
+    def answer(self, number: int, asked: Asked, tokens: list[int]) -> AnswerText:
+        """The text of an answer to this prompt, still empty."""
+        tokenizer, is_chat = self._tokenizer, bool(asked.messages)
+        is_reasoning = is_chat and self._opens_reasoning(tokens)
+        initial = "reasoning" if is_reasoning else "normal"
+        if is_chat and tokenizer.response_initial_state:
+            initial = tokenizer.response_initial_state
+        machine = self._splitting if is_chat else TextStateMachine()
+        return AnswerText(
+            number,
+            detokenizer=tokenizer.detokenizer,
+            splitter=_Splitting(machine, initial),
+            stop_words=asked.stop_words,
+            tools=self._tools(asked) if is_chat and tokenizer.has_tool_calling else None,
+            is_reasoning=initial == "reasoning",
+        )
+
+    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> int:
+        """Begin to answer; the row's number."""
+        rows = self._batch.insert(
+            [tokens],
+            max_tokens=[max_tokens],
+            samplers=[sampler(sampling)],
+            logits_processors=[processors(sampling)],
+        )
+        return rows[0]
+
+    def step(self) -> list[Step]:
+        """Read on in prompts and decode one token of each row that is through."""
+        _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
+        return [Step(made.uid, made.token, made.finish_reason) for made in responses]
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """Forget these rows."""
+        self._batch.remove(list(rows))
+
+    def rest(self) -> None:
+        """Nothing runs: give back what is kept for reuse."""
+        mx.clear_cache()
+
+    def drop(self) -> None:
+        """Give the memory back; nothing can be asked of it any more."""
+        self._batch.close()
+        del self._batch, self._tokenizer
+        gc.collect()
+        mx.clear_cache()
+        if mx.metal.is_available():
+            mx.set_wired_limit(0)
+
+    def _rendered(self, asked: Asked) -> str:
+        if not self._tokenizer.has_chat_template:
+            raise BadRequest(field="messages", must="be a prompt: the model has no chat template")
+        try:
+            with _at_most(TEMPLATE_S):
+                return self._tokenizer.apply_chat_template(
+                    list(asked.messages),
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    tools=list(asked.tools) or None,
+                    **asked.options,
+                )
+        except (
+            TemplateError,
+            TimeoutError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            raise BadRequest(field="messages", must="suit the model's chat template") from None
+
+    def _opens_reasoning(self, tokens: list[int]) -> bool:
+        if not self._tokenizer.has_thinking:
+            return False
+        tail = max(0, len(tokens) - THINK_TAIL_TOKENS)
+        begin = self._tokenizer.rfind_think_start(tokens, tail)
+        return begin > self._tokenizer.rfind_think_end(tokens, tail)
+
+    def _tools(self, asked: Asked) -> Tools:
+        tokenizer = self._tokenizer
+        return Tools(tokenizer.tool_parser, tokenizer.tool_call_start, asked.tools)
+
+    def _warm(self) -> int | None:
+        """Decode one token, which also shows that the model can; measure what it keeps."""
+        self._batch.insert([[next(iter(self._tokenizer.eos_token_ids), 0)] * 2], max_tokens=[1])
+        while True:
+            _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
+            if responses:
+                return _kv_bytes_per_token(responses[0].prompt_cache or ())
+
+
+def _kv_bytes_per_token(caches: Sequence[object]) -> int | None:
+    """What a token adds to plain caches; of any other kind it is no constant."""
+    total = 0
+    for cache in caches:
+        keys, values = getattr(cache, "keys", None), getattr(cache, "values", None)
+        if type(cache).__name__ != "KVCache" or not isinstance(keys, mx.array):
+            return None
+        held_bytes = keys.nbytes + cast("mx.array", values).nbytes
+        total += held_bytes // keys.shape[2]
+    return total or None
+
+
+@contextmanager
+def _at_most(limit_s: float) -> Generator[None]:
+    """Raise TimeoutError in what runs longer; main thread only."""
+
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

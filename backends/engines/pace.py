@@ -1,0 +1,40 @@
+"""How fast a child decodes and reads prompts, as moving averages (pure)."""
+
+ALPHA = 0.3
+"""Weight of the newest window. Source: ours; a change shows within three windows."""
+
+WINDOW_STEPS = 16
+
+
+class Pace:
+    """Times of steps in, tokens per second out; both ``None`` until something was measured."""
+
+    def __init__(self) -> None:
+        self.decode_tps: float | None = None
+        self.prefill_tps: float | None = None
+        self._last_s: float | None = None
+        self._steps = 0
+        self._took_s = 0.0
+
+    def stepped(self, now_s: float) -> None:
+        """A decode step ended: each stream got one token."""
+        if self._last_s is not None:
+            self._steps += 1
+            self._took_s += now_s - self._last_s
+        self._last_s = now_s
+        if self._steps >= WINDOW_STEPS and self._took_s > 0:
+            self.decode_tps = _moved(self.decode_tps, self._steps / self._took_s)
+            self._steps, self._took_s = 0, 0.0
+
+    def pause(self) -> None:
+        """Nothing is decoded now: the time until the next step tells nothing."""
+        self._last_s = None
+
+    def prefilled(self, prompt_tokens: int, took_s: float) -> None:
+        """A prompt was read, first token included."""
+        if took_s > 0:
+            self.prefill_tps = _moved(self.prefill_tps, prompt_tokens / took_s)
+
+
+def _moved(before: float | None, now: float) -> float:
+    return now if before is None else before + ALPHA * (now - before)
