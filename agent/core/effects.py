@@ -59,7 +59,13 @@ class VerifyWeights:
 
 @dataclass(frozen=True, slots=True)
 class RefreshInventory:
-    """Look what of the offered models is on disk."""
+    """Look what of the offered models is on disk.
+
+    Attributes:
+        sizes_of: Models whose stores are asked how large they are, if nobody knows yet.
+    """
+
+    sizes_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

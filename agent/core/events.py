@@ -95,6 +95,14 @@ class WeightsFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingFailed:
+    """A store did not say how large a model is."""
+
+    model: str
+    error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
 class InventoryChanged:
     """What of the offered models is on disk."""
 
@@ -221,7 +229,7 @@ LinkEvent: TypeAlias = LinkOpened | LinkClosed | Heard
 WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified | WeightsFailed
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
 RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
-HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged
+HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed
 OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked
 
 Event: TypeAlias = (

@@ -128,7 +128,12 @@ class Node:
         match event:
             case happened.LinkOpened() | happened.LinkClosed() | happened.Heard():
                 return self._on_line(event, now_s)
-            case happened.HostKnown() | happened.HostSampled() | happened.InventoryChanged():
+            case (
+                happened.HostKnown()
+                | happened.HostSampled()
+                | happened.InventoryChanged()
+                | happened.ListingFailed()
+            ):
                 return self._on_host(event, now_s)
             case happened.SettingsChanged() | happened.SettingsRejected() | happened.StopAsked():
                 return self._on_owner(event, now_s)
@@ -210,11 +215,14 @@ class Node:
         match event:
             case happened.HostKnown(facts):
                 self.facts = facts
-                return [SampleHost(), RefreshInventory()]
+                return [SampleHost(), RefreshInventory(self.loads.pool.models)]
             case happened.HostSampled(sample, loads):
                 self.sample = sample
                 self.engine_loads = dict(loads)
                 return self.loads.came(self._settle(now_s))
+            case happened.ListingFailed(_, error):
+                self._failed(error, now_s)
+                return []
             case happened.InventoryChanged(stocks):
                 before = {model.id: model for model in report.models(self.snapshot(now_s))}
                 self.stocks = {stock.model: stock for stock in stocks}
@@ -308,7 +316,7 @@ class Node:
         pool = pool_of(settings, machine_id=self.identity.machine_id)
         self._is_unsaying = self._is_unsaying or not offered <= set(pool.models)
         said = self.loads.repool(settings, pool, self.answers.ledger.busy(), now_s)
-        return [*said, RefreshInventory()]
+        return [*said, RefreshInventory(pool.models)]
 
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:
         cut_s = now_s + (0.0 if now else self.settings.requests.drain_s)

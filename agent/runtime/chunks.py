@@ -1,0 +1,92 @@
+"""What an answer looks like inside a sealed chunk: one server-sent-event line (pure).
+
+The coordinator looks for the literal ``"finish_reason":"``, so the JSON is compact. The
+shape is OpenAI's ``chat.completion.chunk`` or ``text_completion``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ...backends.engines.base import Delta, FinishReason, Usage
+
+
+@dataclass(slots=True)
+class Chunks:
+    """Writes the chunks of one answer, in order.
+
+    Attributes:
+        request_id: Becomes the completion's id.
+        model: The build that answers.
+        endpoint: Which of the two shapes.
+        created_s: Wall-clock time of the answer's begin, in whole seconds.
+    """
+
+    request_id: str
+    model: str
+    endpoint: Literal["chat", "text"]
+    created_s: int
+    _has_role: bool = False
+    _tools: int = 0
+
+    def delta(self, delta: Delta) -> bytes:
+        """More of the answer."""
+        if self.endpoint == "text":
+            return self._line([{"index": 0, "text": delta.text, "finish_reason": None}])
+        fields: dict[str, object] = {}
+        if not self._has_role:
+            self._has_role = True
+            fields["role"] = "assistant"
+        if delta.reasoning:
+            fields["reasoning_content"] = delta.reasoning
+        if delta.text or not (delta.reasoning or delta.tool_calls):
+            fields["content"] = delta.text
+        if delta.tool_calls:
+            fields["tool_calls"] = [
+                {
+                    "index": self._tools + index,
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for index, call in enumerate(delta.tool_calls)
+            ]
+            self._tools += len(delta.tool_calls)
+        return self._line([{"index": 0, "delta": fields, "finish_reason": None}])
+
+    def finish(self, reason: FinishReason) -> bytes:
+        """The last words: why the answer ends."""
+        said = {"text": ""} if self.endpoint == "text" else {"delta": self._role()}
+        return self._line([{"index": 0, **said, "finish_reason": reason}])
+
+    def usage(self, usage: Usage) -> bytes:
+        """What it took; a chunk without choices."""
+        counts: dict[str, object] = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        }
+        if usage.reasoning_tokens is not None:
+            counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+        return self._line([], usage=counts)
+
+    def _role(self) -> dict[str, object]:
+        """An answer without a word still has somebody who gave it."""
+        return {} if self._has_role else {"role": "assistant", "content": ""}
+
+    def _line(
+        self, choices: list[dict[str, object]], usage: Mapping[str, object] | None = None
+    ) -> bytes:
+        is_chat = self.endpoint == "chat"
+        chunk: dict[str, object] = {
+            "id": self.request_id,
+            "object": "chat.completion.chunk" if is_chat else "text_completion",
+            "created": self.created_s,
+            "model": self.model,
+            "choices": choices,
+        }
+        if usage is not None:
+            chunk["usage"] = usage
+        text = json.dumps(chunk, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return b"data: " + text.encode("utf-8", "replace")

@@ -1,0 +1,81 @@
+"""What waits to be sent on one line, in two lanes.
+
+Statuses and heartbeats never wait behind chunks; chunks and the end of their request share a
+lane, so an end never overtakes a chunk. A writer of chunks waits while too many bytes are
+before it: that is how a slow socket slows an engine.
+"""
+
+import asyncio
+from collections import deque
+
+
+class Lanes:
+    """Frames on their way out of one line.
+
+    Args:
+        room_bytes: Bytes of chunks that may wait before their writers do.
+    """
+
+    def __init__(self, *, room_bytes: int = 2**18) -> None:
+        self._room_bytes = room_bytes
+        self._control: deque[str] = deque()
+        self._chunks: deque[str] = deque()
+        self._waiting_bytes = 0
+        self._is_shut = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def put(self, frame: str, *, after_chunks: bool = False) -> None:
+        """Queue a frame; ``after_chunks`` behind every chunk that waits now. Never waits."""
+        if self._is_shut:
+            return
+        if after_chunks:
+            self._queue_chunk(frame)
+        else:
+            self._control.append(frame)
+        self._wake.set()
+
+    async def put_chunk(self, frame: str) -> bool:
+        """Queue a chunk, once there is room.
+
+        Returns:
+            ``False`` if the line was shut meanwhile: nobody will read it.
+        """
+        await self._room.wait()
+        if self._is_shut:
+            return False
+        self._queue_chunk(frame)
+        self._wake.set()
+        return True
+
+    async def take(self) -> str | None:
+        """The next frame to send; ``None`` once the lanes are shut and empty."""
+        while True:
+            if self._control:
+                return self._control.popleft()
+            if self._chunks:
+                frame = self._chunks.popleft()
+                self._waiting_bytes -= len(frame)
+                if self._waiting_bytes < self._room_bytes:
+                    self._room.set()
+                return frame
+            if self._is_shut:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+
+    def shut(self, *, drop: bool = False) -> None:
+        """Take nothing more; ``drop`` what waits as well. Whoever waits for room is let go."""
+        self._is_shut = True
+        if drop:
+            self._control.clear()
+            self._chunks.clear()
+        self._room.set()
+        self._wake.set()
+
+    def _queue_chunk(self, frame: str) -> None:
+        self._chunks.append(frame)
+        self._waiting_bytes += len(frame)
+        if self._waiting_bytes >= self._room_bytes and not self._is_shut:
+            self._room.clear()

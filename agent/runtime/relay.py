@@ -1,0 +1,232 @@
+"""Opens requests, runs them through an engine, seals what comes, sends it.
+
+The only place that sees a prompt or an answer. Nothing here writes to a log, and no error
+that leaves carries content. Every answer that was started ends in exactly one
+``GenerationEnded``, told by the task's own end, so that not even a cancellation before its
+first step can swallow it.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from ...backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started, Usage
+from ...backends.engines.errors import EngineDied, EngineNotRunning
+from ...config.errors import AgentError, LinkLost, RequestRefused, RequestUnreadable
+from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
+from ..core.events import RequestUnreadable as Unreadable
+from ..wire.codec import encode_chunk
+from ..wire.inbound import InferenceRequest
+from ..wire.sealing import NONCE_BYTES, NodeKey, RequestBox
+from .chunks import Chunks
+
+BEAT_S = 0.02
+"""An engine that is faster than this gets its tokens batched: at most 50 chunks a second and
+request, where a coordinator buffers 256 for a slow client and drops what is beyond."""
+
+INLINE_CHARS = 2**18
+"""Longer ciphertexts are opened in a thread: opening 16 MiB takes long enough to be felt."""
+
+MAX_MODEL_CHARS = 256
+
+_ENDPOINTS: Mapping[str, Literal["chat", "text"]] = {
+    "": "chat",
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A request that can be read; it never leaves this file."""
+
+    body: Mapping[str, object] = field(repr=False)
+    box: RequestBox = field(repr=False)
+    endpoint: Literal["chat", "text"]
+
+
+@dataclass(slots=True)
+class _Answer:
+    """How far an answer is; what is told when its task ends."""
+
+    request: RequestKey
+    prompt_tokens: int | None = None
+    completion_tokens: int = 0
+    has_output: bool = False
+    finished: Usage | None = None
+    error: AgentError | None = None
+
+    def ended(self) -> GenerationEnded:
+        """The answer's end, as things are now."""
+        if self.error is not None:
+            outcome = "cancelled" if isinstance(self.error, LinkLost) else "failed"
+        else:
+            outcome = "cancelled" if self.finished is None else "complete"
+        usage = self.finished
+        if usage is None and self.prompt_tokens is not None:
+            usage = Usage(self.prompt_tokens, self.completion_tokens)
+        return GenerationEnded(self.request, outcome, usage, self.has_output, self.error)
+
+
+class Relay:
+    """Every opened prompt and every running answer.
+
+    Args:
+        key: Opens requests; its public half is named in every chunk.
+        engine: The model's engine, while it can answer.
+        send_chunk: Takes a line's number and an encoded frame, waits for room, and says
+            whether the line still stands.
+        tell: Puts an event into the inbox.
+        tasks: Parent of the answers.
+    """
+
+    def __init__(
+        self,
+        key: NodeKey,
+        *,
+        engine: Callable[[str], Engine | None],
+        send_chunk: Callable[[int, str], Awaitable[bool]],
+        tell: Callable[[Event], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._key = key
+        self._engine = engine
+        self._send_chunk = send_chunk
+        self._tell = tell
+        self._tasks = tasks
+        self._opened: dict[RequestKey, _Opened] = {}
+        self._running: dict[RequestKey, asyncio.Task[None]] = {}
+
+    def open(self, request: RequestKey, message: InferenceRequest) -> None:
+        """Unseal a request; ``RequestOpened`` or ``RequestUnreadable`` follows."""
+        sealed = message.encrypted_body
+        if sealed is not None and len(sealed.ciphertext) > INLINE_CHARS:
+            self._tasks.create_task(self._open_aside(request, message), name="opening")
+        else:
+            self._keep(request, self._read(message))
+
+    def start(self, request: RequestKey, model: str, max_tokens: int) -> None:
+        """Answer an opened request; ``GenerationEnded`` follows, once."""
+        answer = _Answer(request)
+        opened = self._opened.pop(request, None)
+        task = self._tasks.create_task(self._run(answer, opened, model, max_tokens), name="answer")
+        self._running[request] = task
+        task.add_done_callback(lambda _: self._over(answer))
+
+    def cancel(self, request: RequestKey) -> None:
+        """Stop one answer; its end is told all the same."""
+        task = self._running.get(request)
+        if task is not None:
+            task.cancel()
+
+    def forget(self, request: RequestKey) -> None:
+        """Drop an opened request."""
+        self._opened.pop(request, None)
+
+    def _over(self, answer: _Answer) -> None:
+        self._running.pop(answer.request, None)
+        self._tell(answer.ended())
+
+    # ── opening ───────────────────────────────────────────────────────────────────────
+
+    async def _open_aside(self, request: RequestKey, message: InferenceRequest) -> None:
+        self._keep(request, await asyncio.to_thread(self._read, message))
+
+    def _keep(self, request: RequestKey, read: _Opened | AgentError) -> None:
+        if isinstance(read, AgentError):
+            self._tell(Unreadable(request, read))
+            return
+        self._opened[request] = read
+        model = read.body.get("model")
+        longest = _whole(read.body.get("max_completion_tokens")) or _whole(
+            read.body.get("max_tokens")
+        )
+        self._tell(RequestOpened(request, cast("str", model), longest))
+
+    def _read(self, message: InferenceRequest) -> _Opened | AgentError:
+        """Unseal and parse; runs in a thread for long ones."""
+        if message.encrypted_body is None:
+            return RequestUnreadable(reason="there is no sealed body")
+        try:
+            plaintext, box = self._key.open_request(message.encrypted_body)
+            body: object = json.loads(plaintext)
+        except AgentError as error:
+            return error
+        except (ValueError, RecursionError):
+            return RequestUnreadable(reason="the sealed body is no JSON")
+        if not isinstance(body, dict):
+            return RequestUnreadable(reason="the sealed body is no JSON object")
+        fields = cast("dict[str, object]", body)
+        model = fields.get("model")
+        # it is echoed in refusals, so it has to be a name and not just any text
+        if not isinstance(model, str) or len(model) > MAX_MODEL_CHARS or not model.isprintable():
+            return RequestUnreadable(reason="it names no model")
+        endpoint = fields.get("endpoint") or ""
+        shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
+        if shape is None:
+            return RequestRefused(reason="this endpoint is not served here")
+        return _Opened(fields, box, shape)
+
+    # ── answering ─────────────────────────────────────────────────────────────────────
+
+    async def _run(
+        self, answer: _Answer, opened: _Opened | None, model: str, max_tokens: int
+    ) -> None:
+        """Answer; what becomes of it is written down in ``answer`` as it happens."""
+        engine = self._engine(model)
+        if opened is None or engine is None:
+            answer.error = EngineNotRunning(engine=model)
+            return
+        request = answer.request
+        prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens)
+        chunks = Chunks(request.id, model, opened.endpoint, int(time.time()))
+        try:
+            async with aclosing(engine.generate(prompt)) as pieces:
+                await self._stream(answer, pieces, chunks, opened.box)
+            if answer.finished is None:
+                answer.error = EngineDied(engine=engine.name, exit_code=None)
+        except AgentError as error:
+            answer.error = error
+
+    async def _stream(
+        self,
+        answer: _Answer,
+        pieces: AsyncGenerator[Piece, None],
+        chunks: Chunks,
+        box: RequestBox,
+    ) -> None:
+        sent_s = 0.0
+        async for piece in pieces:
+            match piece:
+                case Started(prompt_tokens):
+                    answer.prompt_tokens = prompt_tokens
+                case Delta():
+                    answer.completion_tokens += piece.tokens
+                    if not (piece.text or piece.reasoning or piece.tool_calls):
+                        continue
+                    # whatever the engine says meanwhile comes as one larger delta
+                    await asyncio.sleep(max(0.0, sent_s + BEAT_S - time.monotonic()))
+                    await self._send(answer, chunks.delta(piece), box)
+                    sent_s = time.monotonic()
+                case Finished(reason, usage):
+                    await self._send(answer, chunks.finish(reason), box)
+                    await self._send(answer, chunks.usage(usage), box)
+                    answer.finished = usage
+
+    async def _send(self, answer: _Answer, line: bytes, box: RequestBox) -> None:
+        ciphertext = box.seal(line, os.urandom(NONCE_BYTES))
+        frame = encode_chunk(answer.request.id, self._key.public_key, ciphertext)
+        if not await self._send_chunk(answer.request.line, frame):
+            raise LinkLost(close_code=1006, reason="the line is gone")
+        answer.has_output = True
+
+
+def _whole(value: object) -> int | None:
+    """A count of tokens that makes sense, or nothing."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return cast("int", value) if is_count else None

@@ -1,0 +1,117 @@
+"""Who holds which engine.
+
+One task a resident lives as long as its engine: it starts it, watches it, stops it, and says
+each time what became of it. Nobody else starts or stops an engine.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TypeVar
+
+from ...backends.engines.base import Engine, Load
+from ...backends.stores.base import Build
+from ...config.errors import AgentError
+from ..core.events import EngineFailed, EngineLoaded, EngineStopped, Event
+
+T = TypeVar("T")
+
+LAST_STOP_S = 30.0
+"""How long an engine may take to stop when this process is on its way out."""
+
+
+class Residents:
+    """The running engines, by model.
+
+    Args:
+        make: Builds the engine for a model; may raise ``EngineMissing``.
+        tell: Puts an event into the inbox.
+        tasks: Parent of the residents.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[str, Build], Engine],
+        *,
+        tell: Callable[[Event], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._make = make
+        self._tell = tell
+        self._tasks = tasks
+        self._engines: dict[str, Engine] = {}
+        self._leave: dict[str, asyncio.Event] = {}
+
+    def load(self, model: str, build: Build) -> None:
+        """Start an engine; ``EngineLoaded`` or ``EngineFailed`` follows."""
+        leave = self._leave[model] = asyncio.Event()
+        self._tasks.create_task(self._live(model, build, leave), name=f"engine {model}")
+
+    def stop(self, model: str) -> None:
+        """Stop the engine, however far it is; ``EngineStopped`` follows."""
+        leave = self._leave.get(model)
+        if leave is None:
+            self._tell(EngineStopped(model))
+        else:
+            leave.set()
+
+    def engine(self, model: str) -> Engine | None:
+        """The model's engine, while it can answer."""
+        return self._engines.get(model)
+
+    def loads(self) -> Mapping[str, Load]:
+        """How busy each engine is."""
+        return {model: engine.load() for model, engine in self._engines.items()}
+
+    async def _live(self, model: str, build: Build, leave: asyncio.Event) -> None:
+        try:
+            try:
+                engine = self._make(model, build)
+            except AgentError as error:
+                self._tell(EngineFailed(model, error))
+                await leave.wait()
+                return
+            try:
+                await self._serve(model, engine, leave)
+            finally:
+                self._engines.pop(model, None)
+                async with asyncio.timeout(LAST_STOP_S):
+                    await engine.stop()
+        finally:
+            if self._leave.get(model) is leave:
+                del self._leave[model]
+            self._tell(EngineStopped(model))
+
+    async def _serve(self, model: str, engine: Engine, leave: asyncio.Event) -> None:
+        """Start and watch until somebody wants it to leave, or it leaves by itself."""
+        loaded = await _unless(leave, engine.start())
+        if loaded is None:
+            return
+        if isinstance(loaded, AgentError):
+            self._tell(EngineFailed(model, loaded))
+            await leave.wait()
+            return
+        self._engines[model] = engine
+        self._tell(EngineLoaded(model, loaded))
+        death = await _unless(leave, engine.died())
+        if death is not None:
+            del self._engines[model]
+            self._tell(EngineFailed(model, death))
+            await leave.wait()
+
+
+async def _unless(leave: asyncio.Event, work: Coroutine[None, None, T]) -> T | AgentError | None:
+    """What ``work`` returns or fails with; ``None`` if ``leave`` came first and ended it."""
+    async with asyncio.TaskGroup() as both:
+        working = both.create_task(_outcome(work))
+        leaving = both.create_task(leave.wait())
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        working.cancel()
+    return None if working.cancelled() else working.result()
+
+
+async def _outcome(work: Coroutine[None, None, T]) -> T | AgentError:
+    try:
+        return await work
+    except AgentError as error:
+        return error

@@ -1,0 +1,147 @@
+"""The weights room, put to work: bring, check, look what is there.
+
+Fetches run side by side, each in its own child process; what lies on disk already is taken
+from there. Sizes of builds that are not here are asked for once, in the background.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...backends.stores.base import Progress, Stock
+from ...backends.stores.errors import ModelMissing, StoreUnreachable
+from ...config.errors import AgentError
+from ...config.settings import ModelEntry, Settings
+from ..core.events import (
+    Event,
+    InventoryChanged,
+    ListingFailed,
+    WeightsFailed,
+    WeightsFetched,
+    WeightsProgressed,
+    WeightsVerified,
+)
+from ..weights.cache import Cache
+from ..weights.fetch import fetch, sizes
+from ..weights.inventory import inventory
+from ..weights.lines import FetchJob
+from ..weights.verify import verify
+
+
+class Shelf:
+    """The cache folder, seen from the runtime.
+
+    Args:
+        settings: What is offered, from where, and how it is fetched.
+        cache_dir: Where weights lie.
+        tell: Puts an event into the inbox.
+        tasks: Parent of the fetches.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        cache_dir: Path,
+        *,
+        tell: Callable[[Event], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._settings = settings
+        self._cache_dir = cache_dir
+        self._cache = Cache(cache_dir)
+        self._tell = tell
+        self._tasks = tasks
+        self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._wanted: set[str] = set()
+        self._asked: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._is_asked_again = False
+
+    def fetch(self, model: str) -> None:
+        """Bring a model; ``WeightsFetched`` or ``WeightsFailed`` follows, unless cancelled."""
+        before = self._fetches.get(model)
+        task = self._tasks.create_task(self._fetch(model, before), name=f"fetch {model}")
+        self._fetches[model] = task
+
+    def cancel(self, model: str) -> None:
+        """Stop bringing or checking it; nothing follows."""
+        task = self._fetches.get(model)
+        if task is not None:
+            task.cancel()
+
+    def verify(self, model: str) -> None:
+        """Check a model; ``WeightsVerified`` or ``WeightsFailed`` follows, unless cancelled."""
+        task = self._tasks.create_task(self._verify(model), name=f"verify {model}")
+        self._fetches[model] = task
+
+    def refresh(self, sizes_of: Collection[str]) -> None:
+        """Look what is here, and ask once how large the rest is; ``InventoryChanged`` follows."""
+        self._wanted.update(sizes_of)
+        if self._looking is not None and not self._looking.done():
+            self._is_asked_again = True
+            return
+        self._looking = self._tasks.create_task(self._look(), name="inventory")
+
+    async def _fetch(self, model: str, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            # a fetch that was cancelled holds the folder until its child is gone
+            await asyncio.wait({before})
+        with self._failures(model):
+            await fetch(self._job(self._entry(model)), told=lambda at: self._progress(model, at))
+            self._tell(WeightsFetched(model))
+
+    async def _verify(self, model: str) -> None:
+        with self._failures(model):
+            folder = self._cache.folder(model)
+            build = await asyncio.to_thread(verify, folder, model=model)
+            self._tell(WeightsVerified(model, build))
+
+    async def _look(self) -> None:
+        while True:
+            self._is_asked_again = False
+            stocks = await asyncio.to_thread(inventory, self._cache, self._settings.models)
+            self._tell(InventoryChanged(stocks))
+            await self._list(stocks)
+            if not self._is_asked_again:
+                return
+
+    async def _list(self, stocks: Sequence[Stock]) -> None:
+        """Ask the stores for the sizes that are wanted and unknown, each once."""
+        unknown = {stock.model for stock in stocks if stock.size_bytes is None}
+        for model in sorted((unknown & self._wanted) - self._asked):
+            self._asked.add(model)
+            try:
+                await sizes(self._job(self._entry(model)))
+            except AgentError as error:
+                self._tell(ListingFailed(model, error))
+            else:
+                self._is_asked_again = True
+
+    def _progress(self, model: str, progress: Progress) -> None:
+        self._tell(WeightsProgressed(model, progress))
+
+    @contextmanager
+    def _failures(self, model: str) -> Generator[None]:
+        try:
+            yield
+        except AgentError as error:
+            self._tell(WeightsFailed(model, error))
+        except OSError as error:
+            reason = f"the cache folder: {error.strerror or error}"
+            self._tell(WeightsFailed(model, StoreUnreachable(store="cache", reason=reason)))
+
+    def _entry(self, model: str) -> ModelEntry:
+        entry = self._settings.entry(model)
+        if entry is None:
+            raise ModelMissing(model=model, reason="no [[models]] entry names it")
+        return entry
+
+    def _job(self, entry: ModelEntry) -> FetchJob:
+        return FetchJob(
+            model=entry.id,
+            ref=entry.place,
+            stores=self._settings.stores,
+            weights=self._settings.weights,
+            cache_dir=str(self._cache_dir),
+        )
