@@ -1,6 +1,7 @@
 """Chunks on their way to a client of OpenAI's API."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,7 +63,8 @@ def test_only_another_endpoint_than_chat_is_named() -> None:
 
 def test_usage_is_wanted_only_in_so_many_words() -> None:
     assert wants_usage({"stream_options": {"include_usage": True}})
-    for options in ({"include_usage": 1}, {}, None, [], "include_usage"):
+    others: list[object] = [{"include_usage": 1}, {}, None, [], "include_usage"]
+    for options in others:
         assert not wants_usage({"stream_options": options})
 
 
@@ -123,7 +125,7 @@ def test_usage_has_a_total_and_its_reasoning() -> None:
     }
 
 
-def _message(*chunks: Json) -> Json:
+def _message(*chunks: Json) -> dict[str, Any]:
     answer = whole(chunks, {}, model="alias", endpoint=CHAT_ENDPOINT)
     return json.loads(json.dumps(answer))["choices"][0]
 
@@ -134,7 +136,7 @@ def test_the_whole_is_its_pieces_joined(words: list[str]) -> None:
     choice = whole(pieces, {}, model="alias", endpoint=CHAT_ENDPOINT)["choices"]
     assert isinstance(choice, list)
     assert (choice[0]["message"]["content"] or "") == "".join(words)
-    texts = [{"choices": [{"index": 0, "text": word}]} for word in words]
+    texts: list[Json] = [{"choices": [{"index": 0, "text": word}]} for word in words]
     choice = whole(texts, {}, model="alias", endpoint=TEXT_ENDPOINT)["choices"]
     assert isinstance(choice, list)
     assert choice[0]["text"] == "".join(words)

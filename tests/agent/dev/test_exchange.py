@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from poolhand.agent.dev.answers import Json
 from poolhand.agent.dev.exchange import (
     DISCONNECTED,
     MOST_HELD,
@@ -46,7 +45,7 @@ async def words(exchange: Exchange) -> list[object]:
 async def test_an_answer_is_its_pieces_and_its_end() -> None:
     exchange, box = opened()
     frames = [Accepted(), sealed(box), sealed(box, text="y"), Complete()]
-    assert all([exchange.hear(frame) for frame in frames])
+    assert [exchange.hear(frame) for frame in frames] == [True] * 4
     steps = await words(exchange)
     assert [type(step) for step in steps] == [Piece, Piece, Finished]
     assert "x" not in repr(steps[0])
@@ -126,5 +125,5 @@ async def test_a_chunk_of_nothing_is_no_step() -> None:
         Chunk(encrypted_data=Box(ephemeral_public_key=NODE.public_key, ciphertext=done))
     )
     exchange.hear(Complete())
-    fields: Json = {name: 0 for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens")}
-    assert await words(exchange) == [Finished(usage=fields)]  # pyright: ignore[reportArgumentType] - zeros
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "reasoning_tokens": 0}
+    assert await words(exchange) == [Finished(usage)]
