@@ -26,6 +26,8 @@ from .sigv4 import Credentials
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from .storefront import Storefront
+
 _EXIT_OSERR = 71
 _EXIT_CONFIG = 78
 _GOODBYE_S = 0.2
@@ -73,8 +75,17 @@ class ObjectStore:
         faults: What goes wrong; may be changed at any time.
     """
 
-    def __init__(self, runner: "web.ServerRunner", *, host: str, port: int, faults: Faults) -> None:
+    def __init__(
+        self,
+        runner: "web.ServerRunner",
+        front: "Storefront",
+        *,
+        host: str,
+        port: int,
+        faults: Faults,
+    ) -> None:
         self._runner = runner
+        self._front = front
         self.port = port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.faults = faults
@@ -95,6 +106,7 @@ class ObjectStore:
     async def close(self) -> None:
         """Stop listening and drop every connection."""
         await self._runner.cleanup()
+        self._front.close()
 
 
 async def serve(options: StoreOptions) -> ObjectStore:
@@ -132,8 +144,9 @@ async def serve(options: StoreOptions) -> ObjectStore:
         await web.TCPSite(runner, options.host, options.port).start()
     except OSError:
         await runner.cleanup()
+        front.close()
         raise
-    return ObjectStore(runner, host=options.host, port=runner.addresses[0][1], faults=faults)
+    return ObjectStore(runner, front, host=options.host, port=runner.addresses[0][1], faults=faults)
 
 
 def _require_loopback(host: str) -> None:

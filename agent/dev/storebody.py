@@ -10,6 +10,7 @@ import socket
 import struct
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -112,6 +113,8 @@ class Body:
         transport: asyncio.Transport,
         response: web.StreamResponse,
         sent: Callable[[int], None],
+        *,
+        threads: Executor,
     ) -> None:
         """Send it; the response's headers are out already.
 
@@ -119,13 +122,15 @@ class Body:
             transport: The connection below ``response``.
             response: For pieces that a fault has touched.
             sent: Told of bytes that were handed to the system.
+            threads: Where files are read.
 
         Raises:
             ConnectionError: The client is gone.
         """
-        with await asyncio.to_thread(self.path.open, "rb") as file:
+        # opened here and not in a thread: a cancel in between would lose the open file
+        with _opened(self.path) as file:
             if self._is_touched:
-                await self._send_pieces(file, response, sent)
+                await self._send_pieces(file, response, sent, threads)
             elif self._limit_bytes:
                 await self._send_file(file, transport, sent)
         await self._end(transport)
@@ -146,7 +151,11 @@ class Body:
             transport.close()  # the file shrank; an honest short body is all there is
 
     async def _send_pieces(
-        self, file: BinaryIO, response: web.StreamResponse, sent: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        response: web.StreamResponse,
+        sent: Callable[[int], None],
+        threads: Executor,
     ) -> None:
         loop = asyncio.get_running_loop()
         rate = self.fault.bytes_per_s
@@ -155,7 +164,7 @@ class Body:
         at, stop = self.span.start, self.span.start + self._limit_bytes
         file.seek(at)
         while at < stop:
-            piece = await asyncio.to_thread(file.read, min(piece_bytes, stop - at))
+            piece = await loop.run_in_executor(threads, file.read, min(piece_bytes, stop - at))
             if not piece:
                 return
             due_bytes = at + len(piece) - self.span.start
@@ -185,6 +194,10 @@ class Body:
             reset(transport)
         else:
             transport.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def reset(transport: asyncio.Transport) -> None:

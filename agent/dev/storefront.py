@@ -8,12 +8,14 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -31,6 +33,8 @@ from .s3_answers import (
 from .sigv4 import Credentials, SignedRequest, parse_target, verify
 from .storebody import Body, Stats, parse_range
 
+T = TypeVar("T")
+_THREADS = 4
 _BASE_HOSTS = (".s3.localhost", ".localhost")
 _OWN_HOSTS = frozenset({"localhost", "s3.localhost", "127.0.0.1", "[::1]"})
 _NOT_SERVED = frozenset({"acl", "attributes", "tagging", "torrent", "uploads", "versions"})
@@ -81,6 +85,16 @@ class Storefront:
         self._stats = stats
         self._region = region
         self._credentials = credentials
+        # its own, so that clients in the same process cannot starve it
+        self._threads = ThreadPoolExecutor(_THREADS, "store")
+
+    def close(self) -> None:
+        """Let go of the threads that read files."""
+        self._threads.shutdown(wait=False)
+
+    def _aside(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Do in a thread what blocks."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; the low-level server calls this for each."""
@@ -116,14 +130,18 @@ class Storefront:
     ) -> web.StreamResponse | S3Problem:
         if not ask.bucket:
             return self._xml(buckets_xml(self._buckets.names()), fault)
-        bucket = await asyncio.to_thread(self._buckets.folder, ask.bucket)
+        bucket = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._buckets.folder, ask.bucket
+        )
         if bucket is None:
             return S3Problem("NoSuchBucket", facts={"BucketName": ask.bucket})
         if _NOT_SERVED & ask.query.keys():
             return S3Problem("NotImplemented")
         if not ask.key:
             return await self._serve_bucket(ask, bucket, fault)
-        found = await asyncio.to_thread(self._buckets.find, bucket, ask.key)
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._buckets.find, bucket, ask.key
+        )
         if found is None:
             return S3Problem("NoSuchKey", facts={"Key": ask.key})
         return await self._serve_object(request, ask, found, fault, is_replaced=is_replaced)
@@ -135,7 +153,9 @@ class Storefront:
             return self._xml(location_xml(self._region), fault)
         if ask.query.get("list-type") != "2":
             return S3Problem("NotImplemented", "Only ListObjectsV2 lists: list-type=2")
-        listing = await asyncio.to_thread(self._listing, ask, bucket)
+        listing = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._listing, ask, bucket
+        )
         if isinstance(listing, S3Problem):
             return listing
         return self._xml(listing.xml(), fault)
@@ -207,7 +227,10 @@ class Storefront:
             return
         try:
             await body.send(
-                request.transport, response, lambda sent: self._stats.count_bytes(name, sent)
+                request.transport,
+                response,
+                lambda sent: self._stats.count_bytes(name, sent),
+                threads=self._threads,
             )
         except ConnectionError:
             response.force_close()  # the client has what it wanted; nobody is left to tell
