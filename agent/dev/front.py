@@ -110,6 +110,8 @@ class Front:
             body = read_body(await request.read())
         except BodyUnusable as error:
             return _refused(Failure(HTTPStatus.BAD_REQUEST, str(error)))
+        except web.HTTPRequestEntityTooLarge:
+            return _refused(Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large"))
         asked, tried = str(body["model"]), set[str]()
         failure = Failure(HTTPStatus.NOT_FOUND, "nobody offers this model")
         for _ in range(MOST_TRIES):

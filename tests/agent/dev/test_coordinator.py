@@ -450,6 +450,10 @@ async def test_the_other_levers_reach_the_agent(world: World) -> None:
 async def test_the_wrong_body_is_refused(world: World) -> None:
     async with world.http.post("/v1/chat/completions", data="{") as answer:
         assert answer.status == 400
+    body = b" " * (OPTIONS.max_body_bytes + 1)
+    async with world.http.post("/v1/chat/completions", data=body) as answer:
+        assert answer.status == 413
+        assert (await answer.json())["error"]["message"] == "the body is too large"
     for verb in ("load", "send", "prefetch", "desired"):
         assert (await world.dev(verb))["error"]["type"] == "dev_error"
     assert "connected" in (await world.dev("load", model_id=A))["error"]["message"]
