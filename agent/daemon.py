@@ -1,0 +1,193 @@
+"""Builds the house and runs its one loop; the one file that knows everyone.
+
+The loop takes an event, hands it to the core and has the effects performed; it never waits
+for anything but the next event. Whatever nobody expected ends the process, loudly: the
+service manager starts it again.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import platform
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from .. import __version__
+from ..backends.hosts.catalog import probe_for
+from ..config import paths
+from ..config.errors import AgentError, ConfigUnreadable
+from ..config.load import Loaded, load
+from ..config.secrets import coordinator_token
+from .control.api import Api
+from .core.events import Due, Event, Heard, HostKnown, StopAsked
+from .core.node import Node
+from .core.status import Json, models, status
+from .runtime.identity import forbid_core_dumps, identify
+from .runtime.log import Log
+from .runtime.perform import Performer, World, cache_folder
+
+EX_CONFIG = 78
+"""sysexits.h: something was found in an unconfigured or misconfigured state."""
+
+LOOK_S = 2.0
+"""The core looks at the clock at least so often, to notice that time was lost."""
+
+MAX_INBOX = 1024
+"""Messages of the line that may wait before the line is read no further."""
+
+
+def run(config_path: Path, state_dir: Path) -> int:
+    """Run the agent in the foreground until it is asked to stop.
+
+    Args:
+        config_path: The TOML file.
+        state_dir: This agent's own folder; two agents never share one.
+
+    Returns:
+        The exit status: 0 after a clean stop, 78 if the configuration does not hold.
+    """
+    try:
+        loaded = load(config_path, os.environ)
+        with ExitStack() as held:
+            _own(state_dir, held)
+            return asyncio.run(Daemon(loaded, state_dir).run())
+    except AgentError as error:
+        print(f"poolhand: {error}\n  {error.remedy}", file=sys.stderr)  # noqa: T201  # no log yet
+        return EX_CONFIG if error.status == 500 else 1  # noqa: PLR2004  # a ConfigError
+
+
+class Daemon:
+    """One agent.
+
+    Args:
+        loaded: The settings and where they are from.
+        state_dir: This agent's own folder.
+    """
+
+    def __init__(self, loaded: Loaded, state_dir: Path) -> None:
+        self._loaded = loaded
+        self._state_dir = state_dir
+        settings = loaded.settings
+        self._log = Log(level=settings.log.level, style=settings.log.format)
+        found = coordinator_token(settings.coordinator, os.environ)
+        if found.warning:
+            self._log.note(found.warning, level=logging.WARNING)
+        forbid_core_dumps()
+        identity, self._key = identify(state_dir, found.secret)
+        self._node = Node(settings, identity, chance=random.SystemRandom().random)
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._room = asyncio.Semaphore(MAX_INBOX)
+        self._started_s = clock_s()
+        self._is_asked_to_stop = False
+
+    async def run(self) -> int:
+        """Run until the node has left.
+
+        Returns:
+            The exit status: 0.
+        """
+        self._log.note("poolhand starts", version=__version__, pid=os.getpid())
+        self._obey_signals()
+        async with asyncio.TaskGroup() as tasks:
+            probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
+            cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
+            world = World(self._loaded.settings, self._key, probe, cache)
+            doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
+            api = Api({"/v1/status": self._status, "/v1/models": self._models})
+            tasks.create_task(api.serve(paths.control_socket(self._state_dir)), name="control")
+            self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
+            await self._loop(doers)
+            # whoever still runs was asked to leave, and had the time
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        self._log.note("poolhand stopped")
+        return 0
+
+    def tell(self, event: Event) -> None:
+        """Put an event into the inbox."""
+        self._inbox.put_nowait(event)
+
+    async def _hear(self, event: Event) -> None:
+        """The same for whatever comes off the line, which has to wait while much is waiting."""
+        await self._room.acquire()
+        self._inbox.put_nowait(event)
+
+    async def _loop(self, doers: Performer) -> None:
+        while not self._node.is_done:
+            event = await self._next_event()
+            if isinstance(event, Heard):
+                self._room.release()
+            self._log.happened(event)
+            for effect in self._node.handle(event, clock_s()):
+                self._log.done(effect)
+                doers.perform(effect)
+
+    async def _next_event(self) -> Event:
+        wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), LOOK_S)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._inbox.get()
+        except TimeoutError:
+            return Due()
+
+    def _obey_signals(self) -> None:
+        """The first signal asks the node to leave; a second one, to hurry."""
+
+        def stop() -> None:
+            self.tell(StopAsked(now=self._is_asked_to_stop))
+            self._is_asked_to_stop = True
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+
+    def _status(self) -> dict[str, Json]:
+        now_s = clock_s()
+        told = status(self._node, now_s)
+        config = told["config"]
+        return {
+            **told,
+            "config": {
+                **(config if isinstance(config, dict) else {}),
+                "path": str(self._loaded.path),
+            },
+            "node": {
+                "version": __version__,
+                "pid": os.getpid(),
+                "state_dir": str(self._state_dir),
+                "uptime_s": round(now_s - self._started_s, 3),
+                "backend_label": self._loaded.settings.wire.backend_label,
+            },
+        }
+
+    def _models(self) -> dict[str, Json]:
+        return {"models": models(self._node)}
+
+
+def clock_s() -> float:
+    """Seconds on a clock that never jumps back and goes on while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # on macOS this clock counts sleep, unlike time.monotonic()
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _own(state_dir: Path, held: ExitStack) -> None:
+    """Make the state folder this process's own for as long as it lives."""
+    paths.private_dir(state_dir)
+    lock = held.enter_context((state_dir / "agent.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        reason = "another agent runs with this state folder; give each its own --state-dir"
+        raise ConfigUnreadable(path=str(state_dir), reason=reason) from error
+
+
+def _default_cache(environ: Mapping[str, str]) -> Path:
+    return paths.cache_dir(sys.platform, environ, Path.home())

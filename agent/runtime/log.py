@@ -1,0 +1,115 @@
+"""One line for each thing that happened and each thing that was done.
+
+JSON for machines, plain text on a terminal. Lines carry ids, counts, codes and sentences of
+our own; messages of the wire are named by their type, and of a request only its id is told.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Literal, TextIO
+
+from ...config.errors import AgentError
+from ..core.effects import Effect, RefreshInventory, SampleHost, Send
+from ..core.events import Due, Event, Heard, HostSampled, InventoryChanged, WeightsProgressed
+from ..wire.inbound import Cancel, Unknown
+from ..wire.outbound import Heartbeat
+
+_LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+_QUIET = (HostSampled, InventoryChanged, WeightsProgressed, SampleHost, RefreshInventory)
+"""What happens all the time, and what nobody asks about."""
+
+_TOLD = ("model_id", "request_id", "status", "error", "status_code", "model", "reason", "type")
+"""Fields of wire messages that may be read by others."""
+
+
+class Log:
+    """The node's diary.
+
+    Args:
+        level: Least important lines to write.
+        style: ``auto`` is text on a terminal, JSON elsewhere.
+        out: Where to; standard error if not said.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: str = "info",
+        style: Literal["auto", "json", "text"] = "auto",
+        out: TextIO | None = None,
+    ) -> None:
+        self._out = out or sys.stderr
+        self._least = _LEVELS[level]
+        self._is_json = style == "json" or (style == "auto" and not self._out.isatty())
+
+    def happened(self, event: Event) -> None:
+        """Write down an event."""
+        if isinstance(event, Due):
+            return
+        is_failure = any(
+            isinstance(getattr(event, field.name), AgentError) for field in fields(event)
+        )
+        level = logging.WARNING if is_failure else self._importance(event)
+        self.write(level, type(event).__name__, _told(event))
+
+    def done(self, effect: Effect) -> None:
+        """Write down an effect."""
+        self.write(self._importance(effect), type(effect).__name__, _told(effect))
+
+    def note(self, words: str, *, level: int = logging.INFO, **facts: object) -> None:
+        """Write down something of the process itself."""
+        self.write(level, words, facts)
+
+    def write(self, level: int, what: str, facts: Mapping[str, object]) -> None:
+        """Write one line, if it is important enough."""
+        if level < self._least:
+            return
+        name = logging.getLevelName(level).lower()
+        if self._is_json:
+            line = json.dumps({"level": name, "what": what, **facts}, default=str)
+        else:
+            line = " ".join([f"{name:7} {what}", *(f"{k}={v}" for k, v in facts.items())])
+        self._out.write(line + "\n")
+        self._out.flush()
+
+    def _importance(self, item: Event | Effect) -> int:
+        is_quiet = (
+            isinstance(item, _QUIET)
+            or (isinstance(item, Send) and isinstance(item.message, Heartbeat))
+            or (isinstance(item, Heard) and isinstance(item.message, Cancel | Unknown))
+        )
+        return logging.DEBUG if is_quiet else logging.INFO
+
+
+def _told(item: object) -> dict[str, object]:
+    """The facts of an event or effect that may be read by others."""
+    facts: dict[str, object] = {}
+    if not is_dataclass(item):
+        return facts
+    for field in fields(item):
+        value: object = getattr(item, field.name)
+        if isinstance(value, AgentError):
+            facts |= {"code": value.code, "words": str(value)}
+        elif field.name == "message":
+            facts |= _words(value)
+        elif field.name == "request":
+            facts["request"] = getattr(value, "id", None)
+        elif isinstance(value, str | int | float | bool):
+            facts[field.name] = value
+    return facts
+
+
+def _words(message: object) -> dict[str, object]:
+    """A wire message: its type, and what of it is no secret."""
+    said = {name: getattr(message, name, None) for name in _TOLD}
+    facts: dict[str, object] = {"message": type(message).__name__}
+    return facts | {name: value for name, value in said.items() if isinstance(value, str | int)}

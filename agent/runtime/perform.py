@@ -1,0 +1,132 @@
+"""Turns an effect into work; the one file that knows the other doers.
+
+Each effect is handed to the room that does it and is not waited for. What becomes of it
+comes back through the inbox.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends.engines.base import Engine
+from ...backends.engines.catalog import engine_for
+from ...backends.engines.errors import EngineMissing
+from ...backends.hosts.base import HostProbe
+from ...backends.stores.base import Build
+from ...config.settings import Settings
+from ..core import effects
+from ..core.effects import Effect
+from ..core.events import Event
+from ..wire.sealing import NodeKey
+from .link import Link
+from .relay import Relay
+from .residents import Residents
+from .sampler import Sampler
+from .shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the doers need to know.
+
+    Attributes:
+        key: Opens requests.
+        cache_dir: Where weights lie.
+    """
+
+    settings: Settings
+    key: NodeKey
+    probe: HostProbe
+    cache_dir: Path
+
+
+class Performer:
+    """All doers, behind one call.
+
+    Args:
+        world: What they need to know.
+        tell: Puts an event into the inbox.
+        hear: The same, but waits while the inbox is full.
+        tasks: Parent of everything that runs.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        tell: Callable[[Event], None],
+        hear: Callable[[Event], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._settings = world.settings
+        self._link = Link(world.settings.coordinator, tell=tell, hear=hear, tasks=tasks)
+        self._residents = Residents(self._make, tell=tell, tasks=tasks)
+        self._relay = Relay(
+            world.key,
+            engine=self._residents.engine,
+            send_chunk=self._link.send_chunk,
+            tell=tell,
+            tasks=tasks,
+        )
+        self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks)
+        self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
+
+    def perform(self, effect: Effect) -> None:
+        """Start the work that the effect asks for."""
+        match effect:
+            case effects.Dial(line):
+                self._link.dial(line)
+            case effects.HangUp(line, is_polite):
+                self._link.hang_up(line, is_polite=is_polite)
+            case effects.Send(line, message):
+                self._link.send(line, message)
+            case effects.SampleHost():
+                self._sampler.ask()
+            case effects.LoadEngine(model, build):
+                self._residents.load(model, build)
+            case effects.StopEngine(model):
+                self._residents.stop(model)
+            case (
+                effects.OpenRequest()
+                | effects.StartGeneration()
+                | effects.CancelGeneration()
+                | effects.ForgetRequest()
+            ):
+                self._answer(effect)
+            case _:
+                self._bring(effect)
+
+    def _answer(self, effect: effects.RequestEffect) -> None:
+        match effect:
+            case effects.OpenRequest(request, message):
+                self._relay.open(request, message)
+            case effects.StartGeneration(request, model, max_tokens):
+                self._relay.start(request, model, max_tokens)
+            case effects.CancelGeneration(request):
+                self._relay.cancel(request)
+            case effects.ForgetRequest(request):
+                self._relay.forget(request)
+
+    def _bring(self, effect: effects.WeightsEffect) -> None:
+        match effect:
+            case effects.FetchWeights(model):
+                self._shelf.fetch(model)
+            case effects.CancelFetch(model):
+                self._shelf.cancel(model)
+            case effects.VerifyWeights(model):
+                self._shelf.verify(model)
+            case effects.RefreshInventory(sizes_of):
+                self._shelf.refresh(sizes_of)
+
+    def _make(self, model: str, build: Build) -> Engine:
+        entry = self._settings.entry(model)
+        if entry is None:
+            raise EngineMissing(engine="any", needs=f"a [[models]] entry for '{model}'")
+        return engine_for(entry, build.folder, self._settings)
+
+
+def cache_folder(settings: Settings, default: Path) -> Path:
+    """Where weights lie: what the operator chose, else the platform's place."""
+    return Path(os.fspath(settings.cache.dir)) if settings.cache.dir else default
