@@ -21,6 +21,8 @@ def but(**tables: object) -> Settings:
 
 def test_nothing_changed() -> None:
     assert diff(OLD, but()) == Change()
+    one, same = (but(pools={"allowed": ["a", "b"]}, memory={"reserve_gib": 1.5}) for _ in "ab")
+    assert diff(one, same) == Change(), "read twice, and equal"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,17 @@ bare_keys = st.text("abcXYZ09_-", min_size=1, max_size=4)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 keys = bare_keys | texts.map(spelled)
 strings = texts.map(spelled) | st.sampled_from(
-    ["''", "'#'", '"""\n[x]\ny = 1"""', "'''\n\n'''", '"""a\\\n  b"""""', "'''''a'''''"]
+    [
+        "''",
+        "'#'",
+        '"""\n[x]\ny = 1"""',
+        "'''\n\n'''",
+        '"""a\\\n  b"""""',
+        "'''''a'''''",
+        r'"\" = [ # "',
+        r'"\\"',
+        r'''"""\"""", {"""''',
+    ]
 )
 scalars = strings | st.sampled_from(
     ["1", "-0.5e3", "true", "inf", "0xff", "07:32:00", "1979-05-27 07:32:00Z"]

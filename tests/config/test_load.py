@@ -245,7 +245,9 @@ def test_an_unencrypted_url_is_blamed_on_its_line(write: Write) -> None:
 def test_assigned_may_be_an_alias_that_a_glob_over_ids_allows(write: Write) -> None:
     text = "[[models]]\nid='org/a'\naliases=['x']\nref='file:///a'\n[pools]\nassigned='x'\n"
     assert load(write(f"{URL}{text}allowed = ['org/*']"), {}).settings.pools.assigned == "x"
-    assert load(write(f"{URL}[pools]\nassigned = 'free'"), {}), "nothing offered, nothing to check"
+    for free in ("", "allowed = ['f*']"):
+        text = f"{URL}[pools]\nassigned = 'free'\n{free}"
+        assert load(write(text), {}), "nothing is offered, so any name may be assigned"
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) -> None:

@@ -101,9 +101,10 @@ def test_a_private_folder_is_made_and_found_again(tmp_path: Path) -> None:
     assert private_dir(made) == made
 
 
-def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701])
+def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "open").chmod(mode)
     with pytest.raises(ConfigUnreadable, match="chmod 700"):
         private_dir(tmp_path / "open")
 

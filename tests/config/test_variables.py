@@ -40,6 +40,12 @@ def test_two_close_names_do_not_hide_one_another() -> None:
     ]
 
 
+def test_a_second_line_is_no_way_to_a_second_key() -> None:
+    found = read({"POOLHAND_SLOTS__MAX_MODEL_SLOTS": "1\nslots = 3"})
+    assert found.values == {}
+    assert [problem.words[:16] for problem in found.problems] == ["is no TOML value"]
+
+
 @given(st.text())
 def test_law_one_variable_never_sets_two_keys(text: str) -> None:
     found = read({"POOLHAND_SLOTS__MAX_MODEL_SLOTS": text})
