@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
@@ -450,7 +451,7 @@ async def test_the_other_levers_reach_the_agent(world: World) -> None:
 async def test_the_wrong_body_is_refused(world: World) -> None:
     async with world.http.post("/v1/chat/completions", data="{") as answer:
         assert answer.status == 400
-    body = b" " * (OPTIONS.max_body_bytes + 1)
+    body = io.BytesIO(b" " * (OPTIONS.max_body_bytes + 1))
     async with world.http.post("/v1/chat/completions", data=body) as answer:
         assert answer.status == 413
         assert (await answer.json())["error"]["message"] == "the body is too large"
