@@ -122,9 +122,11 @@ class Bring:
     async def _targets(self, store: Store) -> tuple[list[Target], manifest.Manifest | None]:
         """Which files to have, and what was promised about them."""
         model = self._job.model
-        listed = {
-            file.path: file for file in await store.files() if not manifest.is_hidden(file.path)
-        }
+        found = await store.files()
+        for file in found:
+            if problem := manifest.path_problem(file.path):
+                raise WeightsUnsafe(model=model, reason=f"{file.path[:200]!r} {problem}")
+        listed = {file.path: file for file in found if not manifest.is_hidden(file.path)}
         promise = await self._promise(store, listed.get(manifest.MANIFEST_NAME))
         if promise is None:
             if self._job.weights.require_manifest:

@@ -152,8 +152,11 @@ def paths_problem(paths: Sequence[str]) -> str:
     for path in paths:
         if problem := path_problem(path):
             return f"{path[:200]!r} {problem}"
-        if (other := seen.setdefault(path.casefold(), path)) is not path:
+        folded = path.casefold()
+        if folded in seen:
+            other = seen[folded]
             return f"{path[:200]!r} and {other[:200]!r} are one name where case does not count"
+        seen[folded] = path
     for folded, path in seen.items():
         parents = PurePosixPath(folded).parents
         if any(str(parent) in seen for parent in parents):

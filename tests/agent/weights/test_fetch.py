@@ -323,4 +323,3 @@ async def test_a_child_whose_agent_is_gone_leaves(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             _ = await child.stdout.read()
             assert await child.wait() == 128 + signal.SIGTERM
-

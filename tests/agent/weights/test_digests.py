@@ -1,0 +1,115 @@
+"""Digests behind a frontier: any order, any number of threads, the same answer, once."""
+
+import hashlib
+import os
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.agent.weights.digests import FrontierDigest, Interrupted, sha256_of
+
+DATA = random.Random(1).randbytes(10_007)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture(scope="module")
+def fd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    path = tmp_path_factory.mktemp("d") / "data"
+    _ = path.write_bytes(DATA)
+    opened = os.open(path, os.O_RDONLY)
+    yield opened
+    os.close(opened)
+
+
+def blocks(block_bytes: int) -> int:
+    return -(-len(DATA) // block_bytes)
+
+
+@given(order=st.permutations(range(11)), buffer_bytes=st.integers(1, 3000))
+def test_any_order_gives_the_digest_to_exactly_one(
+    fd: int, order: list[int], buffer_bytes: int
+) -> None:
+    digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
+    buffer = memoryview(bytearray(buffer_bytes))
+    told: list[str | None] = []
+    for block in order:
+        digest.arrived(block)
+        told.append(digest.advance(buffer, is_stopped=never))
+    assert told[:-1] == [None] * 10
+    assert told[-1] == hashlib.sha256(DATA).hexdigest()
+    assert digest.advance(buffer, is_stopped=never) is None
+
+
+@given(have=st.lists(st.sampled_from([0, 1]), min_size=11, max_size=11))
+def test_what_was_here_before_counts(fd: int, have: list[int]) -> None:
+    digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(have))
+    buffer = memoryview(bytearray(512))
+    told = [digest.advance(buffer, is_stopped=never)]
+    for block in (block for block, here in enumerate(have) if not here):
+        digest.arrived(block)
+        told.append(digest.advance(buffer, is_stopped=never))
+    assert [word for word in told if word] == [hashlib.sha256(DATA).hexdigest()]
+
+
+def test_many_threads(fd: int) -> None:
+    for seed in range(5):
+        order = list(range(blocks(100)))
+        random.Random(seed).shuffle(order)
+        digest = FrontierDigest(
+            fd, size_bytes=len(DATA), block_bytes=100, have=bytearray(len(order))
+        )
+        told: list[str] = []
+
+        def work(share: list[int], digest: FrontierDigest = digest, told: list[str] = told) -> None:
+            buffer = memoryview(bytearray(64))
+            for block in share:
+                digest.arrived(block)
+                if word := digest.advance(buffer, is_stopped=never):
+                    told.append(word)
+
+        threads = [threading.Thread(target=work, args=(order[at::4],)) for at in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert told == [hashlib.sha256(DATA).hexdigest()]
+
+
+def test_an_empty_file_is_complete_at_once(fd: int) -> None:
+    digest = FrontierDigest(fd, size_bytes=0, block_bytes=4, have=bytearray())
+    told = digest.advance(memoryview(bytearray(4)), is_stopped=never)
+    assert told == hashlib.sha256().hexdigest()
+
+
+def test_it_leaves_when_asked(fd: int, tmp_path: Path) -> None:
+    digest = FrontierDigest(fd, size_bytes=8, block_bytes=4, have=bytearray(b"\1\1"))
+    with pytest.raises(Interrupted):
+        _ = digest.advance(memoryview(bytearray(4)), is_stopped=lambda: True)
+    path = tmp_path / "x"
+    _ = path.write_bytes(b"abc")
+    with pytest.raises(Interrupted):
+        _ = sha256_of(path, memoryview(bytearray(2)), is_stopped=lambda: True)
+
+
+def test_a_file_shorter_than_its_blocks(fd: int) -> None:
+    digest = FrontierDigest(fd, size_bytes=99_999, block_bytes=99_999, have=bytearray(b"\1"))
+    with pytest.raises(EOFError):
+        _ = digest.advance(memoryview(bytearray(4096)), is_stopped=never)
+
+
+@given(st.binary(max_size=100), st.integers(1, 50))
+def test_a_whole_file(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, buffer_bytes: int
+) -> None:
+    path = tmp_path_factory.mktemp("w") / "x"
+    _ = path.write_bytes(data)
+    told = sha256_of(path, memoryview(bytearray(buffer_bytes)), is_stopped=never)
+    assert told == hashlib.sha256(data).hexdigest()

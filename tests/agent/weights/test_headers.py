@@ -1,0 +1,121 @@
+"""safetensors headers: what holds together passes, whatever else is refused calmly."""
+
+import io
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from poolhand.agent.weights.headers import HeaderInvalid, check_header, tensor_bytes
+
+Tensor = dict[str, object]
+
+
+def packed(header: object, body: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def check(data: bytes) -> int:
+    return check_header(io.BytesIO(data), size_bytes=len(data))
+
+
+def tensor(dtype: str, shape: list[int], start: int, stop: int) -> Tensor:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
+
+
+def test_two_tensors_in_any_order() -> None:
+    header = {"b": tensor("BF16", [2, 2], 4, 12), "a": tensor("F32", [], 0, 4)}
+    assert check(packed(header, b"x" * 12)) == 12
+
+
+def test_padding_metadata_and_empty_tensors() -> None:
+    header = {"__metadata__": {"format": "mlx"}, "e": tensor("F32", [0, 7], 0, 0)}
+    assert check(packed(json.dumps(header).encode() + b"   ")) == 0
+    assert check(packed({})) == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size_bytes"),
+    [("F4", 4), ("F6_E2M3", 6), ("BOOL", 8), ("F8_E4M3", 8), ("U16", 16), ("I32", 32), ("C64", 64)],
+)
+def test_widths(dtype: str, size_bytes: int) -> None:
+    assert check(packed({"t": tensor(dtype, [8], 0, size_bytes)}, bytes(size_bytes))) == size_bytes
+
+
+BROKEN = {
+    "nothing": b"",
+    "a cut prefix": b"\1\0\0",
+    "a header longer than the file": (99).to_bytes(8, "little") + b"{}",
+    "a header longer than allowed": (2**63).to_bytes(8, "little") + b"{}",
+    "no brace": packed(b" {}"),
+    "no JSON": packed(b"{torn"),
+    "no UTF-8": packed(b'{"\xff": 1}'),
+    "an array": packed(b"[]"),
+    "deep nesting": packed(b'{"a":' + b"[" * 100_000),
+    "a giant number": packed(b'{"a":' + b"9" * 5000 + b"}"),
+    "a name twice": packed(b'{"a": 1, "a": 1}'),
+    "a tensor that is none": packed({"t": 3}),
+    "no dtype": packed({"t": {"shape": [], "data_offsets": [0, 0]}}),
+    "an unknown dtype": packed({"t": tensor("F3", [1], 0, 1)}, b"x"),
+    "a dtype that is a list": packed({"t": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}),
+    "no shape": packed({"t": {"dtype": "U8", "data_offsets": [0, 1]}}, b"x"),
+    "a negative side": packed({"t": tensor("U8", [-1, -1], 0, 1)}, b"x"),
+    "a side that is true": packed(
+        b'{"t":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}}', b"x"
+    ),
+    "a float side": packed(b'{"t":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}', b"x"),
+    "too many sides": packed({"t": tensor("U8", [1] * 33, 0, 1)}, b"x"),
+    "three offsets": packed({"t": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1, 2]}}, b"x"),
+    "offsets backwards": packed({"t": tensor("U8", [1], 1, 0)}, b"x"),
+    "a shape of another length": packed({"t": tensor("U8", [2], 0, 1)}, b"x"),
+    "a side beyond 63 bits": packed({"t": tensor("U8", [2**63, 0], 0, 0)}),
+    "a gap": packed({"t": tensor("U8", [1], 1, 2)}, b"xx"),
+    "an overlap": packed({"a": tensor("U8", [2], 0, 2), "b": tensor("U8", [2], 1, 3)}, b"xxx"),
+    "bytes left over": packed({"t": tensor("U8", [1], 0, 1)}, b"xx"),
+    "bytes missing": packed({"t": tensor("U8", [2], 0, 2)}, b"x"),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN.keys())
+def test_refused(data: bytes) -> None:
+    with pytest.raises(HeaderInvalid):
+        _ = check(data)
+
+
+@given(st.binary(max_size=400) | st.binary(max_size=400).map(packed))
+@example(packed({"a": tensor("U8", [1], 0, 1)}, b"x"))
+def test_any_bytes_pass_or_are_refused(data: bytes) -> None:
+    try:
+        length = check(data)
+    except HeaderInvalid:
+        return
+    header_bytes = int.from_bytes(data[:8], "little")
+    assert length == len(data) - 8 - header_bytes, "what passes covers the file exactly"
+
+
+@given(st.data())
+def test_one_changed_byte_never_does_worse_than_refusal(data: st.DataObject) -> None:
+    good = bytearray(
+        packed({"a": tensor("F16", [4], 0, 8), "b": tensor("U8", [3], 8, 11)}, b"x" * 11)
+    )
+    good[data.draw(st.integers(0, len(good) - 12))] = data.draw(st.integers(0, 255))
+    try:
+        assert check(bytes(good)) <= len(good)
+    except HeaderInvalid:
+        pass
+
+
+def test_a_claimed_giant_header_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "giant.safetensors"
+    with path.open("wb") as file:
+        _ = file.write((2**40).to_bytes(8, "little") + b"{")
+        _ = file.truncate(2**41)
+    tracemalloc.start()
+    with pytest.raises(HeaderInvalid):
+        _ = tensor_bytes(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
