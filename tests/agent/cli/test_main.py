@@ -122,10 +122,9 @@ def test_a_run_with_a_bad_file_ends_with_78_line_and_suggestion(cli: Cli, tmp_pa
     ended = cli("run", "--config", path, "--state-dir", tmp_path / "state")
     assert ended.returncode == Exit.CONFIG
     assert ended.stdout == ""
-    first, second, remedy = ended.stderr.splitlines()[-3:]
+    first, *_, remedy = ended.stderr.splitlines()
     assert f"{path}:3: unknown key coordinator.hearbeat_interval_s" in first
     assert "did you mean heartbeat_interval_s?" in first
-    assert f"{path}:5: slots.max_model_slots must be 1 or more" in second
     assert "config check" in remedy
 
 
@@ -145,10 +144,12 @@ def test_a_dev_tool_explains_itself(cli: Cli, tool: str) -> None:
 def test_a_list_without_agent_and_file_ends_with_78(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.toml").write_text("[coordinator]\n")
+    (tmp_path / "a.toml").write_text("[coordinator]\nzzz = 1\n")
     args = ["models", "list", "--state-dir", str(tmp_path), "--config", str(tmp_path / "a.toml")]
     assert main(args) == Exit.CONFIG
-    assert "a.toml:1: coordinator.url is missing" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "a.toml:1: coordinator.url is missing" in told
+    assert "a.toml:2: unknown key coordinator.zzz" in told, "all problems, not only the first"
 
 
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, daemon: Daemon) -> None:
