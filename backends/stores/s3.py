@@ -26,6 +26,9 @@ from .s3_errors import code_and_status, of_answer, of_failure
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, encoded_key
 
+_MOST_PAGES = 200
+"""A listing that goes on longer, however little it lists, is not one of a model."""
+
 _NOT_FOUND = "no credentials were found, and the store does not serve this without"
 _NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
 
@@ -207,7 +210,7 @@ class S3Store:
     async def _listed(self) -> AsyncIterator[RemoteFile]:
         asked: dict[str, object] = {"Bucket": self._bucket, "Prefix": self._prefix}
         count = 0
-        while True:
+        for _ in range(_MOST_PAGES):
             page = await self._page(asked)
             for entry in cast("list[Mapping[str, object]]", page.get("Contents", [])):
                 file = self._file(entry)
@@ -215,12 +218,15 @@ class S3Store:
                 if file is not None:
                     yield file
             token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
+            if not page.get("IsTruncated"):
                 return
+            if not token:
+                raise StoreUnreachable(store=self.name, reason="its listing breaks off")
             if count > MOST_OBJECTS or token == asked.get("ContinuationToken"):
-                reason = f"more than {MOST_OBJECTS} objects lie under it, or its listing has no end"
-                raise WeightsUnsafe(model=self._model, reason=reason)
+                break
             asked["ContinuationToken"] = token
+        reason = f"more than {MOST_OBJECTS} objects lie under it, or its listing has no end"
+        raise WeightsUnsafe(model=self._model, reason=reason)
 
     async def _page(self, asked: Mapping[str, object]) -> Mapping[str, object]:
         state = await self._opened()
@@ -228,7 +234,7 @@ class S3Store:
             return await state.client.list_objects_v2(**asked)
 
     def _file(self, entry: Mapping[str, object]) -> RemoteFile | None:
-        key, size, etag = entry["Key"], entry.get("Size"), entry.get("ETag")
+        key, size, etag = entry.get("Key"), entry.get("Size"), entry.get("ETag")
         if not isinstance(key, str) or not isinstance(size, int) or size < 0:
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
         relative = key.removeprefix(self._prefix)
@@ -258,5 +264,6 @@ class S3Store:
                 is_unsigned=self._open is not None and self._open.signer is None,
                 unsigned_why=_NOT_WANTED if self._config.unsigned else _NOT_FOUND,
             ) from None  # the original carries the store's own words
-        except (BotoCoreError, HttpError, OSError) as error:
+        except (BotoCoreError, HttpError, OSError, ValueError) as error:
+            # ValueError: botocore read a number or a date where the store wrote none
             raise of_failure(error, store=self.name) from None

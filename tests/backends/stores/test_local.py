@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from poolhand.backends.stores.base import FileLocation
 from poolhand.backends.stores.errors import (
     ModelMissing,
     StoreDenied,
+    StoreUnreachable,
     WeightsChanged,
     WeightsUnsafe,
 )
@@ -93,3 +95,9 @@ async def test_an_empty_folder_is_a_missing_model(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
     with pytest.raises(ModelMissing, match="no file of a model"):
         await store(tmp_path).files()
+
+
+async def test_a_disk_that_answers_oddly_is_unreachable(model: Path) -> None:
+    (file, _) = await store(model).files()
+    with pytest.raises(StoreUnreachable, match="File name too long"):
+        await store(model).read(replace(file, key="x" * 5000))

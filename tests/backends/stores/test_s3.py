@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,10 @@ async def test_a_read_gives_the_bytes_or_an_error(
         (b"not xml at all", StoreUnreachable),
         (HTML, ModelMissing),
         (b"<ListBucketResult>" + ENTRY % b"-1" + b"</ListBucketResult>", StoreUnreachable),
+        (b"<ListBucketResult>" + ENTRY % b"soon" + b"</ListBucketResult>", StoreUnreachable),
+        (b"<ListBucketResult><Contents/></ListBucketResult>", StoreUnreachable),
         (ENDLESS, WeightsUnsafe),
+        (ENDLESS.partition(b"<Next")[0] + b"</ListBucketResult>", StoreUnreachable),
     ],
 )
 async def test_an_answer_without_sense_is_an_error_with_a_name(
@@ -200,6 +204,32 @@ async def test_an_answer_without_sense_is_an_error_with_a_name(
     async with listening(lambda _: reply("200 OK", body), None) as url:
         with pytest.raises(error):
             await listed(S3(endpoint=url))
+
+
+async def test_a_read_asks_for_the_listed_version_and_no_more(listening: Listening) -> None:
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head.lower())
+        return reply("200 OK", LISTING) if "list-type" in head else reply("206 Partial", b"a")
+
+    async with listening(answer, None) as url, opened(S3(endpoint=url)) as store:
+        (file,) = await store.files()
+        assert await store.read(file, start=2, stop=3) == b"a"
+    assert 'if-match: "e"\r\n' in heads[-1]
+    assert "range: bytes=2-2\r\n" in heads[-1]
+
+
+async def test_a_listing_that_goes_on_with_nothing_has_an_end(listening: Listening) -> None:
+    pages = count()
+
+    def answer(_: str) -> bytes:
+        return reply("200 OK", ENDLESS.replace(b"again", b"page %d" % next(pages)))
+
+    async with listening(answer, None) as url:
+        with pytest.raises(WeightsUnsafe, match="has no end"):
+            await listed(S3(endpoint=url))
+    assert next(pages) == 200
 
 
 @pytest.mark.usefixtures("keys")

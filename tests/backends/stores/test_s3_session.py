@@ -6,19 +6,23 @@ import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
 from poolhand.backends.stores.base import HttpLocation, RemoteFile
+from poolhand.backends.stores.endpoints import choose
 from poolhand.backends.stores.errors import (
     StoreDenied,
     StoreUnreachable,
 )
 from poolhand.backends.stores.s3 import S3Store
+from poolhand.backends.stores.s3_session import Client, Way
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3
 
@@ -98,6 +102,40 @@ async def test_a_bucket_in_another_region_is_followed(listening: Listening) -> N
         scope = store.location(file).headers["authorization"].partition("Credential=")[2]
     assert regions == ["us-east-1", "eu-west-1"]
     assert scope.split("/")[2] == "eu-west-1"
+
+
+@dataclass
+class Sent:
+    """A request as the library tells of it."""
+
+    url: str
+    headers: Mapping[str, str | bytes]
+
+
+class FakeClient:
+    """The part of a client that tells what it sends."""
+
+    def __init__(self) -> None:
+        self.meta = self
+        self.events = self
+        self.handlers: dict[str, Callable[..., None]] = {}
+
+    def register(self, event_name: str, handler: Callable[..., None]) -> None:
+        self.handlers[event_name] = handler
+
+
+@pytest.mark.parametrize("kind", [str.encode, str], ids=["bytes", "text"])
+def test_the_way_follows_a_listing_to_another_host(kind: Callable[[str], str | bytes]) -> None:
+    way, client = Way(choose(S3(), {}, "models"), "models"), FakeClient()
+    assert way.origin.host == "models.s3.us-east-1.amazonaws.com"
+    way.follow(cast("Client", client))
+    (tell,) = client.handlers.values()
+    signed = kind("AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/s3/aws4_request, …")
+    tell(Sent("https://models.s3.eu-west-1.amazonaws.com/?list-type=2", {"Authorization": signed}))
+    assert (way.origin.host, way.origin.prefix) == ("models.s3.eu-west-1.amazonaws.com", "")
+    assert way.region == "eu-west-1"
+    tell(Sent("https://models.s3.eu-west-1.amazonaws.com/", {}))
+    assert way.region == "eu-west-1", "an unsigned request says nothing about the region"
 
 
 @pytest.mark.usefixtures("keys")
