@@ -115,9 +115,11 @@ class Wire(Section):
     Attributes:
         backend_label: The word a coordinator compares. Set it to ``mlx-swift`` only on a
             coordinator that you or your organisation run.
+        version_label: The version a coordinator compares with its floors; unset: our own.
     """
 
     backend_label: Annotated[str, Field(min_length=1, max_length=64)] = "poolhand"
+    version_label: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] | None = None
 
 
 class Pools(Section):
