@@ -56,8 +56,11 @@ class Answers:
     def opened(self, opened: RequestOpened, now_s: float) -> list[Said]:
         """A request is readable: accept it, with its model here or on the way, or refuse it."""
         key = opened.request
-        if self.ledger.entry(key) is None:
+        entry = self.ledger.entry(key)
+        if entry is None:
             return [ForgetRequest(key)]
+        if entry.state is not RequestState.OPENING:
+            return []
         longest = opened.max_tokens or self._loads.settings.requests.default_max_tokens
         accepted = Send(key.line, InferenceAccepted(request_id=key.id))
         if self._loads.pool.serves(opened.model) and self._loads.stays.ready(opened.model):
@@ -73,7 +76,9 @@ class Answers:
 
     def unreadable(self, key: RequestKey, error: AgentError) -> list[Said]:
         """A request cannot be opened."""
-        return [self._refuse(key, error)] if self.ledger.entry(key) is not None else []
+        entry = self.ledger.entry(key)
+        is_mine = entry is not None and entry.state is RequestState.OPENING
+        return [self._refuse(key, error)] if is_mine else []
 
     def cancelled(self, key: RequestKey) -> list[Said]:
         """The coordinator wants no answer any more; most of these come after the end."""
@@ -99,7 +104,9 @@ class Answers:
             return [_start(self.ledger.move(e.key, RequestState.RUNNING)) for e in waiting]
         said: list[Said] = []
         for entry in waiting:
-            error = ModelNotReady(model=ended.model, reason=ended.error.code)
+            error = ended.error
+            if not isinstance(error, PlacementError):
+                error = ModelNotReady(model=ended.model, reason=error.code)
             said += [ForgetRequest(entry.key), self._refuse(entry.key, error)]
         return said
 

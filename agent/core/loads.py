@@ -66,7 +66,7 @@ class Loads:
         self.desired: DesiredModels | None = None
         self._prefetches: dict[str, _Told] = {}
         self._wished: set[str] = set()
-        self._unwilling: set[str] = set()
+        self._tried: set[str] = set()
 
     # ── wishes ────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +122,7 @@ class Loads:
     def desire(self, wish: DesiredModels, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """The coordinator says what it wants here, in full; an empty list stops everything."""
         self.desired = wish
-        self._unwilling.clear()
+        self._tried.clear()
         wanted = {model.desired_build for model in wish.models}
         said: list[Said] = []
         for model in sorted(self._wished - wanted):
@@ -141,7 +141,8 @@ class Loads:
         for wanted in self.desired.models:
             model = wanted.desired_build
             is_here = model in stocks and stocks[model].state == "here"
-            if self.pool.serves(model) and not is_here and model not in self._unwilling:
+            is_here = is_here or self.stays.ready(model) is not None
+            if self.pool.serves(model) and not is_here and model not in self._tried:
                 self._wished.add(model)
                 return self._bring(model, now_s)
         return []
@@ -194,13 +195,14 @@ class Loads:
     def repool(
         self, settings: Settings, pool: Pool, busy: Collection[str], now_s: float
     ) -> list[Said]:
-        """The operator chose another pool: whoever is outside of it goes."""
+        """The operator chose otherwise: whoever is outside the pool or the slots goes."""
         self.settings, self.pool = settings, pool
         said: list[Said] = []
         for stay in self.stays.all():
             if not pool.serves(stay.model):
                 error = placement.outside(stay.model, pool)
                 said += self._carry(self.stays.release(stay.model, error, now_s))
+        said += self._carry(self.stays.narrow(settings.slots.max_model_slots, busy, now_s))
         return [*said, *self._carry(self.stays.drained(busy, now_s))]
 
     def empty(self, why: AgentError, busy: Collection[str], now_s: float) -> list[Said]:
@@ -247,8 +249,7 @@ class Loads:
                     said += self._prefetched(model, error)
                     said.append(outcome)
                 case PrefetchEnded(model, error):
-                    if error is not None:
-                        self._unwilling.add(model)
+                    self._tried.add(model)
                     said += self._prefetched(model, error)
                 case _:
                     said.append(outcome)

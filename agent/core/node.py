@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
-from ...config.errors import AgentError, NodeDraining
+from ...config.change import diff
+from ...config.errors import AgentError, ModelNotReady, NodeDraining
 from ...config.settings import Settings
 from ..wire.inbound import (
     AttestationChallenge,
@@ -24,6 +25,7 @@ from ..wire.inbound import (
     Unknown,
 )
 from ..wire.outbound import LoadModelStatus, ModelsUpdate, Outbound
+from ..wire.types import ModelInfo
 from . import events as happened
 from . import report
 from .admission import budget_bytes
@@ -38,6 +40,9 @@ from .stays import LoadEnded, Outcome, holdings_of
 
 LAST_FAILURES = 8
 """How many failures the status remembers."""
+
+LINK_GRACE_S = 5.0
+"""A dial is given up so long after the link should have given it up itself."""
 
 LEAVE_GRACE_S = 5.0
 """After the drain's end, how long cancelled answers may still take to say their last word."""
@@ -60,7 +65,7 @@ class Node:
         self.session = Session(
             chance=chance,
             heartbeat_s=settings.coordinator.heartbeat_interval_s,
-            patience_s=settings.coordinator.dial_timeout_s + 5.0,
+            patience_s=settings.coordinator.dial_timeout_s + LINK_GRACE_S,
         )
         self.loads = Loads(settings, pool_of(settings, machine_id=identity.machine_id))
         self.answers = Answers(self.loads)
@@ -76,7 +81,8 @@ class Node:
         self._owed: dict[str, LoadModelStatus] = {}
         self._cut_s: float | None = None
         self._gone_s: float | None = None
-        self._is_unsaying = False
+        self._told: dict[str, ModelInfo] = {}
+        self._dialled = settings
 
     @property
     def is_done(self) -> bool:
@@ -96,7 +102,8 @@ class Node:
         late or repeat itself.
         """
         before = self._slots()
-        effects = self._carry(self._on(event, now_s), now_s)
+        effects = [] if self.facts is None else self._step(self.session.woke(now_s), now_s)
+        effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
@@ -152,16 +159,13 @@ class Node:
         match event:
             case happened.LinkOpened(line):
                 return list(self._step(self.session.opened(line, now_s), now_s))
-            case happened.LinkClosed(line, close_code, error):
-                said: list[Said] = self._lost(line, now_s)
-                return [
-                    *said,
-                    *self._step(self.session.closed(line, close_code, error, now_s), now_s),
-                ]
-            case happened.Heard(line, _) if line != self.session.line or not self._is_online:
-                return []
-            case happened.Heard():
+            case happened.LinkClosed(line, close_code, error) if line == self.session.line:
+                self.session.closed(line, close_code, error, now_s)
+                return self._lost(line, now_s)
+            case happened.Heard(line, _) if line == self.session.line and self.session.is_online:
                 return self._on_words(event, now_s)
+            case _:
+                return []
 
     def _on_words(self, heard: happened.Heard, now_s: float) -> list[Said]:
         busy = self.answers.ledger.busy()
@@ -224,12 +228,8 @@ class Node:
                 self._failed(error, now_s)
                 return []
             case happened.InventoryChanged(stocks):
-                before = {model.id: model for model in report.models(self.snapshot(now_s))}
                 self.stocks = {stock.model: stock for stock in stocks}
-                after = report.models(self.snapshot(now_s))
-                news = tuple(model for model in after if before.get(model.id) != model)
-                said: list[Said] = [ModelsUpdate(models=news)] if news else []
-                return [*said, *self.loads.pursue(self.stocks, now_s)]
+                return [*self._news(now_s), *self.loads.pursue(self.stocks, now_s)]
 
     def _on_owner(self, event: happened.OwnerEvent, now_s: float) -> list[Said]:
         match event:
@@ -243,10 +243,6 @@ class Node:
 
     # ── the line ──────────────────────────────────────────────────────────────────────
 
-    @property
-    def _is_online(self) -> bool:
-        return self.session.is_online
-
     def _step(self, step: Step, now_s: float) -> list[Effect]:
         """Carry out what the session wants."""
         effects: list[Effect] = []
@@ -254,27 +250,56 @@ class Node:
             effects.append(HangUp(step.hang_up, step.is_polite))
             effects += self._carry(self._lost(step.hang_up, now_s), now_s)
         if step.dial is not None:
+            self._dialled = self.settings
             effects.append(Dial(step.dial))
         if step.is_registration_due:
-            self._is_unsaying = False
-            effects += self._say(report.register(self.snapshot(now_s)))
+            who = report.register(self.snapshot(now_s))
+            self._told = {model.id: model for model in who.models}
+            effects += self._say(who)
         if step.is_registration_due or step.is_heartbeat_due:
             effects += [*self._say(report.heartbeat(self.snapshot(now_s))), SampleHost()]
         if step.is_registration_due:
-            owed, self._owed = self._owed, {}
-            effects += [effect for status in owed.values() for effect in self._say(status)]
+            effects += [effect for status in self._settled() for effect in self._say(status)]
         return effects
+
+    def _settled(self) -> list[LoadModelStatus]:
+        """The answers that are owed; what was loaded and is gone again has not succeeded."""
+        owed, self._owed = self._owed, {}
+        for model, status in owed.items():
+            if status.status == "succeeded" and self.loads.stays.ready(model) is None:
+                error = ModelNotReady(model=model, reason="gone again").load_text
+                owed[model] = LoadModelStatus(model_id=model, status="failed", error=error)
+        return list(owed.values())
+
+    def _news(self, now_s: float) -> list[Said]:
+        """What of the offer is new to this line; the wire takes nothing back."""
+        offer = report.models(self.snapshot(now_s))
+        news = tuple(model for model in offer if self._told.get(model.id) != model)
+        if not news or not self.session.is_online:
+            return []
+        self._told |= {model.id: model for model in news}
+        return [ModelsUpdate(models=news)]
+
+    def _is_stale(self) -> bool:
+        """Whether only a new line can say how things are.
+
+        A model is to be unsaid, or the operator changed whom to call, or by what name.
+        """
+        changed = diff(self._dialled, self.settings)
+        words = [key for key in changed.keys if key.startswith(("coordinator.", "wire."))]
+        is_gone = not self._told.keys() <= set(self.loads.pool.models)
+        return is_gone or bool({*words} - {"coordinator.heartbeat_interval_s"})
 
     def _lost(self, line: int, now_s: float) -> list[Said]:
         """A line is gone, and with it everyone who waited on it."""
-        if line == self.session.line or not self._is_online:
-            self.trust = self.runtime = None
-            self.loads.line_lost()
+        self.trust = self.runtime = None
+        self._told = {}
+        self.loads.line_lost()
         return self.answers.line_lost(line, now_s)
 
     def _say(self, message: Outbound) -> list[Effect]:
         """Say it now; an answer that is owed for a load waits for the next line."""
-        if self._is_online:
+        if self.session.is_online:
             return [Send(self.session.line, message)]
         if isinstance(message, LoadModelStatus) and message.status != "started":
             self._owed[message.model_id] = message
@@ -286,6 +311,9 @@ class Node:
         for item in said:
             if isinstance(item, LoadEnded):
                 effects += self._carry(self.answers.loaded(item), now_s)
+            elif isinstance(item, Send):
+                if self.session.is_online and item.line == self.session.line:
+                    effects.append(item)
             elif isinstance(item, Effect):
                 effects.append(item)
             else:
@@ -309,12 +337,11 @@ class Node:
         )
 
     def _resettle(self, settings: Settings, now_s: float) -> list[Said]:
-        """The operator chose otherwise; the wire cannot unsay a model, a new line can."""
-        offered = set(self.loads.pool.models)
+        """The operator chose otherwise."""
         self.settings, self.rejected = settings, None
         self.session.heartbeat_s = settings.coordinator.heartbeat_interval_s
+        self.session.patience_s = settings.coordinator.dial_timeout_s + LINK_GRACE_S
         pool = pool_of(settings, machine_id=self.identity.machine_id)
-        self._is_unsaying = self._is_unsaying or not offered <= set(pool.models)
         said = self.loads.repool(settings, pool, self.answers.ledger.busy(), now_s)
         return [*said, RefreshInventory(pool.models)]
 
@@ -326,11 +353,11 @@ class Node:
         return [*said, *self.answers.turn_away(NodeDraining())]
 
     def _leave(self, now_s: float) -> list[Said]:
-        """Go on leaving, or unsaying, as far as nobody is harmed."""
+        """Go on leaving, or go over to a new line, as far as nobody is harmed."""
         is_idle = not self.answers.ledger.entries()
-        if self._is_unsaying and is_idle and self.session.state is State.ONLINE:
-            return list(self._step(self.session.redial(now_s), now_s))
         if self._gone_s is None:
+            if is_idle and self.session.is_online and self._is_stale():
+                return list(self._step(self.session.redial(now_s), now_s))
             return []
         is_empty = is_idle and not self.loads.stays.all()
         if is_empty or now_s >= self._gone_s:

@@ -29,8 +29,8 @@ from ..wire.types import (
 )
 from .admission import GIB, free_for_load_bytes
 from .pool import Pool
-from .requests import Entry, RequestState
-from .slots import HOLDS_MEMORY, SlotState, Stay
+from .requests import Entry, RequestState, busy_of
+from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
 from .stays import holdings_of
 
 
@@ -74,8 +74,8 @@ class Snapshot:
 
     @property
     def busy(self) -> frozenset[str]:
-        """The models that somebody waits for an answer of."""
-        return frozenset(entry.model for entry in self.requests if entry.model)
+        """The models that are answering."""
+        return busy_of(self.requests)
 
     @property
     def ready(self) -> tuple[Stay, ...]:
@@ -93,13 +93,18 @@ class Snapshot:
 
     @property
     def free_for_load_bytes(self) -> int | None:
-        """The largest weights that could be loaded now; ``None`` if it cannot be told."""
+        """The largest weights that could be loaded now; ``None`` if it cannot be told.
+
+        A load that is on its way has its slot promised, long before it holds it.
+        """
+        coming = [s for s in self.stays if s.is_load and s.state in COMING - HOLDS_MEMORY]
+        slots = self.settings.slots.max_model_slots - len(coming)
         return free_for_load_bytes(
-            total_bytes=self.facts.memory_total_bytes,
+            total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
             holdings=holdings_of(self.stays, self.busy),
-            slots=0 if self.is_draining else self.settings.slots.max_model_slots,
+            slots=0 if self.is_draining else slots,
         )
 
 

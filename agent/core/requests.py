@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ...backends.engines.base import Usage
-from ...config.errors import AgentError, RequestCancelled
+from ...config.errors import AgentError, ModelNotReady, RequestCancelled
 from ..wire.outbound import InferenceComplete, InferenceError, Outbound
 from ..wire.types import Stats
 from ..wire.types import Usage as Billed
@@ -49,6 +49,10 @@ class Entry:
     max_tokens: int = 0
 
 
+_ANSWERING = frozenset({RequestState.RUNNING, RequestState.ENDING})
+"""An engine works on it: a request that waits for its model keeps no resident here."""
+
+
 class Ledger:
     """Every request accepted and not ended; the only one that writes them."""
 
@@ -73,8 +77,8 @@ class Ledger:
         return [e for e in self._entries.values() if e.model == model and e.state is state]
 
     def busy(self) -> frozenset[str]:
-        """The models that somebody waits for an answer of."""
-        return frozenset(entry.model for entry in self._entries.values() if entry.model)
+        """The models that are answering."""
+        return busy_of(self._entries.values())
 
     def stats(self) -> Stats:
         """The counters, as the heartbeat tells them."""
@@ -118,15 +122,18 @@ class Ledger:
         """End a request that was being answered.
 
         Returns:
-            Its one terminal message; ``None`` if it is not in the ledger.
+            Its one terminal message; ``None`` if nobody was answering it.
         """
-        if self._entries.pop(ended.request, None) is None:
+        entry = self._entries.get(ended.request)
+        if entry is None or entry.state not in _ANSWERING:
             return None
+        del self._entries[ended.request]
         usage = ended.usage
         self.count("tokens_generated", usage.completion_tokens if usage else 0)
-        if ended.outcome == "failed" and ended.error is not None:
+        if ended.outcome == "failed":
             self.count("generation_errors_after_output", int(ended.has_output))
-            return failure(ended.request, ended.error)
+            unsaid = ModelNotReady(model=entry.model, reason="the answer failed")
+            return failure(ended.request, ended.error or unsaid)
         if usage is None or (ended.outcome == "cancelled" and not ended.has_output):
             self.count("cancellations_before_output")
             return failure(ended.request, RequestCancelled())
@@ -140,6 +147,11 @@ class Ledger:
         """Drop requests of a dead line that nobody works on."""
         for key in tuple(keys):
             self._entries.pop(key, None)
+
+
+def busy_of(entries: Iterable[Entry]) -> frozenset[str]:
+    """The models that these requests keep answering."""
+    return frozenset(entry.model for entry in entries if entry.state in _ANSWERING)
 
 
 def failure(key: RequestKey, error: AgentError) -> InferenceError:

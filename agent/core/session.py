@@ -78,7 +78,7 @@ class Session:
     ) -> None:
         self._chance = chance
         self.heartbeat_s = heartbeat_s
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._proven_s = proven_s
         self._backoff = backoff
         self._seen_s: float | None = None
@@ -92,7 +92,7 @@ class Session:
     @property
     def is_online(self) -> bool:
         """Whether something can be said now."""
-        return self.state in {State.ONLINE, State.LEAVING}
+        return self.state is State.ONLINE
 
     def opened(self, line: int, now_s: float) -> Step:
         """The line stands."""
@@ -112,12 +112,19 @@ class Session:
             self._retry(now_s, close_code)
         return NOTHING
 
-    def due(self, now_s: float) -> Step:
-        """Time has passed; also to be called when nothing else happens for two seconds."""
+    def woke(self, now_s: float) -> Step:
+        """Look at the clock before anything else; at least every two seconds.
+
+        After a gap nothing is known of the line, nor of why it was down: it is opened anew.
+        """
         slept_s = now_s - self._seen_s if self._seen_s is not None else 0.0
         self._seen_s = now_s
-        if slept_s > GAP_S and self.state in {State.CONNECTING, State.ONLINE}:
-            return self._dial(now_s, hang_up=self.line)
+        if slept_s <= GAP_S or self.state in {State.LEAVING, State.CLOSED}:
+            return NOTHING
+        return self._dial(now_s, hang_up=None if self.state is State.DOWN else self.line)
+
+    def due(self, now_s: float) -> Step:
+        """What the deadline asks for, if it has come."""
         if self.deadline_s is None or now_s < self.deadline_s:
             return NOTHING
         match self.state:
@@ -129,8 +136,10 @@ class Session:
                 return Step(hang_up=line, is_polite=False)
             case State.ONLINE:
                 # a fixed beat: a late look at the clock does not shift the later ones
-                late_s = (now_s - self.deadline_s) % self.heartbeat_s
-                self.deadline_s = now_s - late_s + self.heartbeat_s
+                missed = (now_s - self.deadline_s) // self.heartbeat_s
+                self.deadline_s += (missed + 1.0) * self.heartbeat_s
+                if self.deadline_s <= now_s:  # a float's last digit
+                    self.deadline_s = now_s + self.heartbeat_s
                 return Step(is_heartbeat_due=True)
             case _:
                 line = self.line
@@ -147,7 +156,7 @@ class Session:
         """Say goodbye, for good."""
         match self.state:
             case State.CONNECTING | State.ONLINE:
-                self._enter(State.LEAVING, now_s, now_s + self._patience_s)
+                self._enter(State.LEAVING, now_s, now_s + self.patience_s)
                 return Step(hang_up=self.line)
             case State.DOWN:
                 self._enter(State.CLOSED, now_s, None)
@@ -157,7 +166,7 @@ class Session:
 
     def _dial(self, now_s: float, *, hang_up: int | None = None, is_polite: bool = False) -> Step:
         self.line += 1
-        self._enter(State.CONNECTING, now_s, now_s + self._patience_s)
+        self._enter(State.CONNECTING, now_s, now_s + self.patience_s)
         return Step(hang_up=hang_up, is_polite=is_polite, dial=self.line)
 
     def _retry(self, now_s: float, close_code: int) -> None:

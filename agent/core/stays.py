@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ...backends.engines.base import Loaded
 from ...backends.stores.base import Build, Progress
-from ...config.errors import AgentError
+from ...config.errors import AgentError, InsufficientMemory, SlotsBusy
 from . import placement
 from .admission import Holding
 from .effects import (
@@ -23,7 +23,11 @@ from .effects import (
     StopEngine,
     VerifyWeights,
 )
-from .slots import COMING, HOLDS_MEMORY, SlotEvent, SlotState, Stay
+from .slots import COMING, HOLDS_MEMORY, LEAVING, SlotEvent, SlotState, Stay
+
+MEMORY_BACK_S = 10.0
+"""So long after an engine left, too little memory is no reason to refuse: a reading may be
+older than the engine's end, and a driver may take seconds to give memory back."""
 
 _FETCHING = frozenset({SlotState.DOWNLOADING, SlotState.VERIFYING})
 
@@ -58,6 +62,7 @@ class Stays:
 
     def __init__(self) -> None:
         self._stays: list[Stay] = []
+        self._left_s = -MEMORY_BACK_S
 
     def all(self) -> tuple[Stay, ...]:
         """Every stay, oldest first."""
@@ -146,6 +151,8 @@ class Stays:
                 case placement.Evict(victim):
                     outcomes += self.release(victim, None, now_s)
                     outcomes += self.drained(busy, now_s)
+                case placement.Refuse(InsufficientMemory()) if now_s - self._left_s < MEMORY_BACK_S:
+                    pass
                 case placement.Refuse(error):
                     outcomes += self._end(staged, SlotEvent.FAILED, error, now_s)
                 case placement.Wait():
@@ -185,6 +192,15 @@ class Stays:
             return []
         return self._end(stay, SlotEvent.RELEASED, why, now_s)
 
+    def narrow(self, slots: int, busy: Collection[str], now_s: float) -> list[Outcome]:
+        """Release what is too much for fewer slots: the idle first, the longest idle first."""
+        staying = [s for s in self._stays if s.state in HOLDS_MEMORY - LEAVING]
+        staying.sort(key=lambda s: (s.model in busy, s.state is SlotState.LOADING, s.last_used_s))
+        outcomes: list[Outcome] = []
+        for stay in staying[: max(0, len(staying) - slots)]:
+            outcomes += self.release(stay.model, SlotsBusy(model=stay.model, slots=slots), now_s)
+        return outcomes
+
     def drained(self, busy: Collection[str], now_s: float) -> list[Outcome]:
         """Stop the engines of those who leave and have nothing left to answer."""
         outcomes: list[Outcome] = []
@@ -205,6 +221,7 @@ class Stays:
         if stay is None:
             return []
         self._move(stay, SlotEvent.STOPPED, now_s)
+        self._left_s = now_s
         return [SampleHost()]
 
     # ── the one place where a stay is written ─────────────────────────────────────────
