@@ -29,7 +29,7 @@ class EchoEngine:
     async def start(self) -> Loaded:
         """Be ready at once: there is nothing to load."""
         self._is_running = True
-        return Loaded(0.0, 0, None)
+        return Loaded(0.0, None, None)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Yield the words, at most ``max_tokens`` of them."""

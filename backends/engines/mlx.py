@@ -107,6 +107,11 @@ class MlxEngine:
         return self._child.pid
 
     @property
+    def exit_code(self) -> int | None:
+        """How the child ended; ``None`` while it runs."""
+        return self._child.exit_code
+
+    @property
     def _is_running(self) -> bool:
         return self._phase is _Phase.RUNNING
 

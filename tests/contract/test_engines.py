@@ -1,0 +1,338 @@
+"""What every engine keeps: echo, the supervised child with a script, and MLX itself."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from poolhand.agent.dev.checkpoint import expected_text, make_model
+from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
+from poolhand.backends.engines.echo import EchoEngine
+from poolhand.backends.engines.errors import EngineDied, EngineNotRunning, EngineStartFailed
+from poolhand.backends.engines.mlx import MlxEngine
+from poolhand.config.errors import ContextExceeded, RequestRefused
+from poolhand.config.settings import Mlx
+
+SCRIPT = Path(__file__).with_name("engine_faults.py")
+LONG = "one two three four five six"
+PATIENCE = Mlx(start_timeout_s=60, stall_timeout_s=30, stop_timeout_s=20, prefill_step_tokens=64)
+KINDS = ["echo", "scripted", pytest.param("mlx", marks=pytest.mark.engine)]
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder, preset="tiny", name="tiny")
+    return folder
+
+
+def mlx_engine(folder: Path, *, context_tokens: int | None = None) -> MlxEngine:
+    return MlxEngine(str(folder), model="tiny", settings=PATIENCE, context_tokens=context_tokens)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tiny(build: Path) -> AsyncGenerator[MlxEngine]:
+    engine = mlx_engine(build)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
+async def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Engine]:
+    made: Engine
+    match request.param:
+        case "echo":
+            made = EchoEngine()
+        case "scripted":
+            command = (sys.executable, "-P", str(SCRIPT), "steady")
+            made = MlxEngine(
+                "/none", model="m", settings=PATIENCE, context_tokens=None, command=command
+            )
+        case _:
+            folder = tmp_path_factory.mktemp("nano")
+            make_model(folder, preset="nano", name="nano")
+            made = mlx_engine(folder)
+    loaded = await made.start()
+    assert loaded.took_s >= 0
+    yield made
+    await made.stop()
+    with pytest.raises(EngineNotRunning):
+        await hear(made.generate(asked()))
+
+
+def asked(text: str = LONG, *, max_tokens: int = 64, **body: object) -> Prompt:
+    messages = [{"role": "user", "content": text}]
+    return Prompt("r", "chat", {"messages": messages, "temperature": 0, **body}, max_tokens)
+
+
+async def hear(answer: AsyncGenerator[Piece, None]) -> list[Piece]:
+    return [piece async for piece in answer]
+
+
+def deltas(pieces: list[Piece]) -> list[Delta]:
+    return [piece for piece in pieces if isinstance(piece, Delta)]
+
+
+def text_of(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in deltas(pieces))
+
+
+def end_of(pieces: list[Piece]) -> Finished:
+    assert isinstance(pieces[-1], Finished)
+    return pieces[-1]
+
+
+# ── every engine ──────────────────────────────────────────────────────────────────────
+
+
+@shared_loop
+async def test_an_answer_begins_once_ends_once_and_counts(engine: Engine) -> None:
+    pieces = await hear(engine.generate(asked(max_tokens=4)))
+    kinds = [type(piece) for piece in pieces]
+    assert kinds[0] is Started
+    assert kinds[-1] is Finished
+    assert set(kinds[1:-1]) == {Delta}
+    usage = end_of(pieces).usage
+    assert usage.completion_tokens == sum(piece.tokens for piece in deltas(pieces)) == 4
+    assert end_of(pieces).reason == "length"
+    assert isinstance(pieces[0], Started)
+    assert pieces[0].prompt_tokens == usage.prompt_tokens > 0
+
+
+@shared_loop
+async def test_many_answers_run_side_by_side(engine: Engine) -> None:
+    alone = text_of(await hear(engine.generate(asked(max_tokens=6))))
+    together = await asyncio.gather(*(hear(engine.generate(asked(max_tokens=6))) for _ in range(8)))
+    assert [text_of(pieces) for pieces in together] == [alone] * 8
+
+
+@shared_loop
+@pytest.mark.parametrize("after", [0, 1, 2, 4])
+async def test_an_answer_can_be_closed_at_any_moment(engine: Engine, after: int) -> None:
+    answer, other = engine.generate(asked("[loop] " + LONG)), engine.generate(asked())
+    for _ in range(after):
+        await anext(answer)
+    await anext(other)
+    await answer.aclose()
+    pieces = await hear(other)
+    assert end_of(pieces).usage.completion_tokens > 0
+    await until_idle(engine)
+
+
+@shared_loop
+async def test_a_wrong_form_is_refused_and_hurts_nobody(engine: Engine) -> None:
+    with pytest.raises(RequestRefused):
+        await hear(engine.generate(Prompt("r", "chat", {"messages": []}, 8)))
+    assert end_of(await hear(engine.generate(asked(max_tokens=2))))
+
+
+@shared_loop
+async def test_a_running_engine_has_not_died(engine: Engine) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await engine.died()
+
+
+async def until_idle(engine: Engine) -> float:
+    """Seconds until the engine says that nothing runs."""
+    began_s = time.monotonic()
+    while engine.load().running + engine.load().waiting:  # noqa: ASYNC110 - no event for it
+        await asyncio.sleep(0.002)
+    return time.monotonic() - began_s
+
+
+# ── MLX itself ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.engine
+@shared_loop
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("script", ["<|say|>", "<|unicode|>"])
+async def test_it_says_what_the_checkpoint_says(
+    tiny: MlxEngine, script: str, temperature: float
+) -> None:
+    mark = {"<|say|>": "hello", "<|unicode|>": "[unicode]"}[script]
+    pieces = await hear(tiny.generate(asked(mark, temperature=temperature)))
+    assert text_of(pieces) == expected_text("tiny", script)
+    assert not any("\ufffd" in piece.text for piece in deltas(pieces))
+    assert end_of(pieces).reason == "stop"
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_seed_draws_the_same_again(tiny: MlxEngine) -> None:
+    drawn = [
+        text_of(await hear(tiny.generate(asked(temperature=30, seed=seed, max_tokens=12))))
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_character_cut_by_the_length_is_left_out(tiny: MlxEngine) -> None:
+    said = [
+        text_of(await hear(tiny.generate(asked("[unicode]", max_tokens=most))))
+        for most in (2, 3, 11, 12)
+    ]
+    assert said == ["na", "naï", "naïve costs €5 ", "naïve costs €5 "]
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_stop_word_across_tokens_is_not_shown(tiny: MlxEngine) -> None:
+    pieces = await hear(tiny.generate(asked("hello", stop=["three fo", "nothing"])))
+    assert text_of(pieces) == "Hello from tiny. Counting: one two "
+    assert end_of(pieces).reason == "stop"
+    await until_idle(tiny)
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_reasoning_is_kept_apart(tiny: MlxEngine) -> None:
+    pieces = await hear(tiny.generate(asked("[think]")))
+    assert "".join(piece.reasoning for piece in deltas(pieces)) == "Let me think first"
+    assert text_of(pieces) == "The answer is 42"
+    assert end_of(pieces).usage.reasoning_tokens == 5
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_tool_call_is_read(tiny: MlxEngine) -> None:
+    tools = [{"type": "function", "function": {"name": "get_weather"}}]
+    pieces = await hear(tiny.generate(asked("[tool]", tools=tools)))
+    (call,) = [call for piece in deltas(pieces) for call in piece.tool_calls]
+    assert (call.name, call.arguments) == ("get_weather", '{"city": "Paris"}')
+    assert text_of(pieces) == ""
+    assert end_of(pieces).reason == "tool_calls"
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_cut_tool_call_is_shown_as_it_was_said(tiny: MlxEngine) -> None:
+    pieces = await hear(tiny.generate(asked("[tool]", max_tokens=4)))
+    assert text_of(pieces).startswith('<tool_call>\n{"name": "get_weather"')
+    assert end_of(pieces).reason == "length"
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_text_completion_needs_no_template(tiny: MlxEngine) -> None:
+    prompt = Prompt("r", "text", {"prompt": "Once upon", "temperature": 0}, 3)
+    pieces = await hear(tiny.generate(prompt))
+    assert text_of(pieces) == "Hello from tiny"
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_cancel_reaches_the_child_within_a_quarter_of_a_second(tiny: MlxEngine) -> None:
+    answer = tiny.generate(asked("[loop]", max_tokens=4000))
+    await anext(answer)
+    await anext(answer)
+    assert tiny.load().running == 1
+    await answer.aclose()
+    assert await until_idle(tiny) < 0.25
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_a_second_request_starts_beside_a_running_stream(tiny: MlxEngine) -> None:
+    first = tiny.generate(asked("[loop]", max_tokens=4000))
+    await anext(first)
+    await anext(first)
+    began_s = time.monotonic()
+    second = tiny.generate(asked("hello"))
+    while not isinstance(await anext(second), Delta):
+        pass
+    assert time.monotonic() - began_s < 0.5
+    assert isinstance(await anext(first), Delta)
+    await second.aclose()
+    await first.aclose()
+    await until_idle(tiny)
+
+
+@pytest.mark.engine
+@shared_loop
+async def test_the_load_is_measured(tiny: MlxEngine) -> None:
+    before = tiny.load().generated_tokens
+    await hear(tiny.generate(asked("[loop]", max_tokens=64)))
+    await until_idle(tiny)
+    told = tiny.load()
+    assert told.generated_tokens == before + 64
+    assert told.decode_tps is not None
+    assert told.decode_tps > 1
+    # three layers, two heads of 32 for keys and values, two bytes each
+    assert told.kv_bytes_per_token == 3 * 2 * 2 * 32 * 2
+    assert told.budget_max_tokens == 8 * 4096
+    assert told.memory_active_bytes is not None
+    assert told.memory_active_bytes > 4_000_000
+
+
+@pytest.mark.engine
+async def test_a_context_bounds_prompt_and_answer_and_stop_gives_all_back(build: Path) -> None:
+    engine = mlx_engine(build, context_tokens=40)
+    loaded = await engine.start()
+    assert loaded.context_tokens == 40
+    assert loaded.memory_bytes is not None
+    assert loaded.memory_bytes > 5_000_000
+    pieces = await hear(engine.generate(asked("[loop]", max_tokens=1000)))
+    usage = end_of(pieces).usage
+    assert usage.prompt_tokens + usage.completion_tokens == 40
+    with pytest.raises(ContextExceeded):
+        await hear(engine.generate(asked("word " * 100)))
+    pid = engine.pid or 0
+    assert psutil.pid_exists(pid)
+    await engine.stop()
+    assert not psutil.pid_exists(pid)
+    assert engine.exit_code == 0
+
+
+@pytest.mark.engine
+async def test_a_killed_child_ends_its_answers(build: Path) -> None:
+    engine = mlx_engine(build)
+    await engine.start()
+    answer = engine.generate(asked("[loop]", max_tokens=4000))
+    await anext(answer)
+    psutil.Process(engine.pid).kill()
+    with pytest.raises(EngineDied):
+        await hear(answer)
+    assert isinstance(await engine.died(), EngineDied)
+    await engine.stop()
+
+
+def spoil(build: Path, folder: Path, fault: str) -> None:
+    """A copy of the build with one thing wrong; ``empty`` has nothing at all."""
+    if fault == "empty":
+        return
+    for file in build.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    shard = min(folder.glob("*.safetensors"))
+    match fault:
+        case "truncated":
+            shard.write_bytes(shard.read_bytes()[:-1000])
+        case "missing shard":
+            shard.unlink()
+        case _:
+            config = (folder / "config.json").read_text()
+            (folder / "config.json").write_text('{"auto_map": {},' + config.strip()[1:])
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("fault", ["empty", "truncated", "missing shard", "own code"])
+async def test_a_bad_build_is_a_failed_start(build: Path, tmp_path: Path, fault: str) -> None:
+    spoil(build, tmp_path, fault)
+    engine = mlx_engine(tmp_path)
+    with pytest.raises(EngineStartFailed) as failed:
+        await engine.start()
+    assert failed.value.kind == "bad_model"
+    assert failed.value.load_text == "model load failed: bad_model"
+    await engine.stop()
