@@ -220,6 +220,20 @@ async def test_a_read_asks_for_the_listed_version_and_no_more(listening: Listeni
     assert "range: bytes=2-2\r\n" in heads[-1]
 
 
+async def test_a_store_that_ignores_if_match_is_caught_by_its_own_tag(
+    listening: Listening,
+) -> None:
+    def answer(head: str) -> bytes:
+        if "list-type" in head:
+            return reply("200 OK", LISTING)
+        return reply("206 Partial", b"12345678").replace(b'"e"', b'"f"')
+
+    async with listening(answer, None) as url, opened(S3(endpoint=url)) as store:
+        (file,) = await store.files()
+        with pytest.raises(WeightsChanged):
+            await store.read(file)
+
+
 async def test_a_listing_that_goes_on_with_nothing_has_an_end(listening: Listening) -> None:
     pages = count()
 
