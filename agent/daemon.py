@@ -21,7 +21,7 @@ from pathlib import Path
 from .. import __version__
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
-from ..config.errors import AgentError, ConfigUnreadable
+from ..config.errors import ConfigUnreadable
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api
@@ -31,9 +31,6 @@ from .core.status import Json, models, status
 from .runtime.identity import forbid_core_dumps, identify
 from .runtime.log import Log
 from .runtime.perform import Performer, World, cache_folder
-
-EX_CONFIG = 78
-"""sysexits.h: something was found in an unconfigured or misconfigured state."""
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
@@ -50,16 +47,15 @@ def run(config_path: Path, state_dir: Path) -> int:
         state_dir: This agent's own folder; two agents never share one.
 
     Returns:
-        The exit status: 0 after a clean stop, 78 if the configuration does not hold.
+        The exit status: 0 after a clean stop.
+
+    Raises:
+        ConfigError: The configuration, the token or the state folder cannot be used.
     """
-    try:
-        loaded = load(config_path, os.environ)
-        with ExitStack() as held:
-            _own(state_dir, held)
-            return asyncio.run(Daemon(loaded, state_dir).run())
-    except AgentError as error:
-        print(f"poolhand: {error}\n  {error.remedy}", file=sys.stderr)  # noqa: T201  # no log yet
-        return EX_CONFIG if error.status == 500 else 1  # noqa: PLR2004  # a ConfigError
+    loaded = load(config_path, os.environ)
+    with ExitStack() as held:
+        _own(state_dir, held)
+        return asyncio.run(Daemon(loaded, state_dir).run())
 
 
 class Daemon:

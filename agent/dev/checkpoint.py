@@ -102,16 +102,21 @@ def make_model(
     return files
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write a checkpoint and print its files as JSON; the exit status is 0."""
-    parser = argparse.ArgumentParser(prog="checkpoint", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("out", type=Path)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--name", default="tiny", help="what the model calls itself")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--dtype", choices=list(WIDTH_BYTES), default="BF16")
-    options = vars(parser.parse_args(arguments))
+
+
+def main(arguments: argparse.Namespace | None = None) -> int:
+    """Write a checkpoint and print its files as JSON; the exit status is 0."""
+    parser = argparse.ArgumentParser(prog="checkpoint", description=(__doc__ or "").split("\n")[0])
+    add_arguments(parser)
+    options = vars(arguments or parser.parse_args())
     sys.stdout.write(json.dumps(make_model(**options), indent=1) + "\n")
     return 0
 

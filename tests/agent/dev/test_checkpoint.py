@@ -2,13 +2,20 @@
 
 import hashlib
 import json
+from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
 
-from poolhand.agent.dev.checkpoint import PRESETS, expected_text, main, make_model
+from poolhand.agent.dev.checkpoint import (
+    PRESETS,
+    add_arguments,
+    expected_text,
+    main,
+    make_model,
+)
 
 
 class Place(TypedDict):
@@ -137,6 +144,9 @@ def test_options_that_cannot_be_are_refused_before_a_byte_is_written(
 
 
 def test_the_command_prints_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--preset", "nano", "--name", "alpha", "--shards", "1"]) == 0
+    parser = ArgumentParser()
+    add_arguments(parser)
+    words = [str(tmp_path), "--preset", "nano", "--name", "alpha", "--shards", "1"]
+    assert main(parser.parse_args(words)) == 0
     printed = json.loads(capsys.readouterr().out)
     assert set(printed) == {path.name for path in tmp_path.iterdir()}

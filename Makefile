@@ -1,0 +1,38 @@
+# Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check format lock bench-footprint clean
+export AWS_EC2_METADATA_DISABLED := true
+
+RUN := .venv/bin
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+env: ## .venv with everything in it
+	@sh packaging/environment.sh
+
+demo: env ## store, coordinator and agent on this machine: load, chat, refuse, swap, drain
+	@$(RUN)/poolhand dev demo
+
+test: env ## the whole test suite
+	@$(RUN)/pytest
+
+check: env ## lint, types, import contracts, wheel, smoke run
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/basedpyright
+	$(RUN)/lint-imports
+	sh packaging/smoke.sh
+
+format: env ## put every file into the house's form
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+lock: ## resolve the lock file anew; needs uv
+	sh packaging/lock.sh
+
+bench-footprint: env ## memory and start-up time of the idle agent
+	$(RUN)/python bench/footprint.py
+
+clean: ## drop what was made
+	rm -rf .venv .demo dist build bench/results .pytest_cache .ruff_cache .hypothesis
