@@ -27,7 +27,8 @@ _MAX_JSON_BYTES = 64 * 2**20
 _MAX_CONFIG_BYTES = 4 * 2**20
 _HEAD_BYTES = 4096
 _TELLING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "NEWOBJ", "BUILD"})
-_MANY_OPCODES = 4
+_MANY_OPCODES = 3
+_PICKLE_PROTOCOLS = frozenset({2, 3, 4, 5})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def is_pickle(head: bytes) -> bool:
         return False
     is_whole = names[-1] == "STOP"
     tells = bool(_TELLING_OPCODES & set(names))
-    return (is_whole and tells) or (names[0] == "PROTO" and len(names) >= _MANY_OPCODES)
+    is_marked = names[0] == "PROTO" and head[1] in _PICKLE_PROTOCOLS
+    return (is_whole and tells) or (is_marked and len(names) >= _MANY_OPCODES)
 
 
 def check_build(folder: Path, paths: Sequence[str], *, model: str) -> Contents:

@@ -1,0 +1,166 @@
+"""The cache folder, and what the inventory makes of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_verify import digested, lay
+from weights_origin import toy
+
+from poolhand.agent.weights.boot import boot_id
+from poolhand.agent.weights.cache import Cache, listed_key
+from poolhand.agent.weights.inventory import inventory
+from poolhand.agent.weights.journal import JOURNAL_NAME, Header, Journal, Listed, nothing
+from poolhand.agent.weights.lines import FetchJob
+from poolhand.agent.weights.publish import publish
+from poolhand.backends.stores.base import Stock
+from poolhand.backends.stores.errors import CacheBusy
+from poolhand.config.refs import ModelRef
+from poolhand.config.settings import ModelEntry, Stores, Weights
+
+ENTRY = ModelEntry(id="org/toy", ref="s3://bucket/toy")
+TOTAL = sum(map(len, toy().values()))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path)
+
+
+def fill(cache: Cache) -> Path:
+    folder = cache.folder(ENTRY.id)
+    targets = lay(folder, toy())
+    job = FetchJob(ENTRY.id, ModelRef.parse(ENTRY.ref), Stores(), Weights(), str(cache.models))
+    _ = publish(folder, folder, job, digested(folder, targets), is_promised=True)
+    return folder
+
+
+def begin(cache: Cache, ref: str = ENTRY.ref) -> None:
+    folder = cache.folder(ENTRY.id)
+    folder.mkdir(parents=True)
+    files = (Listed(path="a", size_bytes=10, etag=None),)
+    header = Header(ref=ref, boot_id=boot_id(), block_bytes=4, files=files)
+    journal = Journal(folder / JOURNAL_NAME, nothing(header))
+    journal.arrived(0, 2)
+    journal.close()
+
+
+def test_a_folder_is_never_named_by_the_raw_id(cache: Cache) -> None:
+    assert cache.folder("../../etc").parent == cache.models
+    assert cache.folder("org/toy-a").name == "org-toy-a--1d9e4c717c57"
+
+
+def test_an_empty_cache(cache: Cache) -> None:
+    assert cache.build(ENTRY.id, ENTRY.ref) is None
+    assert cache.drop(ENTRY.id) == 0
+    assert cache.size_bytes(ENTRY.id) == 0
+    assert cache.orphans([]) == ()
+    assert not cache.has_partial(ENTRY.id)
+    assert inventory(cache, [ENTRY]) == (Stock(ENTRY.id, "listed"),)
+    assert not cache.models.exists(), "looking makes nothing"
+
+
+def test_a_build_is_here_until_touched(cache: Cache) -> None:
+    folder = fill(cache)
+    (stock,) = inventory(cache, [ENTRY])
+    assert (stock.state, stock.size_bytes, stock.here_bytes) == ("here", TOTAL, TOTAL)
+    assert stock.build is not None
+    assert stock.build.verified_by == "manifest"
+    _ = (folder / "config.json").write_bytes(b"{ }")
+    assert inventory(cache, [ENTRY])[0].state == "listed"
+
+
+def test_a_build_from_elsewhere_is_not_this_one(cache: Cache) -> None:
+    _ = fill(cache)
+    other = ENTRY.model_copy(update={"ref": "s3://bucket/other"})
+    assert inventory(cache, [other])[0].state == "listed"
+    assert cache.build(ENTRY.id, other.ref) is None
+
+
+def test_a_build_whose_config_is_damaged_is_not_here(cache: Cache) -> None:
+    folder = cache.folder(ENTRY.id)
+    targets = lay(folder, {**toy()})
+    files = digested(folder, targets)
+    job = FetchJob(ENTRY.id, ModelRef.parse(ENTRY.ref), Stores(), Weights(), "")
+    _ = publish(folder, folder, job, files, is_promised=False)
+    (folder / "config.json").unlink()
+    assert cache.build(ENTRY.id, ENTRY.ref) is None
+
+
+def test_what_is_partly_here_is_counted(cache: Cache) -> None:
+    begin(cache)
+    assert cache.has_partial(ENTRY.id)
+    assert inventory(cache, [ENTRY]) == (Stock(ENTRY.id, "partial", 10, 2),)
+
+
+def test_a_part_of_another_source_is_not_counted(cache: Cache) -> None:
+    begin(cache, ref="s3://bucket/other")
+    assert inventory(cache, [ENTRY]) == (Stock(ENTRY.id, "listed"),)
+
+
+def test_listed_sizes_are_remembered_by_model_and_source(cache: Cache) -> None:
+    cache.remember(ENTRY.id, ENTRY.ref, 5)
+    cache.remember("other", "s3://bucket/x", 6)
+    assert cache.listed() == {listed_key(ENTRY.id, ENTRY.ref): 5, "other s3://bucket/x": 6}
+    assert inventory(cache, [ENTRY])[0].size_bytes == 5
+    moved = ENTRY.model_copy(update={"ref": "s3://bucket/new"})
+    assert inventory(cache, [moved])[0].size_bytes is None
+
+
+@pytest.mark.parametrize("data", [b"", b"[", b"[]", b'{"a": "b"}', b"\xff"])
+def test_a_damaged_index_is_an_empty_one(cache: Cache, data: bytes) -> None:
+    cache.models.mkdir(parents=True)
+    _ = (cache.models / ".listed.json").write_bytes(data)
+    assert cache.listed() == {}
+    cache.remember(ENTRY.id, ENTRY.ref, 5)
+    assert inventory(cache, [ENTRY])[0].size_bytes == 5
+
+
+def test_dropping_gives_the_disk_back(cache: Cache) -> None:
+    folder = fill(cache)
+    size_bytes = cache.size_bytes(ENTRY.id)
+    assert size_bytes >= TOTAL
+    assert cache.drop(ENTRY.id) >= size_bytes
+    assert not folder.exists()
+
+
+def test_what_nobody_offers_is_an_orphan(cache: Cache) -> None:
+    folder = fill(cache)
+    cache.remember(ENTRY.id, ENTRY.ref, 5)
+    assert cache.orphans([ENTRY.id]) == ()
+    assert cache.orphans(["org/other"]) == (folder,)
+
+
+def test_a_folder_that_is_written_cannot_be_dropped(cache: Cache) -> None:
+    folder = fill(cache)
+    with cache.lock(ENTRY.id), pytest.raises(CacheBusy):
+        _ = cache.drop(ENTRY.id)
+    assert folder.exists()
+
+
+HOLD = """
+import sys
+from poolhand.agent.weights.cache import Cache
+with Cache(sys.argv[1]).lock(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_holds_between_processes_and_waits_if_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path), ENTRY.id]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(CacheBusy), Cache(tmp_path).lock(ENTRY.id):
+            pass
+        other.stdin.close()
+        with Cache(tmp_path).lock(ENTRY.id, patience_s=20):
+            pass
+
+
+def test_this_boot_has_a_name() -> None:
+    assert boot_id() == boot_id() != ""
