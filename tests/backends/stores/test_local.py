@@ -95,6 +95,8 @@ async def test_an_empty_folder_is_a_missing_model(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
     with pytest.raises(ModelMissing, match="no file of a model"):
         await store(tmp_path).files()
+    with pytest.raises(ModelMissing, match="no such folder"):
+        await store(tmp_path / "absent").files()
 
 
 async def test_a_disk_that_answers_oddly_is_unreachable(model: Path) -> None:

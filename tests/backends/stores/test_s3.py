@@ -234,6 +234,36 @@ async def test_a_store_that_ignores_if_match_is_caught_by_its_own_tag(
             await store.read(file)
 
 
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (b"tiny/../x.json", WeightsUnsafe),
+        (b"tiny//x.json", WeightsUnsafe),
+        (b"tiny/README.md", ModelMissing),
+    ],
+)
+async def test_a_key_may_be_harmful_or_useless(
+    listening: Listening, key: bytes, error: type[Exception]
+) -> None:
+    body = LISTING.replace(b"tiny/config.json", key)
+    async with listening(lambda _: reply("200 OK", body), None) as url:
+        with pytest.raises(error):
+            await listed(S3(endpoint=url))
+
+
+async def test_a_placeholder_of_a_folder_is_no_file_and_nothing_is_read_of_nothing(
+    listening: Listening,
+) -> None:
+    empty = (ENTRY % b"0").replace(b"config.json", b"sub/")
+    body = LISTING.replace(b"<ListBucketResult>", b"<ListBucketResult>" + empty)
+    async with (
+        listening(lambda _: reply("200 OK", body), None) as url,
+        opened(S3(endpoint=url)) as store,
+    ):
+        (file,) = await store.files()
+        assert await store.read(file, start=8) == b""
+
+
 async def test_a_listing_that_goes_on_with_nothing_has_an_end(listening: Listening) -> None:
     pages = count()
 
