@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     pipe = Pipe.inherited(int(arguments[0]))
     # after the leash, for importing takes a second
     from . import mlx_loading  # noqa: PLC0415
-    from .mlx_loop import Loop  # noqa: PLC0415
+    from .decoding import Loop  # noqa: PLC0415
 
     pipe.say(Hello(mlx_loading.version(), mlx_loading.device()))
     message = _first(pipe)

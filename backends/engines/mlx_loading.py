@@ -10,7 +10,6 @@ is no longer wanted. Code that comes with weights is never run.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,21 +19,13 @@ from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model, load_tokenizer
 
 from .asked import advised
+from .decoding import Memory
 from .messages import LoadModel
 from .mlx_model import Model, Tokenizer
 
 TEMPLATE_BYTES = 64 * 2**10
 _EVAL_BYTES = 256 * 2**20
 _CACHE_PART = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What MLX says it holds, in bytes."""
-
-    active_bytes: int
-    peak_bytes: int
-    cache_bytes: int
 
 
 def version() -> str:

@@ -13,7 +13,6 @@ import gc
 import signal
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Literal, Protocol, cast
 
@@ -21,8 +20,9 @@ import mlx.core as mx
 from jinja2 import TemplateError
 from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
 
+from .answer_text import AnswerText, Detokenizer, ToolParser, Tools
 from .asked import Asked, BadRequest, Sampling
-from .mlx_answer import AnswerText, Detokenizer, ToolParser, Tools
+from .decoding import Step
 from .mlx_sampling import processors, sampler
 
 TEMPLATE_S = 1.0
@@ -63,15 +63,6 @@ class Tokenizer(Protocol):
     def rfind_think_end(self, tokens: list[int], start: int) -> int:
         """Where reasoning last ends; -1: nowhere."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One token of one row."""
-
-    row: int
-    token: int
-    ends: Literal["stop", "length"] | None
 
 
 class _Response(Protocol):
@@ -180,9 +171,9 @@ class Model:
         _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
         return [Step(made.uid, made.token, made.finish_reason) for made in responses]
 
-    def remove(self, rows: Sequence[int]) -> None:
+    def remove(self, rows: list[int]) -> None:
         """Forget these rows."""
-        self._batch.remove(list(rows))
+        self._batch.remove(rows)
 
     def rest(self) -> None:
         """Nothing runs: give back what is kept for reuse."""

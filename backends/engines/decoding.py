@@ -8,8 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from .asked import BadRequest, Sampling, read
+from .answer_text import AnswerText
+from .asked import Asked, BadRequest, Sampling, read
 from .messages import (
     AskStats,
     Begun,
@@ -27,15 +29,78 @@ from .messages import (
     Unload,
     Unloaded,
 )
-from .mlx_answer import AnswerText
-from .mlx_loading import Memory
-from .mlx_model import Model, Step
 from .pace import Pace
 from .pipe import Pipe
 
 TICK_S = 2.0
 BACKLOG_BYTES = 2**16
 """Unsent bytes above which nothing is decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One token of one row."""
+
+    row: int
+    token: int
+    ends: Literal["stop", "length"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the engine's library says it holds, in bytes."""
+
+    active_bytes: int
+    peak_bytes: int
+    cache_bytes: int
+
+
+class Speaker(Protocol):
+    """A model in memory, and the batch of rows it decodes; ``mlx_model.py`` has the one there is.
+
+    Attributes:
+        context_tokens: Most tokens of prompt and answer; ``None`` if nobody says.
+        sampling: What its makers advise.
+        has_thinking: Whether it reasons before it answers.
+        kv_bytes_per_token: Measured; ``None`` where a token has no fixed cost.
+    """
+
+    context_tokens: int | None
+    sampling: Sampling
+    has_thinking: bool
+    kv_bytes_per_token: int | None
+
+    def tokens(self, asked: Asked) -> list[int]:
+        """The prompt as the model reads it.
+
+        Raises:
+            BadRequest: The model's template does not take these messages.
+        """
+        ...
+
+    def answer(self, number: int, asked: Asked, tokens: list[int]) -> AnswerText:
+        """The text of an answer to this prompt, still empty."""
+        ...
+
+    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> int:
+        """Begin to answer; the row's number."""
+        ...
+
+    def step(self) -> list[Step]:
+        """Read on in prompts and decode one token of each row that is through."""
+        ...
+
+    def remove(self, rows: list[int]) -> None:
+        """Forget these rows."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing runs: give back what is kept for reuse."""
+        ...
+
+    def drop(self) -> None:
+        """Give the memory back; nothing can be asked of it any more."""
+        ...
 
 
 @dataclass(slots=True)
@@ -66,7 +131,7 @@ class Loop:
     def __init__(
         self,
         pipe: Pipe,
-        model: Model,
+        model: Speaker,
         *,
         max_running: int,
         memory: Callable[[], Memory],

@@ -1,0 +1,91 @@
+"""Unread answers: larger pieces for slow readers, one end, and a bound over all."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.backends.engines.answers import Answers
+from poolhand.backends.engines.base import Delta, Finished, Started, ToolCall, Usage
+from poolhand.backends.engines.errors import EngineDied
+from poolhand.backends.engines.messages import Begun, Ended, Refused, Row, Tokens
+from poolhand.config.errors import ContextExceeded, RequestRefused
+
+
+def made(limit_tokens: int = 10) -> tuple[Answers, list[bool]]:
+    told: list[bool] = []
+    return Answers(unread_limit_tokens=limit_tokens, listen=told.append), told
+
+
+async def test_everything_unread_is_one_piece_and_the_end_comes_last() -> None:
+    answers, _ = made()
+    answer = answers.open()
+    call = ToolCall("c", "f", "{}")
+    answers.take(Begun(answer.number, 3))
+    answers.take(Tokens((Row(answer.number, 1, "a", "r"), Row(99, 1, "for nobody"))))
+    answers.take(Tokens((Row(answer.number, 2, "b", "", (call,)),)))
+    answers.take(Tokens((Row(answer.number, 1),)))
+    answers.take(Ended(answer.number, "stop", 3, 4, None))
+    answers.take(Ended(answer.number, "length", 9, 9, None))
+    assert await answer.piece() == Started(3)
+    assert await answer.piece() == Delta("ab", "r", (call,), 4)
+    assert await answer.piece() == Finished("stop", Usage(3, 4))
+    assert answers.close(answer) is False
+
+
+async def test_tokens_without_text_wait_for_text_or_the_end() -> None:
+    answers, _ = made()
+    answer = answers.open()
+    answers.take(Tokens((Row(answer.number, 1),)))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await answer.piece()
+    answers.take(Ended(answer.number, "length", 3, 1, None))
+    assert await answer.piece() == Delta(tokens=1)
+
+
+async def test_errors_come_after_what_was_said() -> None:
+    answers, _ = made()
+    first, second, third = answers.open(), answers.open(), answers.open()
+    answers.take(Tokens((Row(first.number, 1, "a"),)))
+    answers.take(Refused(second.number, "context", "", 9, 8))
+    answers.take(Refused(third.number, "bad_request", "n must be 1"))
+    answers.fail(EngineDied(engine="e", exit_code=1))
+    assert await first.piece() == Delta("a", tokens=1)
+    with pytest.raises(EngineDied):
+        await first.piece()
+    with pytest.raises(ContextExceeded, match="9 tokens exceeds the context length of 8"):
+        await second.piece()
+    with pytest.raises(RequestRefused, match="n must be 1"):
+        await third.piece()
+    assert answers.open_count == 0
+
+
+def test_an_answer_that_is_closed_early_would_have_gone_on() -> None:
+    answers, _ = made()
+    answer = answers.open()
+    assert answers.open_count == 1
+    assert answers.close(answer) is True
+    assert answers.open_count == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6), st.booleans()), max_size=30))
+def test_the_child_is_listened_to_exactly_while_readers_keep_up(
+    moves: list[tuple[int, int, bool]],
+) -> None:
+    answers, told = made(limit_tokens=10)
+    each = [answers.open() for _ in range(3)]
+    for which, tokens, reads in moves:
+        if reads:
+            each[which].drop()
+        elif answers.is_listening:
+            answers.take(Tokens((Row(each[which].number, tokens, "x"),)))
+        unread = sum(answer.unread_tokens for answer in each)
+        assert answers.is_listening or unread > 5
+        assert not answers.is_listening or unread <= 10
+        assert unread <= 10 + 6
+    assert told == [turn % 2 == 1 for turn in range(len(told))], "told at each turn, once"
+    for answer in each:
+        answers.close(answer)
+    assert answers.is_listening
