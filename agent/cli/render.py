@@ -6,7 +6,7 @@ reaches the terminal that could steer it: whoever prints passes each line throug
 :func:`plain`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 GIB, MIB = 2**30, 2**20
@@ -58,48 +58,3 @@ def span(duration_s: float) -> str:
 def percent(ratio: float) -> str:
     """A part of one as people read it."""
     return f"{100 * ratio:.0f} %"
-
-
-_DRAWN = (("_bytes", size), ("_s", span), ("_ratio", percent))
-"""How a number is drawn, by the unit its name ends in."""
-
-
-def fact(name: str, value: object) -> str:
-    """A name and its value, the unit moved from the name to the value."""
-    words = name.replace("_", " ")
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
-        for ending, drawn in _DRAWN:
-            if name.endswith(ending):
-                return f"{name.removesuffix(ending).replace('_', ' ')} {drawn(value)}"
-    return f"{words} {plain(value)}"
-
-
-def section(name: str, value: object) -> Iterator[str]:
-    """One part of the status: its plain facts on a line, its tables below."""
-    below: list[str] = []
-    facts: list[str] = []
-    parts = table(value) or ({"": value} if value not in ({}, None) else {})
-    for key, inner in parts.items():
-        if rows := table(inner):
-            below.append(f"{key.replace('_', ' ')}: {_row(rows)}")
-        elif isinstance(inner, list):
-            listed = items(cast("object", inner))
-            below += [_row(table(one)) for one in listed if table(one)]
-            flat = [plain(one) for one in listed if not table(one)]
-            facts += [f"{key.replace('_', ' ')} {', '.join(flat)}".strip()] if flat else []
-        elif inner not in (None, "", {}):
-            facts.append(fact(key, inner).strip())
-    yield f"{name + ':':<10}{', '.join(facts) or ('' if below else '-')}".rstrip()
-    yield from (f"  {line}" for line in below)
-
-
-def _row(facts: Mapping[str, object]) -> str:
-    first = [plain(facts[key]) for key in ("id", "model", "state") if facts.get(key) is not None]
-    rest = [
-        fact(key, value)
-        for key, value in facts.items()
-        if key not in {"id", "model", "state"}
-        and isinstance(value, str | int | float)
-        and value != ""
-    ]
-    return ", ".join([*first, *rest])

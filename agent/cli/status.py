@@ -4,19 +4,33 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from ..control.client import AgentNotRunning, get
+from . import sections
 from .exits import Exit
 from .places import config_of, socket_of
-from .render import items, plain, section, table
+from .render import items, plain, table
 
 ANSWER_S = 5.0
 """Seconds that a running agent may take to answer."""
 
-SECTIONS = ("line", "pool", "slots", "requests", "memory", "cache", "config", "node")
+SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = MappingProxyType(
+    {
+        "line": sections.line,
+        "pool": sections.pool,
+        "slots": sections.slots,
+        "requests": sections.requests,
+        "memory": sections.memory,
+        "cache": sections.cache,
+        "config": sections.config,
+        "node": sections.node,
+    }
+)
+"""The parts of the answer, in the order in which they are shown."""
 
 
 def status(args: Namespace) -> int:
@@ -64,9 +78,10 @@ def drawn(answer: Mapping[str, object], *, is_coloured: bool) -> Iterator[str]:
         yield f"  {plain(reason.get('words') or reason.get('code'))}"
         if reason.get("remedy"):
             yield f"  -> {plain(reason['remedy'])}"
-    for name in SECTIONS:
-        if name in answer:
-            yield from map(plain, section(name, answer[name]))
+    for name, part in SECTIONS.items():
+        if table(answer.get(name)):
+            for at, row in enumerate(part(table(answer[name]))):
+                yield plain(f"{name if at == 0 else '':<10}{row}".rstrip())
 
 
 def _refuse_another_file(args: Namespace, answer: Mapping[str, object]) -> None:

@@ -1,58 +1,28 @@
-"""JSON as lines: units move from names to values, and what is missing stays missing."""
+"""Single values as people read them."""
 
 import pytest
 
-from poolhand.agent.cli.render import GIB, fact, items, plain, section, size, span, table
+from poolhand.agent.cli.render import GIB, items, percent, plain, size, span, table
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("free_bytes", 3 * GIB, "free 3.0 GiB"),
-        ("free_bytes", 2**20 * 1.5, "free 1.5 MiB"),
-        ("free_bytes", 12, "free 12 B"),
-        ("free_bytes", -1, "free ?"),
-        ("free_bytes", None, "free bytes -"),
-        ("free_bytes", True, "free bytes yes"),
-        ("uptime_s", 119.6, "uptime 120 s"),
-        ("uptime_s", 120, "uptime 2 min"),
-        ("uptime_s", 7200, "uptime 2 h"),
-        ("uptime_s", 172800, "uptime 2 d"),
-        ("progress_ratio", 0.456, "progress 46 %"),
-        ("max_model_slots", 1, "max model slots 1"),
-        ("last_error", "a\nb\x1b", "last error a?b?"),
-        ("load", 0.1 + 0.2, "load 0.3"),
-    ],
+    ("size_bytes", "expected"),
+    [(3 * GIB, "3.0 GiB"), (2**20 * 1.5, "1.5 MiB"), (12, "12 B"), (-1, "?"), (2.0**70, "?")],
 )
-def test_a_fact(name: str, value: object, expected: str) -> None:
-    assert fact(name, value) == expected
+def test_a_size(size_bytes: float, expected: str) -> None:
+    assert size(size_bytes) == expected
 
 
-def test_a_number_that_is_no_measurement() -> None:
-    assert size(float("nan")) == "?"
-    assert size(2.0**70) == "?"
-    assert fact("a_s", 10**100) == f"a s {10**100}"
-    assert span(0) == "0 s"
+@pytest.mark.parametrize(
+    ("duration_s", "expected"),
+    [(0, "0 s"), (119.6, "120 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
+)
+def test_a_span(duration_s: float, expected: str) -> None:
+    assert span(duration_s) == expected
 
 
-def test_a_section_is_facts_and_below_them_rows() -> None:
-    value = {
-        "max": 2,
-        "none": None,
-        "names": ["a", "b"],
-        "stays": [{"model": "m", "state": "ready"}],
-    }
-    assert list(section("slots", value)) == ["slots:    max 2, names a, b", "  m, ready"]
-
-
-def test_a_section_may_be_a_list_a_scalar_or_nothing() -> None:
-    assert list(section("slots", [{"model": "m", "state": "loading"}])) == [
-        "slots:",
-        "  m, loading",
-    ]
-    assert list(section("pool", "tiny")) == ["pool:     tiny"]
-    assert list(section("cache", {})) == ["cache:    -"]
-    assert list(section("cache", None)) == ["cache:    -"]
+def test_a_ratio() -> None:
+    assert percent(0.456) == "46 %"
 
 
 def test_what_is_no_table_or_list_is_an_empty_one() -> None:

@@ -21,15 +21,16 @@ GOOD: Mapping[str, object] = {
         "models": ["org/a", "org/b"],
         "allowed": [],
         "refusals": 1,
-        "last_refusal": {"model": "org/x\x1b[2J", "words": "outside"},
+        "source": "config",
+        "last_refusal": {"words": "model 'org/x\x1b[2J' is outside", "count": 1, "age_s": 3.0},
     },
     "slots": {
         "max": 1,
-        "stays": [{"model": "org/a", "state": "downloading", "progress_ratio": 0.25}],
+        "stays": [{"model": "org/a", "state": "ready", "for_s": 5.0}],
     },
-    "requests": {"running": 0, "served": 12},
-    "memory": {"free_bytes": 3 * 2**30, "swap_bytes": None},
-    "config": {"path": "/a.toml", "pending": ["cache.dir"]},
+    "requests": {"running": 0, "requests_served": 12, "tokens_generated": 99},
+    "memory": {"available_bytes": 3 * 2**30, "total_bytes": 4 * 2**30},
+    "config": {"path": "/a.toml"},
 }
 BAD: Mapping[str, object] = {
     "serving": False,
@@ -43,14 +44,16 @@ def test_a_serving_agent(cli: Cli, daemon: Daemon) -> None:
     assert ended.stderr == ""
     assert ended.stdout.splitlines() == [
         "serving: yes",
-        "line:     state online, url ws://127.0.0.1:1/ws/provider, since 2 min",
-        "pool:     assigned tiny, models org/a, org/b, refusals 1",
-        "  last refusal: org/x?[2J, words outside",
-        "slots:    max 1",
-        "  org/a, downloading, progress 25 %",
-        "requests: running 0, served 12",
-        "memory:   free 3.0 GiB",
-        "config:   path /a.toml, pending cache.dir",
+        "line      online  for 2 min  ws://127.0.0.1:1/ws/provider",
+        "pool      tiny  (chosen in the configuration)",
+        "            org/a",
+        "            org/b",
+        "          refused 1x, 3 s ago: model 'org/x?[2J' is outside",
+        "slots     1 model(s), 1 slot(s)",
+        "            org/a  ready  for 5 s",
+        "requests  0 running, 0 waiting; 12 served, 99 tokens",
+        "memory    3.0 GiB of 4.0 GiB free",
+        "config    /a.toml",
     ]
 
 

@@ -1,0 +1,141 @@
+"""The parts of the status as people read them, one function a part.
+
+Each takes the part's JSON and yields lines without indentation; whatever is missing is left
+out, for an older command line has to show a newer agent and the other way round. Everything
+goes through :func:`~.render.plain`, for texts may come from a coordinator.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from .render import items, percent, plain, size, span, table
+
+Part = Mapping[str, object]
+
+_BAR_CELLS = 24
+
+
+def line(part: Part) -> Iterator[str]:
+    """Where the line stands, for how long, and what went wrong last."""
+    yield _joined(plain(part.get("state")), _for(part.get("since_s")), plain(part.get("url")))
+    error = table(part.get("last_error"))
+    if error and part.get("state") != "online":
+        yield f"last error: {plain(error.get('words'))}"
+    if part.get("trust"):
+        yield f"the coordinator says: {plain(part['trust'])}"
+
+
+def pool(part: Part) -> Iterator[str]:
+    """What is served, who chose it, and what was refused last."""
+    sources = {"config": "chosen in the configuration", "sole": "the only one offered"}
+    source = sources.get(plain(part.get("source")), "chosen by this machine's number")
+    yield _joined(plain(part.get("assigned")), f"({source})")
+    for model in items(part.get("models")):
+        yield f"  {plain(model)}"
+    refusal = table(part.get("last_refusal"))
+    if refusal:
+        times = plain(refusal.get("count"))
+        yield f"refused {times}x, {_ago(refusal.get('age_s'))}: {plain(refusal.get('words'))}"
+
+
+def slots(part: Part) -> Iterator[str]:
+    """Every stay: its state, how far it is, what it holds and does."""
+    stays = [table(one) for one in items(part.get("stays"))]
+    yield f"{len(stays)} model(s), {plain(part.get('max'))} slot(s)"
+    for stay in stays:
+        yield "  " + _joined(plain(stay.get("model")), plain(stay.get("state")), *_stay(stay))
+
+
+def requests(part: Part) -> Iterator[str]:
+    """How many now, and how many since the start."""
+    waiting = sum(_count(part, name) for name in ("opening", "waiting"))
+    now = f"{_count(part, 'running')} running, {waiting} waiting"
+    served = f"{_count(part, 'requests_served')} served"
+    yield f"{now}; {served}, {_count(part, 'tokens_generated')} tokens"
+
+
+def memory(part: Part) -> Iterator[str]:
+    """What there is, what is free, and what could be loaded."""
+    available, total = _size(part, "available_bytes"), _size(part, "total_bytes")
+    free = part.get("free_for_load_bytes")
+    could = f"; weights of {_size(part, 'free_for_load_bytes')} would fit" if free else ""
+    heat = part.get("thermal_state")
+    yield f"{available} of {total} free{could}" + (f"; {plain(heat)}" if heat else "")
+
+
+def cache(part: Part) -> Iterator[str]:
+    """What lies on this disk."""
+    if part.get("dir"):
+        yield plain(part["dir"])
+    for stock in map(table, items(part.get("models"))):
+        here = {"here": "here", "partial": "partly here", "listed": "not here"}
+        state = here.get(plain(stock.get("on_disk")), "?")
+        by = {"manifest": "verified by manifest", "self": "verified by our own digests"}
+        yield "  " + _joined(
+            plain(stock.get("id")),
+            _size(stock, "size_bytes"),
+            state,
+            by.get(plain(stock.get("verified_by")), ""),
+        )
+
+
+def config(part: Part) -> Iterator[str]:
+    """Which file is in force, and whether a later edit could not be."""
+    yield plain(part.get("path"))
+    rejected = table(part.get("rejected"))
+    if rejected:
+        yield f"the last edit is not in force: {plain(rejected.get('words'))}"
+
+
+def node(part: Part) -> Iterator[str]:
+    """Which process answers."""
+    words = f"poolhand {plain(part.get('version'))}, pid {plain(part.get('pid'))}"
+    yield _joined(words, _for(part.get("uptime_s")))
+
+
+def _stay(stay: Part) -> Iterator[str]:
+    done, total = stay.get("bytes_done"), stay.get("bytes_total")
+    if (
+        stay.get("state") == "downloading"
+        and isinstance(done, int)
+        and isinstance(total, int)
+        and total > 0
+    ):
+        yield _bar(done / total)
+        rate = stay.get("rate_bytes_s")
+        if isinstance(rate, int | float) and rate > 0:
+            yield f"{size(rate)}/s, {span((total - done) / rate)} left"
+        return
+    yield _for(stay.get("for_s"))
+    if stay.get("holds_bytes"):
+        yield f"holds {_size(stay, 'holds_bytes')}"
+    if isinstance(tps := stay.get("decode_tps"), int | float):
+        yield f"{tps:.0f} tokens/s"
+    if stay.get("requests"):
+        yield f"{plain(stay['requests'])} request(s)"
+
+
+def _bar(ratio: float) -> str:
+    cells = round(max(0.0, min(1.0, ratio)) * _BAR_CELLS)
+    return f"[{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {percent(ratio)}"
+
+
+def _joined(*words: str) -> str:
+    return "  ".join(word for word in words if word and word != "-")
+
+
+def _for(duration_s: object) -> str:
+    return f"for {span(duration_s)}" if isinstance(duration_s, int | float) else ""
+
+
+def _ago(age_s: object) -> str:
+    return f"{span(age_s)} ago" if isinstance(age_s, int | float) else "once"
+
+
+def _size(part: Part, name: str) -> str:
+    value = part.get(name)
+    return size(value) if isinstance(value, int | float) else "unknown size"
+
+
+def _count(part: Part, name: str) -> int:
+    value = part.get(name)
+    return value if isinstance(value, int) else 0

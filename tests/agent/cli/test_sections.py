@@ -1,0 +1,113 @@
+"""Each part of the status, from what an agent says to what a person reads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolhand.agent.cli import sections
+from poolhand.agent.cli.render import GIB
+from poolhand.agent.cli.status import SECTIONS
+
+Part = Callable[[Mapping[str, object]], Iterator[str]]
+
+
+def rows(part: Part, **facts: object) -> list[str]:
+    return list(part(facts))
+
+
+def test_the_line_says_since_when_and_where_to() -> None:
+    said = rows(sections.line, state="online", since_s=130.0, url="ws://h/ws/provider")
+    assert said == ["online  for 2 min  ws://h/ws/provider"]
+
+
+def test_a_line_that_is_down_says_why_and_an_open_one_does_not_dwell_on_it() -> None:
+    error = {"code": "link_lost", "words": "the line closed with 1006"}
+    down = rows(sections.line, state="down", last_error=error, trust="untrusted")
+    assert "last error: the line closed with 1006" in down
+    assert "the coordinator says: untrusted" in down
+    assert len(rows(sections.line, state="online", last_error=error)) == 1
+
+
+def test_the_pool_says_who_chose_it_and_what_was_refused() -> None:
+    refusal = {"words": "model 'x' not in advertised model list", "count": 3, "age_s": 12.0}
+    said = rows(
+        sections.pool, assigned="tiny", source="config", models=["org/a"], last_refusal=refusal
+    )
+    assert said[0] == "tiny  (chosen in the configuration)"
+    assert said[1].strip() == "org/a"
+    assert said[2] == "refused 3x, 12 s ago: model 'x' not in advertised model list"
+
+
+def test_a_download_is_a_bar_with_a_rate_and_an_end() -> None:
+    stay = {
+        "model": "org/a",
+        "state": "downloading",
+        "bytes_done": GIB // 2,
+        "bytes_total": GIB,
+        "rate_bytes_s": GIB / 20,
+    }
+    (_, row) = rows(sections.slots, max=1, stays=[stay])
+    assert row.strip().startswith("org/a  downloading  [############............] 50 %")
+    assert row.endswith("51.2 MiB/s, 10 s left")
+
+
+def test_a_resident_says_what_it_holds_and_does() -> None:
+    stay = {
+        "model": "org/a",
+        "state": "ready",
+        "for_s": 5.0,
+        "holds_bytes": GIB,
+        "decode_tps": 61.7,
+        "requests": 2,
+    }
+    (count, row) = rows(sections.slots, max=1, stays=[stay])
+    assert count == "1 model(s), 1 slot(s)"
+    assert row.strip() == "org/a  ready  for 5 s  holds 1.0 GiB  62 tokens/s  2 request(s)"
+
+
+def test_requests_are_two_counts_of_now_and_two_of_ever() -> None:
+    counts = {"opening": 1, "waiting": 2, "running": 3, "requests_served": 4, "tokens_generated": 5}
+    assert rows(sections.requests, **counts) == ["3 running, 3 waiting; 4 served, 5 tokens"]
+
+
+def test_memory_says_what_would_fit() -> None:
+    said = rows(
+        sections.memory, available_bytes=2 * GIB, total_bytes=4 * GIB, free_for_load_bytes=GIB
+    )
+    assert said == ["2.0 GiB of 4.0 GiB free; weights of 1.0 GiB would fit"]
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "words"), [("here", "here"), ("partial", "partly here"), ("listed", "not here")]
+)
+def test_the_cache_says_what_is_here(on_disk: str, words: str) -> None:
+    stock = {"id": "org/a", "size_bytes": GIB, "on_disk": on_disk, "verified_by": "manifest"}
+    (folder, row) = rows(sections.cache, dir="/cache", models=[stock])
+    assert folder == "/cache"
+    assert row.strip() == f"org/a  1.0 GiB  {words}  verified by manifest"
+
+
+def test_an_edit_that_is_not_in_force_is_shown() -> None:
+    said = rows(sections.config, path="/a.toml", rejected={"words": "line 3: unknown key"})
+    assert said == ["/a.toml", "the last edit is not in force: line 3: unknown key"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+NAMES = ("state", "stays", "models", "bytes_done", "bytes_total", "rate_bytes_s", "last_refusal")
+
+
+@settings(max_examples=100)
+@given(facts=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), json_values))
+def test_law_no_part_is_upset_by_any_facts(facts: dict[str, Any]) -> None:
+    for part in SECTIONS.values():
+        for row in part(facts):
+            assert row.isprintable(), "nothing that could steer a terminal"
