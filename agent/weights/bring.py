@@ -209,8 +209,9 @@ class Bring:
         await asyncio.to_thread(self._publish, digests, is_promised=promise is not None)
 
     def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
+        # the record comes last: what an older build left must not lie beside it
+        sweep(self._folder, [found.target.remote.path for found in digests])
         publish(self._folder, self._folder, self._job, digests, is_promised=is_promised)
-        sweep(self._folder, [*(found.target.remote.path for found in digests), RECORD_NAME])
         (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
 
     def _prepare(self, targets: list[Target], grid: Grid) -> tuple[list[Part], Journal]:

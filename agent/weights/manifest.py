@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import cast
 
 MANIFEST_NAME = "manifest.json"
@@ -89,8 +88,9 @@ def is_hidden(path: str) -> bool:
 
 def is_integrity(path: str) -> bool:
     """Whether the file counts for the ``weight_hash``; names are case-sensitive."""
-    name = PurePosixPath(path)
-    counts = name.suffix in INTEGRITY_SUFFIXES or name.name in INTEGRITY_NAMES
+    name = path.rpartition("/")[2]
+    stem, dot, suffix = name.rpartition(".")
+    counts = (bool(stem) and dot + suffix in INTEGRITY_SUFFIXES) or name in INTEGRITY_NAMES
     return counts and not is_hidden(path)
 
 
@@ -158,8 +158,8 @@ def paths_problem(paths: Sequence[str]) -> str:
             return f"{path[:200]!r} and {other[:200]!r} are one name where case does not count"
         seen[folded] = path
     for folded, path in seen.items():
-        parents = PurePosixPath(folded).parents
-        if any(str(parent) in seen for parent in parents):
+        segments = folded.split("/")
+        if any("/".join(segments[:depth]) in seen for depth in range(1, len(segments))):
             return f"{path[:200]!r} lies below another file"
     return ""
 

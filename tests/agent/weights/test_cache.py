@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_verify import digested, lay
-from weights_origin import toy
+from weights_origin import digested, lay, toy
 
 from poolhand.agent.weights.boot import boot_id
 from poolhand.agent.weights.cache import Cache, listed_key
@@ -151,7 +150,7 @@ with Cache(sys.argv[1]).lock(sys.argv[2]):
 def test_the_lock_holds_between_processes_and_waits_if_told(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path), ENTRY.id]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:  # noqa: S603  # our own
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.weights.digests import FrontierDigest, Interrupted, sha256_of
 
-DATA = random.Random(1).randbytes(10_007)
+DATA = random.Random(1).randbytes(10_007)  # noqa: S311  # the same each time
 
 
 def never() -> bool:
@@ -62,7 +62,7 @@ def test_what_was_here_before_counts(fd: int, have: list[int]) -> None:
 def test_many_threads(fd: int) -> None:
     for seed in range(5):
         order = list(range(blocks(100)))
-        random.Random(seed).shuffle(order)
+        random.Random(seed).shuffle(order)  # noqa: S311
         digest = FrontierDigest(
             fd, size_bytes=len(DATA), block_bytes=100, have=bytearray(len(order))
         )

@@ -3,15 +3,29 @@
 import asyncio
 import json
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from weights_origin import CHILD, REF, Fault, Origin, Reply, manifest_of, quick, stores_of, toy
+from weights_origin import (
+    CHILD,
+    REF,
+    Fault,
+    Origin,
+    Reply,
+    always,
+    but_for_the_manifest,
+    manifest_of,
+    quick,
+    stores_of,
+    toy,
+)
 
 from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.fetch import FetchJob, child_environ, fetch, sizes
+from poolhand.agent.weights.lines import encode_job
 from poolhand.backends.stores.base import Build, Progress
 from poolhand.backends.stores.errors import (
     CacheBusy,
@@ -151,9 +165,9 @@ MENDED = {
     "SlowDown under another status": once(
         Reply(status=400, body=b"<Error><Code>SlowDown</Code></Error>")
     ),
-    "a connection that dies while idle": lambda *_: Reply(drop=True),
-    "Connection: close after each answer": lambda *_: Reply(close=True),
-    "a chunked answer": lambda *_: Reply(is_chunked=True),
+    "a connection that dies while idle": always(Reply(drop=True)),
+    "Connection: close after each answer": always(Reply(close=True)),
+    "a chunked answer": always(Reply(is_chunked=True)),
     "a stall": once(Reply(cut_bytes=500, stall_s=2.0)),
     "credentials that expired": once(
         Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")
@@ -166,28 +180,26 @@ MENDED = {
 async def test_a_passing_fault_is_mended(fault: Fault, tmp_path: Path) -> None:
     objects = toy()
     with Origin({**objects, "manifest.json": manifest_of(objects, model=MODEL)}) as origin:
-        origin.fault = lambda number, path, asked: (
-            None if path == "manifest.json" else fault(number, path, asked)
-        )
+        origin.fault = but_for_the_manifest(fault)
         _ = await bring(origin, tmp_path)
         assert len(origin.ranges) > len(objects)
     assert final_names(tmp_path) == objects
 
 
 LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
-    "403": (lambda *_: Reply(status=403), StoreDenied),
+    "403": (always(Reply(status=403)), StoreDenied),
     "credentials that stay expired": (
-        lambda *_: Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>"),
+        always(Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")),
         StoreDenied,
     ),
-    "404": (lambda *_: Reply(status=404), ModelMissing),
-    "412": (lambda *_: Reply(status=412), WeightsChanged),
-    "416": (lambda *_: Reply(status=416), WeightsChanged),
-    "301": (lambda *_: Reply(status=301, headers={"Location": "/"}), StoreUnreachable),
-    "another version": (lambda *_: Reply(headers={"ETag": '"x"'}), WeightsChanged),
-    "no version": (lambda *_: Reply(headers={"ETag": ""}), WeightsChanged),
-    "Range ignored": (lambda *_: Reply(ignores_range=True), StoreUnreachable),
-    "gzip": (lambda *_: Reply(headers={"Content-Encoding": "gzip"}), StoreUnreachable),
+    "404": (always(Reply(status=404)), ModelMissing),
+    "412": (always(Reply(status=412)), WeightsChanged),
+    "416": (always(Reply(status=416)), WeightsChanged),
+    "301": (always(Reply(status=301, headers={"Location": "/"})), StoreUnreachable),
+    "another version": (always(Reply(headers={"ETag": '"x"'})), WeightsChanged),
+    "no version": (always(Reply(headers={"ETag": ""})), WeightsChanged),
+    "Range ignored": (always(Reply(ignores_range=True)), StoreUnreachable),
+    "gzip": (always(Reply(headers={"Content-Encoding": "gzip"})), StoreUnreachable),
     "a wrong Content-Range": (
         lambda _n, _p, asked: Reply(headers={"Content-Range": "bytes 1-5/9"}) if asked else None,
         StoreUnreachable,
@@ -202,7 +214,7 @@ LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
         lambda _n, _p, asked: Reply(headers={"Content-Range": ""}) if asked else None,
         StoreUnreachable,
     ),
-    "a byte flipped each time": (lambda *_: Reply(flip=True), WeightsCorrupt),
+    "a byte flipped each time": (always(Reply(flip=True)), WeightsCorrupt),
 }
 
 
@@ -212,9 +224,7 @@ async def test_a_lasting_fault_has_its_name_and_leaves_no_debris(
 ) -> None:
     objects = toy()
     with Origin({**objects, "manifest.json": manifest_of(objects, model=MODEL)}) as origin:
-        origin.fault = lambda number, path, asked: (
-            None if path == "manifest.json" else fault(number, path, asked)
-        )
+        origin.fault = but_for_the_manifest(fault)
         with pytest.raises(kind):
             _ = await bring(origin, tmp_path)
     for name, data in final_names(tmp_path).items():
@@ -278,11 +288,9 @@ async def test_hostile_names_touch_nothing(name: str, tmp_path: Path) -> None:
 
 
 async def test_a_pickle_is_refused_under_any_name(tmp_path: Path) -> None:
-    import pickle
-
-    with Origin({**toy(), "notes.txt": pickle.dumps(os.getcwd)}) as origin:
-        with pytest.raises(WeightsUnsafe, match="pickle"):
-            _ = await bring(origin, tmp_path)
+    objects = {**toy(), "notes.txt": pickle.dumps(os.getcwd)}
+    with Origin(objects) as origin, pytest.raises(WeightsUnsafe, match="pickle"):
+        _ = await bring(origin, tmp_path)
     assert "notes.txt" not in final_names(tmp_path)
 
 
@@ -307,8 +315,6 @@ def test_the_child_sees_no_secret_of_the_agent() -> None:
 
 
 async def test_a_child_whose_agent_is_gone_leaves(tmp_path: Path) -> None:
-    from poolhand.agent.weights.lines import encode_job
-
     with Origin(toy(shard_bytes=4_000_000)) as origin:
         origin.pause_s = 0.02
         child = await asyncio.create_subprocess_exec(

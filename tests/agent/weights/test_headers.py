@@ -1,5 +1,6 @@
 """safetensors headers: what holds together passes, whatever else is refused calmly."""
 
+import contextlib
 import io
 import json
 import tracemalloc
@@ -103,10 +104,8 @@ def test_one_changed_byte_never_does_worse_than_refusal(data: st.DataObject) -> 
         packed({"a": tensor("F16", [4], 0, 8), "b": tensor("U8", [3], 8, 11)}, b"x" * 11)
     )
     good[data.draw(st.integers(0, len(good) - 12))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(HeaderInvalid):
         assert check(bytes(good)) <= len(good)
-    except HeaderInvalid:
-        pass
 
 
 def test_a_claimed_giant_header_costs_no_memory(tmp_path: Path) -> None:

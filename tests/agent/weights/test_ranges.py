@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from weights_origin import Fault, Origin, OriginStore, Reply
+from weights_origin import Fault, Origin, OriginStore, Reply, always, at_first
 
 from poolhand.agent.weights.ranges import CredentialsStale, Hiccup, RangeReader, Span
 from poolhand.backends.stores.base import FileLocation, HttpLocation, RemoteFile
@@ -32,6 +32,10 @@ def reader() -> Iterator[RangeReader]:
     )
     yield made
     made.close()
+
+
+def ignore(_view: memoryview, _offset: int) -> None:
+    """Take bytes and do nothing with them."""
 
 
 def span(origin: Origin, start: int = 100, stop: int = 5000) -> Span:
@@ -76,12 +80,12 @@ def test_without_a_version_none_is_insisted_on(origin: Origin, reader: RangeRead
     [Reply(close=True), Reply(is_chunked=True), Reply(headers={"Content-Encoding": "identity"})],
 )
 def test_odd_but_right(origin: Origin, reader: RangeReader, reply: Reply) -> None:
-    origin.fault = lambda *_: reply
+    origin.fault = always(reply)
     assert [read(reader, origin) for _ in range(3)] == [DATA[100:5000]] * 3
 
 
 def test_a_dead_idle_connection_costs_nothing(origin: Origin, reader: RangeReader) -> None:
-    origin.fault = lambda number, *_: Reply(drop=True) if number == 0 else None
+    origin.fault = at_first(Reply(drop=True))
     _ = read(reader, origin)
     with pytest.raises(Hiccup) as caught:
         _ = read(reader, origin)
@@ -92,7 +96,7 @@ def test_a_dead_idle_connection_costs_nothing(origin: Origin, reader: RangeReade
 def test_nobody_there(origin: Origin, reader: RangeReader) -> None:
     nowhere = HttpLocation("127.0.0.1", 1, is_tls=False, target="/", headers={})
     with pytest.raises(Hiccup) as caught:
-        reader.read(nowhere, span(origin), lambda *_: None)
+        reader.read(nowhere, span(origin), ignore)
     assert not caught.value.is_free
 
 
@@ -112,7 +116,7 @@ def test_nobody_there(origin: Origin, reader: RangeReader) -> None:
 def test_what_may_be_tried_again(
     origin: Origin, reader: RangeReader, reply: Reply, wait_s: float | None
 ) -> None:
-    origin.fault = lambda number, *_: reply if number == 0 else None
+    origin.fault = at_first(reply)
     with pytest.raises(Hiccup) as caught:
         _ = read(reader, origin)
     assert (caught.value.wait_s, caught.value.is_free) == (wait_s, False)
@@ -122,37 +126,37 @@ def test_what_may_be_tried_again(
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
 @pytest.mark.parametrize("status", [400, 403])
 def test_stale_credentials(origin: Origin, reader: RangeReader, code: str, status: int) -> None:
-    origin.fault = lambda *_: Reply(status=status, body=f"<Code>{code}</Code>".encode())
+    origin.fault = always(Reply(status=status, body=f"<Code>{code}</Code>".encode()))
     with pytest.raises(CredentialsStale):
         _ = read(reader, origin)
 
 
 FINAL: dict[str, tuple[Fault, type[WeightsError]]] = {
-    "403": (lambda *_: Reply(status=403), StoreDenied),
-    "401": (lambda *_: Reply(status=401), StoreDenied),
-    "404": (lambda *_: Reply(status=404), ModelMissing),
-    "412": (lambda *_: Reply(status=412), WeightsChanged),
-    "416": (lambda *_: Reply(status=416), WeightsChanged),
-    "307": (lambda *_: Reply(status=307, headers={"Location": "/"}), StoreUnreachable),
-    "418": (lambda *_: Reply(status=418), StoreUnreachable),
-    "204": (lambda *_: Reply(status=204, body=b""), StoreUnreachable),
-    "the whole for a part": (lambda *_: Reply(ignores_range=True), StoreUnreachable),
-    "another version": (lambda *_: Reply(headers={"ETag": '"other"'}), WeightsChanged),
+    "403": (always(Reply(status=403)), StoreDenied),
+    "401": (always(Reply(status=401)), StoreDenied),
+    "404": (always(Reply(status=404)), ModelMissing),
+    "412": (always(Reply(status=412)), WeightsChanged),
+    "416": (always(Reply(status=416)), WeightsChanged),
+    "307": (always(Reply(status=307, headers={"Location": "/"})), StoreUnreachable),
+    "418": (always(Reply(status=418)), StoreUnreachable),
+    "204": (always(Reply(status=204, body=b"")), StoreUnreachable),
+    "the whole for a part": (always(Reply(ignores_range=True)), StoreUnreachable),
+    "another version": (always(Reply(headers={"ETag": '"other"'})), WeightsChanged),
     "another range": (
-        lambda *_: Reply(headers={"Content-Range": f"bytes 0-4899/{len(DATA)}"}),
+        always(Reply(headers={"Content-Range": f"bytes 0-4899/{len(DATA)}"})),
         StoreUnreachable,
     ),
     "another total": (
-        lambda *_: Reply(headers={"Content-Range": "bytes 100-4999/6000"}),
+        always(Reply(headers={"Content-Range": "bytes 100-4999/6000"})),
         WeightsChanged,
     ),
     "a range in words": (
-        lambda *_: Reply(headers={"Content-Range": "some"}),
+        always(Reply(headers={"Content-Range": "some"})),
         StoreUnreachable,
     ),
-    "another length": (lambda *_: Reply(body=DATA[100:4000]), StoreUnreachable),
-    "more chunks than asked": (lambda *_: Reply(is_chunked=True, body=DATA), StoreUnreachable),
-    "compressed": (lambda *_: Reply(headers={"Content-Encoding": "br"}), StoreUnreachable),
+    "another length": (always(Reply(body=DATA[100:4000])), StoreUnreachable),
+    "more chunks than asked": (always(Reply(is_chunked=True, body=DATA)), StoreUnreachable),
+    "compressed": (always(Reply(headers={"Content-Encoding": "br"})), StoreUnreachable),
 }
 
 
@@ -166,7 +170,7 @@ def test_what_may_not(
 
 
 def test_a_whole_file_of_another_length_changed(origin: Origin, reader: RangeReader) -> None:
-    origin.fault = lambda *_: Reply(body=DATA + b"!")
+    origin.fault = always(Reply(body=DATA + b"!"))
     with pytest.raises(WeightsChanged):
         _ = read(reader, origin, span(origin, 0, len(DATA)))
 
@@ -181,7 +185,7 @@ def test_what_the_sink_raises_comes_through(origin: Origin, reader: RangeReader)
 
 
 def test_an_interrupted_read_ends_at_once(origin: Origin, reader: RangeReader) -> None:
-    origin.fault = lambda *_: Reply(cut_bytes=1500, stall_s=1.0)
+    origin.fault = always(Reply(cut_bytes=1500, stall_s=1.0))
 
     def sink(_view: memoryview, _offset: int) -> None:
         reader.interrupt()
@@ -199,6 +203,6 @@ def test_a_file_on_this_machine(reader: RangeReader, tmp_path: Path) -> None:
     reader.read(FileLocation(str(path)), wanted, lambda view, _: got.extend(view))
     assert bytes(got) == DATA[5:3000]
     with pytest.raises(WeightsChanged):
-        reader.read(FileLocation(str(path)), Span("f", 0, 10**6, 10**6, None), lambda *_: None)
+        reader.read(FileLocation(str(path)), Span("f", 0, 10**6, 10**6, None), ignore)
     with pytest.raises(ModelMissing):
-        reader.read(FileLocation(str(path) + "?"), wanted, lambda *_: None)
+        reader.read(FileLocation(str(path) + "?"), wanted, ignore)

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from test_verify import lay
-from weights_origin import manifest_of, quick, toy
+from weights_origin import lay, manifest_of, quick, toy
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
 from poolhand.agent.weights.cache import Cache
@@ -33,7 +32,11 @@ ENVIRON = {
 async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
     _ = lay(tmp_path / "root" / "models" / "toy", toy())
     async with await serve(
-        StoreOptions(root=tmp_path / "root", access_key="key", secret_key="secret")
+        StoreOptions(
+            root=tmp_path / "root",
+            access_key="key",
+            secret_key=ENVIRON["AWS_SECRET_ACCESS_KEY"],
+        )
     ) as running:
         yield running
 

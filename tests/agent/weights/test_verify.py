@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from weights_origin import safetensors, toy
+from weights_origin import digested, lay, safetensors, toy
 
 from poolhand.agent.weights.journal import Seal
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.parts import Target
-from poolhand.agent.weights.publish import Digested, digest_in_place, publish
+from poolhand.agent.weights.publish import publish
 from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.agent.weights.verify import (
     changed_files,
@@ -39,18 +39,6 @@ from poolhand.config.refs import ModelRef
 from poolhand.config.settings import Stores, Weights
 
 MODEL = "org/toy"
-
-
-def lay(folder: Path, objects: dict[str, bytes]) -> list[Target]:
-    for name, data in objects.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _ = path.write_bytes(data)
-    return [Target(RemoteFile(name, len(data), None, name)) for name, data in objects.items()]
-
-
-def digested(folder: Path, targets: list[Target]) -> list[Digested]:
-    return digest_in_place(folder, targets, model=MODEL, is_stopped=lambda: False)
 
 
 def published(folder: Path) -> Path:
@@ -136,8 +124,11 @@ def test_an_old_pickle_that_calls_something_is_known(protocol: int, value: objec
         b"\x80\x02",
         b"c\n",
         b"#version: 0.2\nt h",
-    ]
-    + [b"common words\nand more\n", b"I have 3\n.", b"\x00" * 50, "größe\n".encode()],
+        b"common words\nand more\n",
+        b"I have 3\n.",
+        b"\x00" * 50,
+        "größe\n".encode(),
+    ],
 )
 def test_what_is_no_pickle(head: bytes) -> None:
     assert not is_pickle(head)

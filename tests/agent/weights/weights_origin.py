@@ -14,10 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 from urllib.parse import quote, unquote
 
 from poolhand.agent.weights.fetcher import main
+from poolhand.agent.weights.manifest import prefix, weight_hash
+from poolhand.agent.weights.parts import Target
+from poolhand.agent.weights.publish import Digested, digest_in_place
 from poolhand.backends.stores.base import FileLocation, HttpLocation, Location, RemoteFile
 from poolhand.backends.stores.errors import ModelMissing
 from poolhand.config.refs import ModelRef
@@ -59,6 +62,29 @@ Fault = Callable[[int, str, str], Reply | None]
 """Takes the request's number, path and Range header; ``None``: serve it right."""
 
 
+def always(reply: Reply) -> Fault:
+    """The same answer to every request."""
+    return lambda _number, _path, _range: reply
+
+
+def at_first(reply: Reply) -> Fault:
+    """This answer to the first request, right ones to all others."""
+
+    def fault(number: int, _path: str, _range: str) -> Reply | None:
+        return reply if number == 0 else None
+
+    return fault
+
+
+def but_for_the_manifest(inner: Fault) -> Fault:
+    """The same faults, with a manifest that is always served right."""
+
+    def fault(number: int, path: str, asked: str) -> Reply | None:
+        return None if path == "manifest.json" else inner(number, path, asked)
+
+    return fault
+
+
 class Origin:
     """Serves bytes on loopback.
 
@@ -85,9 +111,9 @@ class Origin:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answerer)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self.port = cast("int", self._server.server_address[1])
+        self.port = self._server.server_address[1]
 
-    def __enter__(self) -> "Origin":
+    def __enter__(self) -> Self:
         """Start serving."""
         self._thread.start()
         return self
@@ -200,14 +226,14 @@ class OriginStore:
         self.refreshes = 0
 
     async def files(self) -> tuple[RemoteFile, ...]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/?list") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/?list") as answer:  # noqa: ASYNC210  # a test's child
             listed = cast("list[tuple[str, int, str | None]]", json.loads(answer.read()))
         if not listed:
             raise ModelMissing(model="some ref", reason="nothing there")
         return tuple(RemoteFile(path, size, etag, path) for path, size, etag in listed)
 
     async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{quote(file.key)}") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{quote(file.key)}") as answer:  # noqa: ASYNC210
             return cast("bytes", answer.read())[start:stop]
 
     def location(self, file: RemoteFile) -> Location:
@@ -268,10 +294,20 @@ def toy(*, shard_bytes: int = 300_000, shards: int = 2) -> dict[str, bytes]:
     }
 
 
+def lay(folder: Path, objects: dict[str, bytes]) -> list[Target]:
+    for name, data in objects.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _ = path.write_bytes(data)
+    return [Target(RemoteFile(name, len(data), None, name)) for name, data in objects.items()]
+
+
+def digested(folder: Path, targets: list[Target]) -> list[Digested]:
+    return digest_in_place(folder, targets, model="org/toy", is_stopped=lambda: False)
+
+
 def manifest_of(objects: Mapping[str, bytes], *, model: str) -> bytes:
     """What a registry would publish about these objects."""
-    from poolhand.agent.weights.manifest import prefix, weight_hash
-
     files = [
         {"path": path, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for path, data in objects.items()

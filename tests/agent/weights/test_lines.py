@@ -1,0 +1,127 @@
+"""What agent and child say to each other comes through whole, and nothing else means anything."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.agent.weights.lines import (
+    FetchJob,
+    Mode,
+    Result,
+    decode,
+    decode_job,
+    encode_error,
+    encode_job,
+    encode_progress,
+    encode_result,
+)
+from poolhand.backends.stores.base import Progress
+from poolhand.backends.stores.errors import (
+    CacheBusy,
+    DiskFull,
+    FetchDied,
+    ModelMissing,
+    StoreDenied,
+    StoreUnreachable,
+    StoreUnsupported,
+    WeightsChanged,
+    WeightsCorrupt,
+    WeightsError,
+    WeightsUnsafe,
+)
+from poolhand.config.errors import AgentError, ConfigInvalid
+from poolhand.config.refs import ModelRef
+from poolhand.config.settings import S3, Stores, Weights
+
+JOB = FetchJob(
+    "org/toy",
+    ModelRef.parse("s3://bucket/a/b"),
+    Stores(s3=S3(endpoint="http://127.0.0.1:9", addressing="path")),
+    Weights(connections=3),
+    "/var/cache",
+)
+
+ERRORS: list[AgentError] = [
+    CacheBusy(model="m"),
+    DiskFull(needs_bytes=3 * 2**30, free_bytes=2**30),
+    FetchDied(model="m", exit_code=3, tail="x"),
+    ModelMissing(model="m", reason="r"),
+    StoreDenied(store="s", reason="r"),
+    StoreUnreachable(store="s", reason="r"),
+    StoreUnsupported(scheme="gs", needs="x"),
+    WeightsChanged(model="m", file="f"),
+    WeightsCorrupt(model="m", file="f", reason="r"),
+    WeightsUnsafe(model="m", reason="r"),
+    ConfigInvalid(path="p", line=None, problem="x"),
+]
+
+
+@pytest.mark.parametrize("mode", ["fetch", "list"])
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "s3://bucket/a",
+        "s3://bucket",
+        "file:///a/b",
+        "file:///a%2520b",
+        "hf://org/name@main",
+        "ngc://org/m:1",
+    ],
+)
+def test_a_job_arrives_as_it_was(ref: str, mode: Mode) -> None:
+    job = replace(JOB, ref=ModelRef.parse(ref))
+    line = encode_job(job, mode)
+    assert decode_job(line) == (job, mode)
+    assert line.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
+def test_an_error_arrives_as_it_was(error: AgentError) -> None:
+    heard = decode(encode_error(error))
+    assert isinstance(heard, type(error))
+    assert isinstance(heard, AgentError)
+    assert str(heard) == str(error)
+    assert heard.load_text == error.load_text
+    assert vars(heard).items() <= vars(error).items()
+
+
+def test_every_leaf_of_the_family_is_tried_above() -> None:
+    leaves = {kind for kind in WeightsError.__subclasses__() if "code" in vars(kind)}
+    assert leaves <= {type(error) for error in ERRORS}
+
+
+@given(st.integers(0), st.integers(0), st.integers(0), st.none() | st.floats(0, 1e12))
+def test_progress_arrives_as_it_was(
+    done: int, total: int, resumed: int, rate: float | None
+) -> None:
+    progress = Progress(done, total, resumed, rate)
+    assert decode(encode_progress("fetch", progress)) == progress
+
+
+def test_a_result_arrives_as_it_was() -> None:
+    assert decode(encode_result(Result(5, 2))) == Result(5, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        [],
+        "text",
+        {"progress": 3},
+        {"progress": {"bytes_done": "1"}},
+        {"result": {"size_bytes": 1}},
+        {"error": {"code": "unheard_of", "sentence": "x", "facts": {}}},
+        {"error": None},
+    ],
+)
+def test_what_means_nothing(said: object) -> None:
+    assert decode(json.dumps(said).encode()) is None
+
+
+@given(st.binary(max_size=100))
+def test_any_line_is_survived(line: bytes) -> None:
+    assert decode(line) is None

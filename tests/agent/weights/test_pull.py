@@ -1,0 +1,169 @@
+"""The threads that bring the bytes, without a child around them."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from weights_origin import Origin, OriginStore, Reply, always
+
+from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
+from poolhand.agent.weights.parts import Target, prepare
+from poolhand.agent.weights.plan import Grid
+from poolhand.agent.weights.pull import TRIES, Pull, Source
+from poolhand.backends.stores.base import FileLocation, Location, RemoteFile
+from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
+
+DATA = {"a.txt": b"a" * 300_000, "b/c.txt": bytes(range(256)) * 700, "empty.txt": b""}
+GRID = Grid(16_384, 65_536)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(DATA) as serving:
+        yield serving
+
+
+class Run:
+    """One pull and what it needs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        origin: Origin,
+        *,
+        locate: Callable[[RemoteFile], Location] | None = None,
+        promised: str | None = None,
+    ) -> None:
+        store = OriginStore(origin.port)
+        self.store = store
+        remotes = [
+            RemoteFile(path, len(data), origin.etag(path), path) for path, data in DATA.items()
+        ]
+        files = tuple(Listed(path=f.path, size_bytes=f.size_bytes, etag=f.etag) for f in remotes)
+        header = Header(ref="s3://b", boot_id="x", block_bytes=GRID.block_bytes, files=files)
+        claims = load(folder / "j", boot_id="x") or nothing(header)
+        targets = [Target(remote, promised) for remote in remotes]
+        self.parts = prepare(folder, targets, claims, GRID)
+        self.journal = Journal(folder / "j", claims)
+        self.over = threading.Event()
+
+        def refresh() -> None:
+            store.refreshes += 1
+
+        source = Source("m", "s", locate or store.location, refresh, lambda: 0.0, 1.0)
+        self.pull = Pull(source, self.parts, self.journal, GRID, ended=self.over.set)
+
+    def go(self, connections: int = 3) -> "Run":
+        self.pull.start(connections)
+        assert self.over.wait(30)
+        self.pull.stop()
+        self.journal.close()
+        return self
+
+
+def test_every_file_gets_its_final_name_and_digest(origin: Origin, tmp_path: Path) -> None:
+    run = Run(tmp_path, origin).go()
+    assert run.pull.error is None
+    assert run.pull.is_done
+    for part, (name, data) in zip(run.parts, DATA.items(), strict=True):
+        assert part.seal is not None
+        assert part.seal.sha256 == hashlib.sha256(data).hexdigest()
+        assert (tmp_path / name).read_bytes() == data
+    assert run.pull.bytes_done == sum(map(len, DATA.values()))
+
+
+def test_what_is_sealed_is_not_asked_for_again(origin: Origin, tmp_path: Path) -> None:
+    _ = Run(tmp_path, origin).go()
+    asked = len(origin.ranges)
+    run = Run(tmp_path, origin).go()
+    assert run.pull.is_done
+    assert run.pull.bytes_resumed == sum(map(len, DATA.values()))
+    assert len(origin.ranges) == asked
+
+
+def test_from_files_on_this_machine(origin: Origin, tmp_path: Path) -> None:
+    place = tmp_path / "source"
+    for name, data in DATA.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        _ = (place / name).write_bytes(data)
+    folder = tmp_path / "model"
+    run = Run(folder, origin, locate=lambda file: FileLocation(str(place / file.key))).go()
+    assert run.pull.is_done
+    assert origin.ranges == []
+    assert (folder / "b/c.txt").read_bytes() == DATA["b/c.txt"]
+
+
+def test_a_store_that_never_answers_sensibly_is_given_up(origin: Origin, tmp_path: Path) -> None:
+    origin.fault = always(Reply(status=503))
+    started = Run(tmp_path, origin)
+    run = started.go(connections=1)
+    assert isinstance(run.pull.error, StoreUnreachable)
+    assert len(origin.ranges) == TRIES
+    assert not run.pull.is_done
+
+
+def test_a_store_that_drops_every_answer_but_brings_bytes_is_not(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.fault = always(Reply(cut_bytes=20_000))
+    run = Run(tmp_path, origin).go()
+    assert run.pull.is_done, run.pull.error
+
+
+def test_credentials_are_refreshed_once_for_all(origin: Origin, tmp_path: Path) -> None:
+    expired = Reply(status=403, body=b"<Code>ExpiredToken</Code>")
+
+    def fault(number: int, _path: str, _range: str) -> Reply | None:
+        return expired if number == 0 else None
+
+    origin.fault = fault
+    run = Run(tmp_path, origin).go()
+    assert (run.pull.is_done, run.store.refreshes) == (True, 1)
+
+
+def test_credentials_that_stay_expired(origin: Origin, tmp_path: Path) -> None:
+    origin.fault = always(Reply(status=403, body=b"<Code>ExpiredToken</Code>"))
+    assert isinstance(Run(tmp_path, origin).go().pull.error, StoreDenied)
+
+
+def test_a_wrong_digest_is_read_twice_and_no_more(origin: Origin, tmp_path: Path) -> None:
+    run = Run(tmp_path, origin, promised="0" * 64).go(connections=1)
+    assert isinstance(run.pull.error, WeightsCorrupt)
+    assert not any((tmp_path / name).exists() for name in DATA)
+    claims = load(tmp_path / "j", boot_id="x")
+    assert claims is not None
+    corrupt = [path for path, file in zip(DATA, claims.files, strict=True) if not any(file.have)]
+    assert run.pull.error.file in corrupt, "the journal forgets a file that was damaged"
+
+
+def test_a_disk_that_fails_is_told_as_it_is(origin: Origin, tmp_path: Path) -> None:
+    run = Run(tmp_path, origin)
+    (tmp_path / "b").write_bytes(b"in the way")
+    assert isinstance(run.go().pull.error, OSError)
+
+
+def test_stopping_leaves_a_journal_that_tells_the_truth(origin: Origin, tmp_path: Path) -> None:
+    origin.pause_s = 0.02
+    run = Run(tmp_path, origin)
+    run.pull.start(2)
+    while not origin.sent_bytes:
+        pass
+    run.pull.stop()
+    run.pull.sync()
+    run.journal.close()
+    origin.pause_s = 0.0
+    again = Run(tmp_path, origin).go()
+    assert again.pull.is_done
+    assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_worker_ends_the_pull(origin: Origin, tmp_path: Path) -> None:
+    def broken(_file: RemoteFile) -> Location:
+        raise ZeroDivisionError
+
+    run = Run(tmp_path, origin, locate=broken).go()
+    assert run.pull.is_broken
+    assert run.pull.error is None

@@ -1,0 +1,1 @@
+../agent/weights/weights_origin.py
