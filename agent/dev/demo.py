@@ -134,7 +134,7 @@ def start_agent(scene: Scene) -> str:
 
 def load_first(scene: Scene) -> str:
     """Have a model of the pool loaded."""
-    _ = _have_loaded(scene, FIRST)
+    _have_loaded(scene, FIRST)
     return f"{FIRST} fetched, verified, ready"
 
 
@@ -168,7 +168,7 @@ def replace(scene: Scene) -> str:
             asked.append(_ask_model(scene, FIRST, "alpha"))
             scene.voice.good(f"{FIRST} goes on answering while {SECOND} comes")
 
-    states = _have_loaded(scene, SECOND, meanwhile)
+    _have_loaded(scene, SECOND, meanwhile)
     _expect(bool(asked), f"nothing was seen of the download of {SECOND}")
     gone = stay_of(scene.stage.agent.status(), FIRST)
     _expect(gone is None, f"{FIRST} still holds the slot")
@@ -208,16 +208,13 @@ def _expect(is_so: bool, otherwise: str) -> None:  # noqa: FBT001  # it is what 
 
 def _have_loaded(
     scene: Scene, model: str, meanwhile: Callable[[str], None] = lambda _: None
-) -> list[str]:
+) -> None:
     """Have the coordinator send a load, and watch it in the agent's status.
 
     Args:
         scene: Where.
         model: Which.
         meanwhile: Called with the state, whenever it was looked at.
-
-    Returns:
-        The states it passed, in order.
 
     Raises:
         NotAsExpected: It failed, or takes too long.
@@ -244,7 +241,6 @@ def _have_loaded(
         time.sleep(LOOK_S)
     took_s = at(stay_of(stage.agent.status(), model), "load_s")
     voice.good(f"{model} is ready" + (f"; {took_s:.1f} s" if isinstance(took_s, float) else ""))
-    return states
 
 
 def _way_in(log: Path) -> list[str]:

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -244,9 +243,6 @@ class Stage:
         """End everybody, agents first: they say goodbye to the coordinator."""
         for actor in sorted(self.actors.values(), key=lambda each: bool(each.url)):
             actor.end(patience_s=DRAIN_S)
-            # whatever it may have started in its own session
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(actor.process.pid, signal.SIGKILL)
 
 
 def ask(url: str, body: object = None, *, timeout_s: float = 10.0) -> tuple[int, object]:
