@@ -21,6 +21,7 @@ from ...config.settings import S3
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
+from .etags import is_other, quoted
 from .paths import MOST_OBJECTS, safe_path, wanted
 from .s3_errors import code_and_status, of_answer, of_failure
 from .s3_session import Body, Client, Session, Way
@@ -113,7 +114,8 @@ class S3Store:
             answer = await state.client.get_object(**asked)
             async with cast("Body", answer["Body"]) as body:
                 content = await body.read()
-        if file.etag is not None and answer.get("ETag") != file.etag:
+        told = answer.get("ETag")
+        if is_other(file.etag, told if isinstance(told, str) else None):
             raise WeightsChanged(model=self._model, file=file.path)
         if len(content) != end - start:
             reason = f"it sent {len(content)} bytes where {end - start} were asked for"
@@ -244,7 +246,8 @@ class S3Store:
             path = safe_path(relative)
         except ValueError as error:
             raise WeightsUnsafe(model=self._model, reason=f"the key {error}") from None
-        return RemoteFile(path, size, etag if isinstance(etag, str) and etag else None, key)
+        tag = quoted(etag) if isinstance(etag, str) and etag else None
+        return RemoteFile(path, size, tag, key)
 
     @contextmanager
     def _told(self, file: str = "") -> Generator[None]:

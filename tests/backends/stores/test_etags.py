@@ -1,0 +1,41 @@
+"""Version tags: forms that mean the same, and those that do not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.backends.stores.etags import is_other, quoted
+
+opaque = st.text("0123456789abcdef-", min_size=1, max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("listed", "told", "expected"),
+    [
+        ('"a"', '"a"', False),
+        ('"a"', "a", False),
+        ("a", 'W/"a"', False),
+        ('"a"', None, False),
+        (None, '"b"', False),
+        ('"a"', '"b"', True),
+        ('"a"', 'W/"b"', True),
+        ('"a"', "", True),
+    ],
+)
+def test_whether_it_is_another_version(
+    listed: str | None,
+    told: str | None,
+    expected: bool,  # noqa: FBT001  # a table's column
+) -> None:
+    assert is_other(listed, told) is expected
+
+
+@given(tag=opaque, other=opaque)
+def test_law_the_form_never_matters_and_the_tag_always_does(tag: str, other: str) -> None:
+    forms = (tag, f'"{tag}"', f'W/"{tag}"')
+    for one in forms:
+        assert quoted(quoted(one)) == quoted(one), "quoting is done once"
+        assert quoted(one).endswith(f'"{tag}"')
+        for two in forms:
+            assert not is_other(one, two)
+        assert is_other(one, other) is (tag != other)
