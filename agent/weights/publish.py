@@ -79,8 +79,8 @@ def digest_in_place(
         before = fingerprint(file)
         if before is None:
             raise ModelMissing(model=model, reason=f"{path} is gone")
-        with mmap.mmap(-1, _PIECE_BYTES) as memory, memoryview(memory) as view:
-            sha256 = sha256_of(file, view, is_stopped=is_stopped)
+        view = memoryview(mmap.mmap(-1, _PIECE_BYTES))
+        sha256 = sha256_of(file, view, is_stopped=is_stopped)
         if fingerprint(file) != before or before.size_bytes != target.remote.size_bytes:
             raise WeightsChanged(model=model, file=path)
         if target.sha256 not in {None, sha256}:

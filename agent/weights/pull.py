@@ -148,8 +148,8 @@ class Pull:
     def _live(self) -> None:
         is_expected = False
         try:
-            with mmap.mmap(-1, BUFFER_BYTES) as memory, memoryview(memory) as buffer:
-                self._work(buffer)
+            # never closed by hand: a traceback may still hold a piece of it
+            self._work(memoryview(mmap.mmap(-1, BUFFER_BYTES)))
             is_expected = True
         except Interrupted:
             is_expected = True

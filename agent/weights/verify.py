@@ -198,16 +198,16 @@ def verify(folder: Path, *, model: str, is_stopped: Callable[[], bool] = lambda:
     if not doubtful:
         return describe(folder, record)
     fresh: dict[str, RecordFile] = {}
-    with mmap.mmap(-1, _PIECE_BYTES) as buffer, memoryview(buffer) as view:
-        for file in doubtful:
-            found = fingerprint(place / file.path)
-            if found is None:
-                raise WeightsCorrupt(model=model, file=file.path, reason="file is gone")
-            if sha256_of(place / file.path, view, is_stopped=is_stopped) != file.sha256:
-                raise WeightsCorrupt(model=model, file=file.path, reason="hash mismatch")
-            fresh[file.path] = file.model_copy(
-                update={"mtime_ns": found.mtime_ns, "inode": found.inode}
-            )
+    view = memoryview(mmap.mmap(-1, _PIECE_BYTES))
+    for file in doubtful:
+        found = fingerprint(place / file.path)
+        if found is None:
+            raise WeightsCorrupt(model=model, file=file.path, reason="file is gone")
+        if sha256_of(place / file.path, view, is_stopped=is_stopped) != file.sha256:
+            raise WeightsCorrupt(model=model, file=file.path, reason="hash mismatch")
+        fresh[file.path] = file.model_copy(
+            update={"mtime_ns": found.mtime_ns, "inode": found.inode}
+        )
     record = record.model_copy(
         update={"files": tuple(fresh.get(file.path, file) for file in record.files)}
     )

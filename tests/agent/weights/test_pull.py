@@ -1,6 +1,8 @@
 """The threads that bring the bytes, without a child around them."""
 
+import errno
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,7 +140,20 @@ def test_a_wrong_digest_is_read_twice_and_no_more(origin: Origin, tmp_path: Path
     assert run.pull.error.file in corrupt, "the journal forgets a file that was damaged"
 
 
-def test_a_disk_that_fails_is_told_as_it_is(origin: Origin, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_as_it_is(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _data: object, _offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)  # the system's call, for want of a small disk
+    run = Run(tmp_path, origin).go()
+    assert isinstance(run.pull.error, OSError)
+    assert run.pull.error.errno == errno.ENOSPC
+    assert not run.pull.is_broken
+
+
+def test_a_folder_that_fails_is_told_as_it_is(origin: Origin, tmp_path: Path) -> None:
     run = Run(tmp_path, origin)
     (tmp_path / "b").write_bytes(b"in the way")
     assert isinstance(run.go().pull.error, OSError)
