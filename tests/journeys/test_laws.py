@@ -50,7 +50,7 @@ EDITS: tuple[Settings, ...] = (
 LOST = LinkLost(close_code=1006, reason="")
 
 
-def answers(effect: Effect, model: str, word: int) -> list[Event]:
+def answers(effect: Effect, model: str, word: int) -> list[Event]:  # noqa: C901  # one row for each effect
     """What may become of an effect; the first is what a good day brings."""
     match effect:
         case do.Dial(line):
@@ -165,9 +165,7 @@ class Storm:
         elif verb == 11:
             self.tell(wild(model, key, b))
         elif verb == 12:
-            rejected = happened.SettingsRejected(
-                ConfigInvalid(path="p", line=1, problem="odd")
-            )
+            rejected = happened.SettingsRejected(ConfigInvalid(path="p", line=1, problem="odd"))
             chosen = happened.SettingsChanged(EDITS[b % len(EDITS)])
             self.tell(chosen if a % 8 else rejected)
         elif verb == 13:

@@ -218,9 +218,7 @@ class World:
         """A request's answer is whole."""
         key = RequestKey(line or self.line, word)
         usage = Usage(prompt_tokens=5, completion_tokens=tokens)
-        return self.tell(
-            happened.GenerationEnded(key, "complete", usage, has_output=bool(tokens))
-        )
+        return self.tell(happened.GenerationEnded(key, "complete", usage, has_output=bool(tokens)))
 
     def choose(self, chosen: Settings) -> list[Effect]:
         """The operator edits the file."""
