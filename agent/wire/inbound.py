@@ -165,9 +165,20 @@ def read(shape: type[Known], fields: Mapping[str, object]) -> Known:
         {
             "request_id": fields.get("request_id"),
             "encrypted_body": _sealed(fields.get("encrypted_body")),
-            "has_plain_body": fields.get("body") is not None,
+            "has_plain_body": _is_said(fields.get("body")),
         }
     )
+
+
+def _is_said(body: object) -> bool:
+    """Whether there is anything in a plain body.
+
+    Newer coordinators write an all-zero one (``{"model":"","messages":null,"stream":false}``)
+    beside every sealed body: it is a field that was not filled in.
+    """
+    if isinstance(body, dict):
+        return any(cast("dict[str, object]", body).values())
+    return body is not None
 
 
 def _sealed(value: object) -> Sealed | None:

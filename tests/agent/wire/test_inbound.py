@@ -121,6 +121,32 @@ def test_a_plain_body_is_noticed_and_forgotten(body: object) -> None:
     assert "swordfish" not in heard.model_dump_json()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        {},
+        {"model": "", "messages": None, "stream": False},
+        {"model": "", "messages": [], "max_tokens": 0, "endpoint": ""},
+    ],
+)
+def test_a_body_that_was_not_filled_in_is_none(body: object) -> None:
+    sealed = {"ephemeral_public_key": "k", "ciphertext": "c"}
+    heard = read(InferenceRequest, {"request_id": "r", "body": body, "encrypted_body": sealed})
+    assert heard == InferenceRequest(
+        request_id="r", encrypted_body=Sealed(ephemeral_public_key="k", ciphertext="c")
+    )
+
+
+@pytest.mark.parametrize("field", ["model", "messages", "stream", "prompt"])
+def test_one_word_makes_a_plain_body(field: str) -> None:
+    sealed = {"ephemeral_public_key": "k", "ciphertext": "c"}
+    body = {"model": "", "messages": None, "stream": False, field: "swordfish"}
+    heard = read(InferenceRequest, {"request_id": "r", "body": body, "encrypted_body": sealed})
+    assert isinstance(heard, InferenceRequest)
+    assert heard.has_plain_body
+
+
 def test_a_request_shows_no_ciphertext() -> None:
     body = {"ephemeral_public_key": "k", "ciphertext": "c3dvcmRmaXNo"}
     heard = read(InferenceRequest, {"request_id": "r", "encrypted_body": body})
