@@ -1,0 +1,346 @@
+# ruff: noqa: INP001 - a program beside the pages that it writes, not a package
+"""Writes the pages that are read from the source: configuration.md and errors.md.
+
+``python docs/generate.py`` writes them, ``--check`` only compares and ends with 1 if one has
+drifted; ``tests/test_docs.py`` runs the latter. It ships nowhere.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Literal, Union, cast, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from poolhand.agent.control import client
+from poolhand.backends.engines import errors as engines
+from poolhand.backends.stores import errors as stores
+from poolhand.config import errors as config
+from poolhand.config.errors import GIB, AgentError
+from poolhand.config.problems import entry_of, table_of
+from poolhand.config.settings import Section, Settings
+from poolhand.config.variables import variable
+
+HERE = Path(__file__).parent
+HOMES = (config, stores, engines, client)
+
+UNITS: Mapping[str, str] = MappingProxyType(
+    {"_s": "seconds", "_bytes": "bytes", "_gib": "GiB", "_tokens": "tokens"}
+)
+"""What the end of a key's name says of its value."""
+
+WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "coordinator.heartbeat_interval_s": "From one heartbeat to the next.",
+        "coordinator.pong_timeout_s": "How long a ping may go unanswered.",
+        "coordinator.dial_timeout_s": "How long opening a line may take.",
+        "slots.max_model_slots": "Models in memory at once.",
+        "models.ref": "Where its weights live: `s3://bucket/prefix` or `file:///path`.",
+        "stores.s3.region": "Unset: what the environment or the AWS profile says.",
+        "cache.dir": "Where weights lie; unset: the platform's cache folder.",
+        "log.level": "The least that is written to standard error.",
+        "log.format": "`auto`: text on a terminal, JSON elsewhere.",
+    }
+)
+"""Meanings of keys that their tables' docstrings leave to the name, or say for programmers."""
+
+FACTS: Mapping[str, object] = MappingProxyType(
+    {
+        "model": "org/tiny-a",
+        "pool": "tiny",
+        "slots": 1,
+        "needs_bytes": 20 * GIB,
+        "free_bytes": 12 * GIB,
+        "url": "wss://coordinator.example/ws/provider",
+        "path": "PATH",
+        "line": 4,
+        "problem": "PROBLEM",
+        "source": "SOURCE",
+        "ref": "REF",
+        "reason": "REASON",
+        "close_code": 1006,
+        "prompt_tokens": 9000,
+        "context_tokens": 8192,
+        "running": 24,
+        "most": 24,
+        "store": "STORE",
+        "scheme": "ngc",
+        "needs": "NEEDS",
+        "file": "FILE",
+        "exit_code": 1,
+        "engine": "mlx",
+        "kind": "bad_model",
+        "waited_s": 60.0,
+    }
+)
+"""What the sample sentences are made of; capitals stand for words that vary."""
+
+FAMILIES: tuple[type[AgentError], ...] = (
+    config.ConfigError,
+    config.LinkError,
+    config.PlacementError,
+    stores.WeightsError,
+    engines.EngineError,
+    config.RequestError,
+    AgentError,
+)
+"""In the order of the page."""
+
+NEVER_TOLD = (config.ConfigError, config.LinkError, client.AgentNotRunning)
+FAILS_A_LOAD = (stores.WeightsError, engines.EngineMissing, engines.EngineStartFailed)
+
+Row = tuple[str, ...]
+
+
+# ── configuration.md ──────────────────────────────────────────────────────────────────
+
+CONFIGURATION_HEAD = """\
+# Configuration
+
+Generated from `config/settings.py` by `docs/generate.py`; do not edit.
+
+One TOML file: `--config FILE`, else `$POOLHAND_CONFIG`, else `agent.toml` in the folder that the
+service manager names (`CONFIGURATION_DIRECTORY`) or the user's own: `~/.config/poolhand` on
+Linux, `~/Library/Application Support/poolhand` on a Mac. Later layers win: defaults, the file,
+the environment. Only `coordinator.url` has no default.
+
+* An unknown key, a value of the wrong type and two keys that contradict each other stop the
+  start with file, line and a suggestion, exit code 78. All problems are told at once;
+  `poolhand config check` tells them without starting anything.
+* A relative path in the file is meant from the file's folder; in a variable, from the working
+  folder.
+* A variable holds text as it is, and any other value as TOML would have it:
+  `POOLHAND_SLOTS__MAX_MODEL_SLOTS=2`, `POOLHAND_POOLS__ALLOWED='["org/*"]'`. An empty variable
+  counts as not set; one that begins like a table of ours and is no key is refused.
+* The token is no key: it is read from the source that `[coordinator]` names, else from
+  `POOLHAND_TOKEN`. A file that others may read is refused. A source that is not there is no
+  failure: a coordinator may want no token.
+* The state folder is `--state-dir DIR`, else `$POOLHAND_STATE_DIR`, else `STATE_DIRECTORY`, else
+  the user's own; two agents never share one.
+"""
+
+
+def configuration() -> str:
+    """Every key with its type, default, unit, variable and meaning, one line each."""
+    return CONFIGURATION_HEAD + "".join(_tables(Settings, ()))
+
+
+def _tables(section: type[Section], at: tuple[str, ...]) -> Iterator[str]:
+    plain = {name: key for name, key in section.model_fields.items() if table_of(key) is None}
+    if at and plain:
+        yield _table(section, at)
+    for name, key in section.model_fields.items():
+        inner = table_of(key) or entry_of(key)
+        if inner is not None:
+            yield from _tables(inner, (*at, name))
+
+
+def _table(section: type[Section], at: tuple[str, ...]) -> str:
+    is_many = at == ("models",)
+    name = f"[[{'.'.join(at)}]]" if is_many else f"[{'.'.join(at)}]"
+    said = inspect.getdoc(section) or ""
+    purpose = said.split("\n\n")[0].replace("\n", " ").replace("``", "`").partition(": ")[2]
+    meanings = _attributes(said)
+    rows: list[Row] = [("key", "type", "default", "unit", "variable", "meaning")]
+    for key, field in section.model_fields.items():
+        if table_of(field) is not None:
+            continue
+        dotted = ".".join((*at, key))
+        meaning = WORDS.get(dotted) or meanings.get(key)
+        if meaning is None:
+            sys.exit(f"{dotted}: neither its docstring nor WORDS says what it means")
+        unit = next((word for end, word in UNITS.items() if key.endswith(end)), "")
+        named = "" if is_many else f"`{variable((*at, key))}`"
+        default = "**required**" if field.is_required() else _value(cast("object", field.default))
+        rows.append((f"`{key}`", _type(field), default, unit, named, meaning))
+    whole = f'All entries at once: `{variable(at)}=\'[{{id = "…", ref = "…"}}]\'`.\n\n'
+    head = f"\n## `{name}`\n\n{purpose[:1].upper()}{purpose[1:]}\n\n"
+    return head + (whole if is_many else "") + _markdown(rows)
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """The lines under ``Attributes:``, by name."""
+    block = docstring.partition("Attributes:\n")[2]
+    found = re.findall(r"(?ms)^    (\w+): (.*?)(?=^    \w+: |\Z)", block)
+    return {name: _inline(" ".join(words.split())) for name, words in found}
+
+
+def _inline(text: str) -> str:
+    """Docstring markup as Markdown."""
+    text = re.sub(r":class:`~?[\w.]*\.(\w+)`", r"`\1`", text)
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return "`[]`" if value == () else f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def _type(field: FieldInfo) -> str:
+    words = _kind(cast("object", field.annotation))
+    bounds = [*cast("list[object]", field.metadata), *_inner_bounds(field.annotation)]
+    told = {
+        name: cast("object", getattr(bound, name))
+        for bound in bounds
+        for name in ("gt", "ge", "le")
+        if isinstance(getattr(bound, name, None), int | float)
+    }
+    signs = {"gt": "> ", "ge": "≥ ", "le": "≤ "}
+    return ", ".join([words, *(f"{signs[name]}{bound}" for name, bound in told.items())])
+
+
+def _inner_bounds(kind: object) -> Iterator[object]:
+    for part in (kind, *get_args(kind)):
+        if get_origin(part) is Annotated:
+            for mark in get_args(part)[1:]:
+                yield from cast("list[object]", getattr(mark, "metadata", [mark]))
+
+
+def _kind(kind: object) -> str:
+    origin, inner = get_origin(kind), cast("tuple[object, ...]", get_args(kind))
+    if origin is Annotated:
+        return _kind(inner[0])
+    if origin is Literal:
+        return " \\| ".join(f"`{word}`" for word in inner)
+    if origin in {UnionType, Union}:
+        return _kind(next(one for one in inner if one is not NoneType))
+    if origin is tuple:
+        return f"array of {_kind(inner[0])}"
+    names: Mapping[object, str] = {
+        str: "text", int: "whole number", float: "number", bool: "true or false"
+    }  # fmt: skip
+    return names[kind]
+
+
+# ── errors.md ─────────────────────────────────────────────────────────────────────────
+
+ERRORS_HEAD = """\
+# Errors
+
+Generated from `config/errors.py`, `backends/stores/errors.py`, `backends/engines/errors.py` and
+`agent/control/client.py` by `docs/generate.py`; do not edit.
+
+A code is never renamed and never reused. *retry* says what must happen first: `later` (time
+alone), `operator` (a person has to change something), `never` (the request itself is wrong).
+*HTTP* is the nearest status, for logs and the control socket. *wire* is the `status_code` of the
+`inference_error` that a request ends with: 503 sends it elsewhere at no cost to the node.
+
+A coordinator reads no code: it sorts a failed load, and judges a failed request, by the words of
+one text. These texts are given below, with sample facts; capitals stand for words that vary. A
+model's name is quoted only if it is plainly a name and bears none of the words that a coordinator
+sorts by.
+"""
+
+
+def errors() -> str:
+    """Every code in one table, then each with its texts and its remedy."""
+    rows: list[Row] = [("code", "family", "retry", "HTTP", "wire")]
+    entries: list[str] = []
+    for leaf in leaves():
+        error, told = _sample(leaf), _told_to_clients(leaf)
+        family = leaf.__mro__[1].__name__
+        wire = "" if told is None else str(told.wire_status)
+        rows.append((f"[`{leaf.code}`](#{leaf.code})", family, leaf.retry, str(leaf.status), wire))
+        entries.append(_entry(error, told))
+    reasons: list[Row] = [("code", "remedy")]
+    reasons += [(f"`{code}`", remedy) for code, remedy in _reasons().items()]
+    last = (
+        "\n## Reasons in `status` that are no failures\n\n"
+        "`why_not` bears error codes, and these words beside them:\n\n" + _markdown(reasons)
+    )
+    return f"{ERRORS_HEAD}\n{_markdown(rows)}\n" + "\n".join(entries) + last
+
+
+def leaves() -> list[type[AgentError]]:
+    """Every error with a code of its own, by family and code."""
+
+    def below(base: type[AgentError]) -> Iterator[type[AgentError]]:
+        for child in base.__subclasses__():
+            yield from below(child)
+            if "code" in vars(child) and child.__module__ in {home.__name__ for home in HOMES}:
+                yield child
+
+    return sorted(set(below(AgentError)), key=lambda leaf: (_family_at(leaf), leaf.code))
+
+
+def _family_at(leaf: type[AgentError]) -> int:
+    return next(at for at, family in enumerate(FAMILIES) if issubclass(leaf, family))
+
+
+def _sample(leaf: type[AgentError]) -> AgentError:
+    parameters = inspect.signature(leaf).parameters.values()
+    return leaf(**{p.name: FACTS[p.name] for p in parameters if p.default is p.empty})
+
+
+def _told_to_clients(leaf: type[AgentError]) -> AgentError | None:
+    """The error whose text a request ends with; ``None`` where no request comes so far."""
+    if issubclass(leaf, NEVER_TOLD):
+        return None
+    if issubclass(leaf, FAILS_A_LOAD):
+        # core/answers.py: whoever waits for a load that failed is told no more than its code
+        return config.ModelNotReady(model=str(FACTS["model"]), reason=leaf.code)
+    return _sample(leaf)
+
+
+def _entry(error: AgentError, told: AgentError | None) -> str:
+    purpose = (inspect.getdoc(type(error)) or "").split("\n")[0].replace("``", "`")
+    lines = [f"## {error.code}\n", f"{purpose}\n", f"* sentence: `{error}`"]
+    if told is not None:
+        if not isinstance(error, config.RequestError):
+            lines.append(f"* `load_model_status`: `{error.load_text}`")
+        lines.append(f"* `inference_error` {told.wire_status}: `{told.request_text}`")
+    return "\n".join([*lines, f"* remedy: {error.remedy}", ""])
+
+
+def _reasons() -> dict[str, str]:
+    """Codes that only ``core/status.py`` uses, read from its calls of ``_reason``."""
+    tree = ast.parse((HERE.parent / "agent/core/status.py").read_text(encoding="utf-8"))
+    codes = {leaf.code for leaf in leaves()}
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) != "_reason":
+            continue
+        code, _, *rest = node.args
+        if isinstance(code, ast.Constant):
+            remedy: object = ast.literal_eval(rest[0]) if rest else "Nothing."
+            found[str(code.value)] = str(remedy)
+    return {code: remedy for code, remedy in sorted(found.items()) if code not in codes}
+
+
+# ── both ──────────────────────────────────────────────────────────────────────────────
+
+
+def _markdown(rows: list[Row]) -> str:
+    head, *rest = rows
+    lines = [head, tuple("---" for _ in head), *rest]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+
+
+def main() -> int:
+    """Write the pages, or compare; the exit status is 1 if a compared page has drifted."""
+    parser = argparse.ArgumentParser(description="Write docs/configuration.md and docs/errors.md.")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    parser.add_argument("--dir", type=Path, default=HERE, help="where the pages are")
+    args = parser.parse_args()
+    folder, is_check = cast("Path", args.dir), cast("bool", args.check)
+    code = 0
+    for name, text in (("configuration.md", configuration()), ("errors.md", errors())):
+        page = folder / name
+        if not is_check:
+            _ = page.write_text(text, encoding="utf-8")
+        elif not page.exists() or page.read_text(encoding="utf-8") != text:
+            _ = sys.stderr.write(f"{name} has drifted: run `python docs/generate.py`\n")
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
