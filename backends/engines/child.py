@@ -13,17 +13,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
 
 TAIL_BYTES = 8 * 2**10
 TERM_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _HANG_UP_S = 2.0
-"""Seconds a process may live on after it closed its socket, or its socket after it."""
+"""Seconds a process may live on without its socket, or its socket or log without it."""
 
 _INHERITED = ("PATH", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+
+
+_Part = Literal["process", "line", "log"]
 
 
 class Listener(Protocol):
@@ -73,8 +76,7 @@ class Child:
         self._process: asyncio.SubprocessTransport | None = None
         self._line: asyncio.Transport | None = None
         self._log = bytearray()
-        self._has_exited = False
-        self._has_hung_up = False
+        self._open: set[_Part] = {"process", "line", "log"}
         self._is_leaving = False
         self._gone = asyncio.Event()
         self._hurry: asyncio.TimerHandle | None = None
@@ -188,7 +190,7 @@ class Child:
 
     def _signal(self, number: signal.Signals) -> None:
         pid = self.pid
-        if pid is not None and not self._has_exited:
+        if pid is not None and "process" in self._open:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, number)
 
@@ -201,33 +203,29 @@ class Child:
         self._log += data
         del self._log[:-TAIL_BYTES]
 
-    def hung_up(self) -> None:
-        """The socket has ended: so must the process."""
-        self._has_hung_up = True
-        self._settle(self.kill)
-
-    def exited(self) -> None:
-        """The process has ended: what it said before is still on its way."""
-        self._has_exited = True
-        self.listen(to_more=True)
-        self._settle(self._cut)
-
-    def _settle(self, otherwise: Callable[[], None]) -> None:
-        """Both have ended, or the other one shall soon."""
+    def ended(self, part: _Part) -> None:
+        """One part of it has ended: the others shall too, soon; then all is told."""
+        self._open.discard(part)
         if self._hurry is not None:
             self._hurry.cancel()
-        if self._has_exited and self._has_hung_up:
+        later = asyncio.get_running_loop().call_later
+        if not self._open:
             if not self._gone.is_set():
                 self._gone.set()
                 self._listener.gone(self.exit_code)
-        elif self._has_exited or not self._is_leaving:
-            self._hurry = asyncio.get_running_loop().call_later(_HANG_UP_S, otherwise)
+        elif "process" not in self._open:
+            self.listen(to_more=True)
+            self._hurry = later(_HANG_UP_S, self._cut)
+        elif "line" not in self._open and not self._is_leaving:
+            self._hurry = later(_HANG_UP_S, self.kill)
 
     def _cut(self) -> None:
+        """Something else holds what the process held; there is nothing to hear from it."""
         if self._line:
             self._line.abort()
         else:
-            self.hung_up()
+            self.ended("line")
+        self.ended("log")
 
 
 class _Line(asyncio.Protocol):
@@ -238,7 +236,7 @@ class _Line(asyncio.Protocol):
         self._child.took(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
-        self._child.hung_up()
+        self._child.ended("line")
 
 
 class _Log(asyncio.SubprocessProtocol):
@@ -249,4 +247,7 @@ class _Log(asyncio.SubprocessProtocol):
         self._child.logged(data)
 
     def process_exited(self) -> None:
-        self._child.exited()
+        self._child.ended("process")
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - as above
+        self._child.ended("log")

@@ -36,8 +36,10 @@ class Pipe:
     @classmethod
     def inherited(cls, descriptor: int) -> "Pipe":
         """The pipe over a socket that this process was started with."""
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no name
-        return cls(socket.socket(fileno=descriptor))
+        # the copy has the lowest free number, which select needs, and is not passed on
+        low = os.dup(descriptor)
+        os.close(descriptor)
+        return cls(socket.socket(fileno=low))
 
     @property
     def backlog_bytes(self) -> int:

@@ -37,7 +37,8 @@ CONTEXT_TOKENS = 1000
 class Script:
     """One child with one plan."""
 
-    def __init__(self, pipe: Pipe, plan: str) -> None:
+    def __init__(self, pipe: Pipe, plan: str, raw: int) -> None:
+        self.raw = raw
         self.pipe = pipe
         self.plan, _, number = plan.partition(":")
         self.after_tokens = int(number or 0)
@@ -114,7 +115,7 @@ class Script:
             case "leaves":
                 self.leaving = True
             case "garbage":
-                os.write(int(sys.argv[-2]), b"\xff\xff\xff\xff garbage")
+                os.write(self.raw, b"\xff\xff\xff\xff garbage")
                 time.sleep(60)
             case "hangs_up":
                 self.pipe.drain(1)
@@ -132,7 +133,8 @@ def main(plan: str, descriptor: str, parent: str) -> None:
     if plan == "environment":
         sys.stderr.write("\n".join(f"{name}={value}" for name, value in os.environ.items()))
         sys.exit(3)
-    Script(Pipe.inherited(int(descriptor)), plan).run()
+    raw = os.dup(int(descriptor)) if plan.startswith("garbage") else -1
+    Script(Pipe.inherited(int(descriptor)), plan, raw).run()
 
 
 if __name__ == "__main__":

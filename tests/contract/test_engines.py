@@ -321,6 +321,8 @@ def spoil(build: Path, folder: Path, fault: str) -> None:
             shard.write_bytes(shard.read_bytes()[:-1000])
         case "missing shard":
             shard.unlink()
+        case "template":
+            (folder / "chat_template.jinja").write_text(TEMPLATE)
         case _:
             config = (folder / "config.json").read_text()
             (folder / "config.json").write_text('{"auto_map": {},' + config.strip()[1:])
@@ -335,4 +337,26 @@ async def test_a_bad_build_is_a_failed_start(build: Path, tmp_path: Path, fault:
         await engine.start()
     assert failed.value.kind == "bad_model"
     assert failed.value.load_text == "model load failed: bad_model"
+    await engine.stop()
+
+
+TEMPLATE = """{%- for message in messages -%}
+{%- if 'object' in message.content %}{{ raise_exception('secret') }}{% endif -%}
+{%- if 'spin' in message.content -%}
+{%- for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor -%}
+{%- endif -%}
+{%- if 'escape' in message.content %}{{ ''.__class__.__mro__[1].__subclasses__() }}{% endif -%}
+{{- message.content }}{%- endfor -%}"""
+
+
+@pytest.mark.engine
+async def test_a_template_cannot_hold_the_engine_up(build: Path, tmp_path: Path) -> None:
+    spoil(build, tmp_path, "template")
+    engine = mlx_engine(tmp_path)
+    await engine.start()
+    for text in ("object", "spin", "escape"):
+        with pytest.raises(RequestRefused, match="suit the model's chat template") as refused:
+            await hear(engine.generate(asked(text)))
+        assert "secret" not in str(refused.value)
+    assert end_of(await hear(engine.generate(asked("well", max_tokens=2))))
     await engine.stop()
