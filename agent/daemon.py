@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..backends.hosts.catalog import probe_for
@@ -24,13 +25,14 @@ from ..config import paths
 from ..config.errors import ConfigUnreadable
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
-from .control.api import Api
+from .control.api import Api, control_socket
 from .core.events import Due, Event, Heard, HostKnown, StopAsked
 from .core.node import Node
 from .core.status import Json, models, status
 from .runtime.identity import forbid_core_dumps, identify
 from .runtime.log import Log
 from .runtime.perform import Performer, World, cache_folder
+from .runtime.thrift import give_back
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
@@ -58,6 +60,10 @@ def run(config_path: Path, state_dir: Path) -> int:
         return asyncio.run(Daemon(loaded, state_dir).run())
 
 
+class _Left(Exception):
+    """The node has left: the way to end a task group and everyone in it."""
+
+
 class Daemon:
     """One agent.
 
@@ -81,6 +87,7 @@ class Daemon:
         self._room = asyncio.Semaphore(MAX_INBOX)
         self._started_s = clock_s()
         self._is_asked_to_stop = False
+        self._is_tidy = False
 
     async def run(self) -> int:
         """Run until the node has left.
@@ -90,20 +97,29 @@ class Daemon:
         """
         self._log.note("poolhand starts", version=__version__, pid=os.getpid())
         self._obey_signals()
-        async with asyncio.TaskGroup() as tasks:
-            probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
-            cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
-            world = World(self._loaded.settings, self._key, probe, cache)
-            doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
-            api = Api({"/v1/status": self._status, "/v1/models": self._models})
-            tasks.create_task(api.serve(paths.control_socket(self._state_dir)), name="control")
-            self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
-            await self._loop(doers)
-            # whoever still runs was asked to leave, and had the time
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-        self._log.note("poolhand stopped")
+        api = Api({"/v1/status": self._status, "/v1/models": self._models})
+        try:
+            with control_socket(paths.control_socket(self._state_dir)) as bound:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(api.serve(bound), name="control")
+                    await self._serve(tasks)
+        except* _Left:
+            self._log.note("poolhand stopped")
         return 0
+
+    async def _serve(self, tasks: asyncio.TaskGroup) -> NoReturn:
+        """Look what machine this is, then go round the loop until the node has left.
+
+        Raises:
+            _Left: Always; whoever still runs was asked to leave, and had the time.
+        """
+        probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
+        cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
+        world = World(self._loaded.settings, self._key, probe, cache)
+        doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
+        self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
+        await self._loop(doers)
+        raise _Left
 
     def tell(self, event: Event) -> None:
         """Put an event into the inbox."""
@@ -119,6 +135,10 @@ class Daemon:
             event = await self._next_event()
             if isinstance(event, Heard):
                 self._room.release()
+            if isinstance(event, Due) and not self._is_tidy:
+                # the first quiet moment: what starting took can go back
+                self._is_tidy = True
+                give_back()
             self._log.happened(event)
             for effect in self._node.handle(event, clock_s()):
                 self._log.done(effect)
@@ -177,11 +197,14 @@ def clock_s() -> float:
 def _own(state_dir: Path, held: ExitStack) -> None:
     """Make the state folder this process's own for as long as it lives."""
     paths.private_dir(state_dir)
-    lock = held.enter_context((state_dir / "agent.lock").open("w"))
     try:
+        lock = held.enter_context((state_dir / "agent.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         reason = "another agent runs with this state folder; give each its own --state-dir"
+        raise ConfigUnreadable(path=str(state_dir), reason=reason) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise ConfigUnreadable(path=str(state_dir), reason=reason) from error
 
 

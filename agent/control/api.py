@@ -7,7 +7,8 @@ nothing to authenticate and no port to find. h11 speaks the protocol; this file 
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h11
@@ -35,25 +36,24 @@ class Api:
         self._routes = routes
         self._clients = 0
 
-    async def serve(self, path: Path, ready: Callable[[], None] = lambda: None) -> None:
-        """Answer until cancelled; the socket is gone afterwards.
+    async def serve(self, bound: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+        """Answer until cancelled.
 
         Args:
-            path: Of the socket; its folder is made, and must be the owner's alone.
+            bound: From :func:`control_socket`.
             ready: Called once clients can connect.
-
-        Raises:
-            ConfigUnreadable: The socket cannot be made.
         """
-        server = await asyncio.start_unix_server(
-            self._answer, sock=_bound(path), limit=MAX_REQUEST_BYTES
-        )
-        ready()
-        try:
-            async with server:
+        async with asyncio.TaskGroup() as clients:
+
+            def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                clients.create_task(self._answer(reader, writer), name="control client")
+
+            server = await asyncio.start_unix_server(meet, sock=bound, limit=MAX_REQUEST_BYTES)
+            ready()
+            try:
                 await server.serve_forever()
-        finally:
-            _remove(path)
+            finally:
+                server.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients >= MAX_CLIENTS:
@@ -68,8 +68,9 @@ class Api:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError):
-            writer.transport.abort()
+            pass
         finally:
+            writer.transport.abort()
             self._clients -= 1
 
     async def _ask(self, reader: asyncio.StreamReader) -> tuple[int, object]:
@@ -94,22 +95,32 @@ class Api:
         return 200, route()
 
 
-def _bound(path: Path) -> socket.socket:
-    """A socket of mode 0600 at ``path``, in place of whatever a dead process left there."""
+@contextmanager
+def control_socket(path: Path) -> Generator[socket.socket]:
+    """A socket of mode 0600 at ``path``, in place of whatever a dead process left there.
+
+    It is there while the block runs, and gone afterwards.
+
+    Args:
+        path: Of the socket; its folder is made, and must be the owner's alone.
+
+    Raises:
+        ConfigUnreadable: The socket cannot be made.
+    """
     private_dir(path.parent)
-    _remove(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        path.unlink(missing_ok=True)
         bound.bind(str(path))
         path.chmod(0o600)
     except OSError as error:
         bound.close()
-        raise ConfigUnreadable(path=str(path), reason=str(error)) from error
-    return bound
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        raise ConfigUnreadable(path=str(path), reason=error.strerror or str(error)) from error
+    try:
+        yield bound
+    finally:
+        bound.close()
+        path.unlink(missing_ok=True)
 
 
 def _response(status: int, body: object) -> bytes:

@@ -8,6 +8,9 @@ before it: that is how a slow socket slows an engine.
 import asyncio
 from collections import deque
 
+MOST_FRAMES = 1024
+"""Whoever leaves more than this unread is not listened to until it has read some."""
+
 
 class Lanes:
     """Frames on their way out of one line.
@@ -23,6 +26,7 @@ class Lanes:
         self._waiting_bytes = 0
         self._is_shut = False
         self._wake = asyncio.Event()
+        self._fewer = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -42,16 +46,26 @@ class Lanes:
         Returns:
             ``False`` if the line was shut meanwhile: nobody will read it.
         """
-        await self._room.wait()
+        # looked at again after each wait: room for one lets every waiting writer go on
+        while not self._room.is_set():
+            await self._room.wait()
         if self._is_shut:
             return False
         self._queue_chunk(frame)
         self._wake.set()
         return True
 
+    async def calm(self) -> None:
+        """Wait while a peer that asks and does not read has too many frames to its credit."""
+        while self._is_crowded and not self._is_shut:
+            self._fewer.clear()
+            await self._fewer.wait()
+
     async def take(self) -> str | None:
         """The next frame to send; ``None`` once the lanes are shut and empty."""
         while True:
+            if not self._is_crowded:
+                self._fewer.set()
             if self._control:
                 return self._control.popleft()
             if self._chunks:
@@ -73,6 +87,11 @@ class Lanes:
             self._chunks.clear()
         self._room.set()
         self._wake.set()
+        self._fewer.set()
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._control) + len(self._chunks) > MOST_FRAMES
 
     def _queue_chunk(self, frame: str) -> None:
         self._chunks.append(frame)

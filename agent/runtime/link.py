@@ -9,6 +9,7 @@ reads on while the node is busy, up to a bound, and then lets the socket wait.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -29,11 +30,26 @@ _TRY_LATER = frozenset({429, 502, 503, 504})
 _NOT_WANTED = frozenset({401, 403})
 
 GOODBYE_S = 5.0
-"""How long a polite end may take, from the last frame to the answered close."""
+"""How long a polite end may take, from the wish to the answered close."""
 
 _GONE = 1006
 _LATER = 1013
 _REFUSED = 1008
+
+
+@dataclass(slots=True)
+class _Call:
+    """One line, from its dial to its end.
+
+    Attributes:
+        ended: How it ended; written once, by whoever ends it.
+    """
+
+    line: int
+    lanes: Lanes = field(default_factory=Lanes)
+    is_open: bool = False
+    ended: tuple[int, LinkError] = (_GONE, LinkLost(close_code=_GONE, reason="given up"))
+    task: asyncio.Task[None] | None = None
 
 
 class _Connect(connect):
@@ -66,31 +82,37 @@ class Link:
         self._tell = tell
         self._hear = hear
         self._tasks = tasks
-        self._line = 0
-        self._lanes = Lanes()
-        self._call: asyncio.Task[None] | None = None
+        self._call: _Call | None = None
 
     def dial(self, line: int) -> None:
-        """Open a line under this number; one that still stands is dropped."""
-        if self._call is not None and self._line != line:
-            self.hang_up(self._line, is_polite=False)
-        self._line, self._lanes = line, Lanes()
-        self._call = self._tasks.create_task(self._hold(line, self._lanes), name=f"line {line}")
+        """Open a line under this number; one that still stands is dropped.
+
+        A line that was hung up politely goes on saying goodbye beside the new one.
+        """
+        if self._call is not None:
+            self.hang_up(self._call.line, is_polite=False)
+        call = self._call = _Call(line)
+        call.task = self._tasks.create_task(self._hold(call), name=f"line {line}")
+        # told by the task's own end: one that is cancelled before its first step tells it too
+        call.task.add_done_callback(lambda _: self._over(call))
 
     def hang_up(self, line: int, *, is_polite: bool) -> None:
         """Close the line: after its last frame and with a goodbye, or at once."""
-        if line != self._line or self._call is None:
+        call = self._call
+        if call is None or call.line != line or call.task is None:
             return
-        self._lanes.shut(drop=not is_polite)
-        if not is_polite:
-            self._call.cancel()
-            self._call = None
+        self._call = None
+        call.lanes.shut(drop=not is_polite)
+        if is_polite and call.is_open:
+            asyncio.get_running_loop().call_later(GOODBYE_S, call.task.cancel)
+        else:
+            call.task.cancel()
 
     def send(self, line: int, message: Outbound) -> None:
         """Queue a message; nothing happens if that line is gone."""
-        if line == self._line:
+        if self._call is not None and self._call.line == line:
             after_chunks = isinstance(message, _IN_REQUEST_ORDER)
-            self._lanes.put(encode(message), after_chunks=after_chunks)
+            self._call.lanes.put(encode(message), after_chunks=after_chunks)
 
     async def send_chunk(self, line: int, frame: str) -> bool:
         """Queue an encoded chunk once there is room.
@@ -98,22 +120,28 @@ class Link:
         Returns:
             ``False`` if that line is gone.
         """
-        return line == self._line and await self._lanes.put_chunk(frame)
+        call = self._call
+        return call is not None and call.line == line and await call.lanes.put_chunk(frame)
 
-    async def _hold(self, line: int, lanes: Lanes) -> None:
-        """Dial, read and write until the line ends; tell how it ended, whatever happens."""
-        close_code, error = _GONE, LinkRefused(url=self._settings.socket_url, reason="gave up")
-        ended: tuple[int, LinkError] = (close_code, error)
+    def _over(self, call: _Call) -> None:
+        call.lanes.shut(drop=True)
+        self._tell(LinkClosed(call.line, *call.ended))
+
+    async def _hold(self, call: _Call) -> None:
+        """Dial, read and write until the line ends."""
         try:
             connection = await self._dialled()
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as failed:
-            ended = self._refused(failed)
-        else:
-            self._tell(LinkOpened(line))
-            ended = await self._talk(line, lanes, connection)
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, UnicodeError) as failed:
+            call.ended = self._refused(failed)
+            return
+        call.is_open = True
+        self._tell(LinkOpened(call.line))
+        try:
+            await self._talk(call, connection)
         finally:
-            lanes.shut(drop=True)
-            self._tell(LinkClosed(line, *ended))
+            # whoever is cancelled, or whose peer is dead, has no time for a goodbye
+            connection.transport.abort()
+        call.ended = _ending(connection)
 
     async def _dialled(self) -> ClientConnection:
         settings = self._settings
@@ -124,38 +152,47 @@ class Link:
             compression=None,
             proxy=None,
             open_timeout=settings.dial_timeout_s,
-            ping_interval=settings.ping_interval_s,
-            ping_timeout=settings.pong_timeout_s,
+            ping_interval=None,
             close_timeout=GOODBYE_S,
             user_agent_header="poolhand",
         )
 
-    async def _talk(
-        self, line: int, lanes: Lanes, connection: ClientConnection
-    ) -> tuple[int, LinkError]:
-        """Read and write side by side until one of them ends."""
-        try:
-            async with asyncio.TaskGroup() as both:
-                writer = both.create_task(_write(lanes, connection), name=f"line {line} writer")
-                await self._read(line, connection)
-                writer.cancel()
-        finally:
-            # on the way out by cancellation there is no time for a goodbye
-            connection.transport.abort()
-        protocol = connection.protocol
-        close_code = protocol.close_code or _GONE
-        reason = protocol.close_reason or ""
-        if close_code == _REFUSED:
-            return close_code, AuthRejected(reason=reason or "no reason given")
-        return close_code, LinkLost(close_code=close_code, reason=reason)
+    async def _talk(self, call: _Call, connection: ClientConnection) -> None:
+        """Read, write and watch side by side until the reading ends."""
+        async with asyncio.TaskGroup() as sides:
+            beside = (_write(call.lanes, connection), self._watch(connection))
+            others = [sides.create_task(side, name=f"line {call.line}") for side in beside]
+            await self._read(call, connection)
+            for other in others:
+                other.cancel()
 
-    async def _read(self, line: int, connection: ClientConnection) -> None:
+    async def _read(self, call: _Call, connection: ClientConnection) -> None:
         try:
             while True:
                 # undecoded: bytes that are no UTF-8 are a bad message, not the end of the line
-                await self._hear(Heard(line, decode(await connection.recv(decode=False))))
+                frame = await connection.recv(decode=False)
+                await self._hear(Heard(call.line, decode(frame)))
+                await call.lanes.calm()
         except ConnectionClosed:
             return
+
+    async def _watch(self, connection: ClientConnection) -> None:
+        """Ping, and drop the line over a missing pong.
+
+        The library's own keepalive waits for room in the socket before it starts to count, so
+        it never notices a peer that died while it was being sent to.
+        """
+        settings = self._settings
+        while True:
+            await asyncio.sleep(settings.ping_interval_s)
+            try:
+                async with asyncio.timeout(settings.pong_timeout_s):
+                    await (await connection.ping())
+            except TimeoutError:
+                connection.transport.abort()
+                return
+            except ConnectionClosed:
+                return
 
     def _refused(self, failed: Exception) -> tuple[int, LinkError]:
         url = self._settings.socket_url
@@ -169,18 +206,27 @@ class Link:
         return _GONE, LinkRefused(url=url, reason=words)
 
 
+def _ending(connection: ClientConnection) -> tuple[int, LinkError]:
+    """How a line that stood has ended."""
+    protocol = connection.protocol
+    close_code, reason = protocol.close_code or _GONE, protocol.close_reason or ""
+    if close_code == _REFUSED:
+        return close_code, AuthRejected(reason=reason or "no reason given")
+    return close_code, LinkLost(close_code=close_code, reason=reason)
+
+
 async def _write(lanes: Lanes, connection: ClientConnection) -> None:
     """Send frames in their order; when the lanes are shut and empty, say goodbye."""
     try:
         while (frame := await lanes.take()) is not None:
             await connection.send(frame)
-        async with asyncio.timeout(GOODBYE_S):
-            await connection.close(1000)
-    except (ConnectionClosed, TimeoutError):
-        return
+        await connection.close(1000)
+    except ConnectionClosed:
+        # nothing is read from the lanes any more, so nobody may wait for room in them
+        lanes.shut(drop=True)
     except AttributeError:
         # websockets on Python 3.11: closing over a transport that was aborted meanwhile
-        return
+        lanes.shut(drop=True)
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:

@@ -4,6 +4,7 @@ JSON for machines, plain text on a terminal. Lines carry ids, counts, codes and 
 our own; messages of the wire are named by their type, and of a request only its id is told.
 """
 
+import contextlib
 import json
 import logging
 import sys
@@ -11,11 +12,15 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Literal, TextIO
 
+from ...backends.engines.errors import EngineStartFailed
 from ...config.errors import AgentError
 from ..core.effects import Effect, RefreshInventory, SampleHost, Send
 from ..core.events import Due, Event, Heard, HostSampled, InventoryChanged, WeightsProgressed
 from ..wire.inbound import Cancel, Unknown
 from ..wire.outbound import Heartbeat
+
+MOST_CHARS = 400
+"""Longer texts of others are cut."""
 
 _LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -77,9 +82,11 @@ class Log:
         if self._is_json:
             line = json.dumps({"level": name, "what": what, **facts}, default=str)
         else:
-            line = " ".join([f"{name:7} {what}", *(f"{k}={v}" for k, v in facts.items())])
-        self._out.write(line + "\n")
-        self._out.flush()
+            line = " ".join([f"{name:7} {what}", *(f"{k}={_plain(facts[k])}" for k in facts)])
+        # whoever read the diary may leave: that is no reason to stop serving
+        with contextlib.suppress(OSError):
+            self._out.write(line + "\n")
+            self._out.flush()
 
     def _importance(self, item: Event | Effect) -> int:
         is_quiet = (
@@ -98,12 +105,16 @@ def _told(item: object) -> dict[str, object]:
     for field in fields(item):
         value: object = getattr(item, field.name)
         if isinstance(value, AgentError):
-            facts |= {"code": value.code, "words": str(value)}
+            facts |= {"code": value.code, "words": _short(str(value))}
+            if isinstance(value, EngineStartFailed) and value.tail:
+                facts["tail"] = value.tail
         elif field.name == "message":
             facts |= _words(value)
         elif field.name == "request":
             facts["request"] = getattr(value, "id", None)
-        elif isinstance(value, str | int | float | bool):
+        elif isinstance(value, str):
+            facts[field.name] = _short(value)
+        elif isinstance(value, int | float):
             facts[field.name] = value
     return facts
 
@@ -112,4 +123,19 @@ def _words(message: object) -> dict[str, object]:
     """A wire message: its type, and what of it is no secret."""
     said = {name: getattr(message, name, None) for name in _TOLD}
     facts: dict[str, object] = {"message": type(message).__name__}
-    return facts | {name: value for name, value in said.items() if isinstance(value, str | int)}
+    return facts | {
+        name: _short(value) if isinstance(value, str) else value
+        for name, value in said.items()
+        if isinstance(value, str | int)
+    }
+
+
+def _short(text: str) -> str:
+    """Somebody else's text has no end of its own."""
+    return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "…"
+
+
+def _plain(value: object) -> str:
+    """A value that stays on its line and tells a terminal nothing."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)

@@ -20,7 +20,7 @@ from ...backends.engines.errors import EngineDied, EngineNotRunning
 from ...config.errors import AgentError, LinkLost, RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
-from ..wire.codec import encode_chunk
+from ..wire.codec import FrameTooLarge, encode_chunk
 from ..wire.inbound import InferenceRequest
 from ..wire.sealing import NONCE_BYTES, NodeKey, RequestBox
 from .chunks import Chunks
@@ -33,6 +33,9 @@ INLINE_CHARS = 2**18
 """Longer ciphertexts are opened in a thread: opening 16 MiB takes long enough to be felt."""
 
 MAX_MODEL_CHARS = 256
+
+MAX_TOKENS = 2**31 - 1
+"""Nobody means more; an engine bounds it further."""
 
 _ENDPOINTS: Mapping[str, Literal["chat", "text"]] = {
     "": "chat",
@@ -62,15 +65,18 @@ class _Answer:
     error: AgentError | None = None
 
     def ended(self) -> GenerationEnded:
-        """The answer's end, as things are now."""
-        if self.error is not None:
+        """The answer's end, as things are now; what was said whole stays whole."""
+        if self.finished is not None:
+            outcome = "complete"
+        elif self.error is not None:
             outcome = "cancelled" if isinstance(self.error, LinkLost) else "failed"
         else:
-            outcome = "cancelled" if self.finished is None else "complete"
+            outcome = "cancelled"
         usage = self.finished
         if usage is None and self.prompt_tokens is not None:
             usage = Usage(self.prompt_tokens, self.completion_tokens)
-        return GenerationEnded(self.request, outcome, usage, self.has_output, self.error)
+        error = None if outcome == "complete" else self.error
+        return GenerationEnded(self.request, outcome, usage, self.has_output, error)
 
 
 class Relay:
@@ -164,7 +170,7 @@ class Relay:
         fields = cast("dict[str, object]", body)
         model = fields.get("model")
         # it is echoed in refusals, so it has to be a name and not just any text
-        if not isinstance(model, str) or len(model) > MAX_MODEL_CHARS or not model.isprintable():
+        if not isinstance(model, str) or not _is_name(model):
             return RequestUnreadable(reason="it names no model")
         endpoint = fields.get("endpoint") or ""
         shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
@@ -192,6 +198,9 @@ class Relay:
                 answer.error = EngineDied(engine=engine.name, exit_code=None)
         except AgentError as error:
             answer.error = error
+        except FrameTooLarge:
+            # no engine says ten mebibytes in one breath
+            answer.error = EngineDied(engine=engine.name, exit_code=None)
 
     async def _stream(
         self,
@@ -226,7 +235,11 @@ class Relay:
         answer.has_output = True
 
 
+def _is_name(model: str) -> bool:
+    return 0 < len(model) <= MAX_MODEL_CHARS and model.isprintable()
+
+
 def _whole(value: object) -> int | None:
     """A count of tokens that makes sense, or nothing."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return cast("int", value) if is_count else None
+    return min(cast("int", value), MAX_TOKENS) if is_count else None

@@ -5,7 +5,7 @@ each time what became of it. Nobody else starts or stops an engine.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from ...backends.engines.base import Engine, Load
@@ -42,12 +42,15 @@ class Residents:
         self._leave: dict[str, asyncio.Event] = {}
 
     def load(self, model: str, build: Build) -> None:
-        """Start an engine; ``EngineLoaded`` or ``EngineFailed`` follows."""
+        """Start an engine; ``EngineLoaded`` or ``EngineFailed`` follows, unless it is stopped.
+
+        It waits for nobody: an engine of the same model may still be on its way out.
+        """
         leave = self._leave[model] = asyncio.Event()
         self._tasks.create_task(self._live(model, build, leave), name=f"engine {model}")
 
     def stop(self, model: str) -> None:
-        """Stop the engine, however far it is; ``EngineStopped`` follows."""
+        """Stop the engine, however far it is; one ``EngineStopped`` follows for each load."""
         leave = self._leave.get(model)
         if leave is None:
             self._tell(EngineStopped(model))
@@ -64,26 +67,32 @@ class Residents:
 
     async def _live(self, model: str, build: Build, leave: asyncio.Event) -> None:
         try:
-            try:
-                engine = self._make(model, build)
-            except AgentError as error:
-                self._tell(EngineFailed(model, error))
-                await leave.wait()
-                return
-            try:
-                await self._serve(model, engine, leave)
-            finally:
-                self._engines.pop(model, None)
-                async with asyncio.timeout(LAST_STOP_S):
-                    await engine.stop()
-        finally:
-            if self._leave.get(model) is leave:
-                del self._leave[model]
-            self._tell(EngineStopped(model))
+            engine = self._make(model, build)
+        except AgentError as error:
+            self._tell(EngineFailed(model, error))
+            await leave.wait()
+        else:
+            await self._keep(model, engine, leave)
+        if self._leave.get(model) is leave:
+            del self._leave[model]
+        self._tell(EngineStopped(model))
+
+    async def _keep(self, model: str, engine: Engine, leave: asyncio.Event) -> None:
+        """Run an engine, and stop it whatever happens."""
+        try:
+            await self._serve(model, engine, leave)
+        except asyncio.CancelledError:
+            # the process is on its way out; an engine that stays is killed with it
+            self._gone(model, engine)
+            async with asyncio.timeout(LAST_STOP_S):
+                await engine.stop()
+            raise
+        self._gone(model, engine)
+        await engine.stop()
 
     async def _serve(self, model: str, engine: Engine, leave: asyncio.Event) -> None:
         """Start and watch until somebody wants it to leave, or it leaves by itself."""
-        loaded = await _unless(leave, engine.start())
+        loaded = await _unless(leave, engine.start)
         if loaded is None:
             return
         if isinstance(loaded, AgentError):
@@ -92,14 +101,19 @@ class Residents:
             return
         self._engines[model] = engine
         self._tell(EngineLoaded(model, loaded))
-        death = await _unless(leave, engine.died())
+        death = await _unless(leave, engine.died)
         if death is not None:
-            del self._engines[model]
+            self._gone(model, engine)
             self._tell(EngineFailed(model, death))
             await leave.wait()
 
+    def _gone(self, model: str, engine: Engine) -> None:
+        """It answers no more; a later engine of the same model is left alone."""
+        if self._engines.get(model) is engine:
+            del self._engines[model]
 
-async def _unless(leave: asyncio.Event, work: Coroutine[None, None, T]) -> T | AgentError | None:
+
+async def _unless(leave: asyncio.Event, work: Callable[[], Awaitable[T]]) -> T | AgentError | None:
     """What ``work`` returns or fails with; ``None`` if ``leave`` came first and ended it."""
     async with asyncio.TaskGroup() as both:
         working = both.create_task(_outcome(work))
@@ -110,8 +124,8 @@ async def _unless(leave: asyncio.Event, work: Coroutine[None, None, T]) -> T | A
     return None if working.cancelled() else working.result()
 
 
-async def _outcome(work: Coroutine[None, None, T]) -> T | AgentError:
+async def _outcome(work: Callable[[], Awaitable[T]]) -> T | AgentError:
     try:
-        return await work
+        return await work()
     except AgentError as error:
         return error

@@ -5,6 +5,8 @@ from there. Sizes of builds that are not here are asked for once, in the backgro
 """
 
 import asyncio
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,15 +55,16 @@ class Shelf:
         self._tell = tell
         self._tasks = tasks
         self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._folders: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._listing: asyncio.Task[None] | None = None
         self._is_asked_again = False
 
     def fetch(self, model: str) -> None:
         """Bring a model; ``WeightsFetched`` or ``WeightsFailed`` follows, unless cancelled."""
-        before = self._fetches.get(model)
-        task = self._tasks.create_task(self._fetch(model, before), name=f"fetch {model}")
+        task = self._tasks.create_task(self._fetch(model), name=f"fetch {model}")
         self._fetches[model] = task
 
     def cancel(self, model: str) -> None:
@@ -83,40 +86,54 @@ class Shelf:
             return
         self._looking = self._tasks.create_task(self._look(), name="inventory")
 
-    async def _fetch(self, model: str, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            # a fetch that was cancelled holds the folder until its child is gone
-            await asyncio.wait({before})
-        with self._failures(model):
-            await fetch(self._job(self._entry(model)), told=lambda at: self._progress(model, at))
-            self._tell(WeightsFetched(model))
+    async def _fetch(self, model: str) -> None:
+        # a fetch that was cancelled holds the folder until its child is gone
+        async with self._folders[model]:
+            with self._failures(model):
+                job = self._job(self._entry(model))
+                await fetch(job, told=lambda at: self._progress(model, at))
+                self._tell(WeightsFetched(model))
 
     async def _verify(self, model: str) -> None:
-        with self._failures(model):
-            folder = self._cache.folder(model)
-            build = await asyncio.to_thread(verify, folder, model=model)
-            self._tell(WeightsVerified(model, build))
+        is_over = threading.Event()
+        try:
+            with self._failures(model):
+                folder = self._cache.folder(model)
+                build = await asyncio.to_thread(
+                    verify, folder, model=model, is_stopped=is_over.is_set
+                )
+                self._tell(WeightsVerified(model, build))
+        finally:
+            # a thread cannot be cancelled: it is told, and ends by itself
+            is_over.set()
 
     async def _look(self) -> None:
         while True:
             self._is_asked_again = False
             stocks = await asyncio.to_thread(inventory, self._cache, self._settings.models)
             self._tell(InventoryChanged(stocks))
-            await self._list(stocks)
+            self._list(stocks)
             if not self._is_asked_again:
                 return
 
-    async def _list(self, stocks: Sequence[Stock]) -> None:
-        """Ask the stores for the sizes that are wanted and unknown, each once."""
+    def _list(self, stocks: Sequence[Stock]) -> None:
+        """Have the stores asked for the sizes that are wanted and unknown, each once."""
         unknown = {stock.model for stock in stocks if stock.size_bytes is None}
-        for model in sorted((unknown & self._wanted) - self._asked):
-            self._asked.add(model)
+        unasked = sorted((unknown & self._wanted) - self._asked)
+        if unasked and (self._listing is None or self._listing.done()):
+            self._asked.update(unasked)
+            self._listing = self._tasks.create_task(self._ask(unasked), name="listing")
+
+    async def _ask(self, models: Sequence[str]) -> None:
+        """Ask one store after the other; a look at the folder never waits for them."""
+        for model in models:
             try:
                 await sizes(self._job(self._entry(model)))
             except AgentError as error:
                 self._tell(ListingFailed(model, error))
-            else:
-                self._is_asked_again = True
+            except OSError as error:
+                self._tell(ListingFailed(model, _at_home(error)))
+        self.refresh(())
 
     def _progress(self, model: str, progress: Progress) -> None:
         self._tell(WeightsProgressed(model, progress))
@@ -128,8 +145,7 @@ class Shelf:
         except AgentError as error:
             self._tell(WeightsFailed(model, error))
         except OSError as error:
-            reason = f"the cache folder: {error.strerror or error}"
-            self._tell(WeightsFailed(model, StoreUnreachable(store="cache", reason=reason)))
+            self._tell(WeightsFailed(model, _at_home(error)))
 
     def _entry(self, model: str) -> ModelEntry:
         entry = self._settings.entry(model)
@@ -145,3 +161,8 @@ class Shelf:
             weights=self._settings.weights,
             cache_dir=str(self._cache_dir),
         )
+
+
+def _at_home(error: OSError) -> AgentError:
+    """This machine's own part in it: the folder, or a child that could not be started."""
+    return StoreUnreachable(store="cache", reason=f"this machine: {error.strerror or error}")
