@@ -111,6 +111,17 @@ def test_cut_at_every_single_byte(tmp_path: Path) -> None:
     assert seen[-1] == truth(ops)
 
 
+def test_a_torn_number_is_not_a_smaller_number(tmp_path: Path) -> None:
+    listing = (Listed(path="a", size_bytes=4 * 200, etag=None),)
+    journal = Journal(tmp_path / "j", nothing(HEADER.model_copy(update={"files": listing})))
+    journal.arrived(0, 123)
+    journal.close()
+    data = (tmp_path / "j").read_bytes()
+    assert said(read(data, boot_id="boot-1"))[0] == {(0, 123)}
+    for torn in range(1, 8):
+        assert said(read(data[:-torn], boot_id="boot-1"))[0] == set()
+
+
 @given(ops=OPS)
 def test_after_a_power_cut_only_synced_lines_count(
     tmp_path_factory: pytest.TempPathFactory, ops: list[Op]
