@@ -69,7 +69,7 @@ def test_every_change_of_a_slot_is_told_at_once(world: World) -> None:
     (beat,) = beats(world.tell(happened.EngineFailed("org/a", DEAD)))
     assert [s.state for s in _slots(beat)] == ["reloading"]
     (beat,) = beats(world.stopped("org/a"))
-    assert _slots(beat) == []
+    assert _slots(beat) == ()
 
 
 def _slots(beat: Heartbeat) -> tuple[SlotCapacity, ...]:
