@@ -346,17 +346,25 @@ def _until_interrupted(scene: Scene) -> int:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, interrupted)
     try:
-        return _play(scene)
+        return play(scene)
     except KeyboardInterrupt:
         scene.voice.say("interrupted: draining")
         return 0
 
 
-def _play(scene: Scene) -> int:
-    """Take one step after the other; the first that goes wrong is the last."""
+def play(scene: Scene, steps: Sequence[tuple[str, str, Step]] = STEPS) -> int:
+    """Take one step after the other; the first that goes wrong is the last.
+
+    Args:
+        scene: Where.
+        steps: Each with its name, a sentence about it, and what it does.
+
+    Returns:
+        0 if all went as expected, else 1.
+    """
     rows: list[tuple[str, str, float]] = []
     code = 0
-    for name, words, step in STEPS:
+    for name, words, step in steps:
         scene.voice.step(words)
         began_s = time.monotonic()
         try:

@@ -73,8 +73,8 @@ class Narrator:
         """Sum up: what was done, what came of it, and how many seconds it took."""
         if not rows:
             return
-        first = max(len(name) for name, _, _ in rows)
-        second = max(len(came) for _, came, _ in rows)
+        first = max(len("step"), *(len(name) for name, _, _ in rows))
+        second = max(len("what happened"), *(len(came) for _, came, _ in rows))
         rule = f"{'-' * first}  {'-' * second}  -------"
         self._line("")
         self._line(self._painted("1", f"{'step':<{first}}  {'what happened':<{second}}  seconds"))

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
@@ -276,7 +276,7 @@ def size_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def opened(folder: Path, weights: Path) -> Iterator[World]:
+def opened(folder: Path, weights: Path) -> Generator[World]:
     """A world that has begun; gone at the end."""
     folder.mkdir(parents=True)
     with World(folder, weights) as world:

@@ -1,0 +1,76 @@
+"""What was asked, what was answered and the token: nowhere but where they belong."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from world import A, World, begun, text_of
+
+from poolhand.agent.dev.checkpoint import expected_text
+from poolhand.agent.dev.stage import ask, at
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = "canary-prompt-9f27"
+TOKEN = "canary-token-41ce"  # noqa: S105  # a made-up one
+ANSWERS = ("Hello from alpha", "Counting: one two", "tock tick", "costs \N{EURO SIGN}5")
+"""Pieces of answers that are longer than any token of the checkpoint."""
+
+
+def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file that a process of this world has written, but the token's own."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "token":
+            yield path, path.read_bytes()
+
+
+def run_through(world: World) -> None:
+    """Answers, refusals and failures, all of which could be told of too freely."""
+    assert world.load(A)["status"] == "succeeded"
+    hello = expected_text("alpha")
+    assert world.answer(f"Hello! {PROMPT}") == hello
+    assert "costs" in world.answer(f"{PROMPT} [unicode]")
+    stream = world.stream(f"{PROMPT} [loop]", most=3000)
+    begun(stream)
+    stream.close()
+    world.ended()
+    client = world.client()
+    for wrong in (
+        {"messages": PROMPT},
+        {"messages": [{"role": "user", "content": {"text": PROMPT}}]},
+        {"messages": [{"role": PROMPT, "content": PROMPT}]},
+        {"messages": [{"role": "user", "content": PROMPT}], "tools": PROMPT},
+        {"messages": [{"role": "user", "content": f"{PROMPT} " * 20_000}]},
+        {"messages": [{"role": "user", "content": PROMPT}], "temperature": PROMPT},
+    ):
+        with contextlib.suppress(openai.APIError):
+            client.chat.completions.create(model=A, max_tokens=9, extra_body=wrong, messages=[])
+    stream = world.stream(f"{PROMPT} [loop]", most=3000)
+    begun(stream)
+    world.engines()[0].kill()
+    with pytest.raises(openai.APIError):
+        list(map(text_of, stream))
+
+
+def test_canaries_are_found_nowhere(world: World) -> None:
+    config = world.configure()
+    token = world.folder / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    config.write_text(config.read_text().replace("[pools]", 'token_file = "token"\n\n[pools]', 1))
+    world.join(config)
+    assert at(world.provider(), "register", "auth_token") == "present"
+    run_through(world)
+    status = world.agent.status()
+    _, told = ask(f"{world.coordinator.url}/dev/state")
+    texts = [("status", str(status).encode()), ("coordinator's state", str(told).encode())]
+    assert world.agent.end() == 0
+    found = [*texts, *written(world.folder)]
+    names = {str(name).rpartition("/")[2] for name, _ in found}
+    assert {"agent.log", "coordinator.log", "store.log", "tokenizer.json"} <= names
+    assert len([line for line in world.log() if line["level"] == "debug"]) > 5
+    for name, content in found:
+        for canary in (PROMPT, TOKEN, *ANSWERS):
+            assert canary.encode() not in content, (name, canary)
