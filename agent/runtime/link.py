@@ -209,7 +209,7 @@ class Link:
 def _ending(connection: ClientConnection) -> tuple[int, LinkError]:
     """How a line that stood has ended."""
     protocol = connection.protocol
-    close_code, reason = protocol.close_code or _GONE, protocol.close_reason or ""
+    close_code, reason = int(protocol.close_code or _GONE), protocol.close_reason or ""
     if close_code == _REFUSED:
         return close_code, AuthRejected(reason=reason or "no reason given")
     return close_code, LinkLost(close_code=close_code, reason=reason)
