@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import cast
 
 from .base import (
@@ -31,6 +32,7 @@ SYSCTL: Command = (
 VM_STAT: Command = ("/usr/bin/vm_stat",)
 DISPLAYS: Command = ("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json")
 CSRUTIL: Command = ("/usr/bin/csrutil", "status")
+RDMA: Command = ("/usr/bin/rdma_ctl", "status")
 THERMAL: Command = ("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel")
 
 _LIMIT_S = 10.0
@@ -58,10 +60,17 @@ class AppleProbe:
 
     Args:
         readings: Runs a command.
+        has_tool: Whether this Mac has a tool at all, by its path.
     """
 
-    def __init__(self, readings: Readings | None = None) -> None:
+    def __init__(
+        self,
+        readings: Readings | None = None,
+        *,
+        has_tool: Callable[[str], bool] = lambda path: Path(path).exists(),
+    ) -> None:
         self._read = readings or run_tool
+        self._has_tool = has_tool
         self._cpu = CpuMeter()
         self._facts: HostFacts | None = None
 
@@ -101,7 +110,14 @@ class AppleProbe:
             gpu_cores=gpu_cores,
             memory_bandwidth_gbs=bandwidth_gbs(family, tier, gpu_cores=gpu_cores),
             sip_enabled=sip_enabled(self._read(CSRUTIL)),
+            rdma_disabled=self._rdma_disabled(),
         )
+
+    def _rdma_disabled(self) -> bool | None:
+        """A system without the tool is from before remote memory access came to Macs."""
+        if not self._has_tool(RDMA[0]):
+            return True
+        return rdma_disabled(self._read(RDMA))
 
 
 def run_tool(command: Command) -> str | None:
@@ -197,6 +213,11 @@ def sip_enabled(text: str | None) -> bool | None:
     if found is None or found[2]:
         return None
     return {"enabled": True, "disabled": False}.get(found[1])
+
+
+def rdma_disabled(text: str | None) -> bool | None:
+    """Whether remote memory access is off, from what ``rdma_ctl status`` prints."""
+    return {"disabled": True, "enabled": False}.get((text or "").strip().lower())
 
 
 def _cpu_cores(said: Mapping[str, str]) -> CpuCores:

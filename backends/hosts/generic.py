@@ -38,6 +38,7 @@ class GenericProbe:
             chip_name=_cpu_name(self._root),
             memory_total_bytes=total_bytes,
             cpu_cores=usable_cores(),
+            rdma_disabled=rdma_disabled(self._root),
         )
 
     def sample(self) -> HostSample:
@@ -57,6 +58,31 @@ class GenericProbe:
         if room is None:
             return memory.total, memory.available
         return room.limit_bytes, min(memory.available, room.available_bytes)
+
+
+def rdma_disabled(root: Path) -> bool | None:
+    """Whether nothing on a Linux machine can do remote memory access.
+
+    Args:
+        root: Where ``/sys`` is found.
+
+    Returns:
+        ``False`` if the kernel lists one adapter or more (InfiniBand, RoCE or iWARP), ``None``
+        if its list cannot be read, or there is none to read.
+
+    Source:
+        Documentation/ABI/stable/sysfs-class-infiniband: one entry per RDMA device.
+    """
+    classes = root / "sys/class"
+    try:
+        if not classes.is_dir():
+            return None
+        return not any((classes / "infiniband").iterdir())
+    except FileNotFoundError:
+        # a kernel without its RDMA core has no such class
+        return True
+    except OSError:
+        return None
 
 
 def _machine_model(root: Path) -> str | None:

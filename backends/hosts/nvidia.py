@@ -109,6 +109,7 @@ class NvidiaProbe:
             gpu_cores=_sum([gpu.cores for gpu in gpus]),
             memory_bandwidth_gbs=min(rates, default=None),
             gpus=gpus,
+            rdma_disabled=around.rdma_disabled,
         )
 
     def _gpu_facts(self, index: int, handle: Handle) -> GpuFacts:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from poolhand.backends.hosts.apple import (
     CSRUTIL,
     DISPLAYS,
+    RDMA,
     SYSCTL,
     THERMAL,
     VM_STAT,
@@ -21,6 +22,7 @@ from poolhand.backends.hosts.apple import (
     bandwidth_gbs,
     chip_family_and_tier,
     displays_gpu_cores,
+    rdma_disabled,
     run_tool,
     sip_enabled,
     sysctl_values,
@@ -66,6 +68,7 @@ M4_MAX = {
     DISPLAYS: DISPLAYS_TEXT,
     CSRUTIL: "System Integrity Protection status: enabled.\n",
     THERMAL: "com.apple.system.thermalpressurelevel 0\n",
+    RDMA: "disabled\n",
 }
 
 
@@ -79,7 +82,8 @@ def test_an_m4_max_is_read_whole() -> None:
     assert facts.cpu_cores == CpuCores(total=16, performance=12, efficiency=4)
     assert (facts.gpu_cores, facts.memory_bandwidth_gbs) == (40, 546.0)
     assert facts.sip_enabled is True
-    assert (facts.secure_boot_enabled, facts.rdma_disabled) == (None, None)
+    # off, or not there at all where this test runs
+    assert (facts.secure_boot_enabled, facts.rdma_disabled) == (None, True)
     assert sample.memory_total_bytes == 64 * GIB
     assert sample.memory_available_bytes == (1_000_000 + 50_000 + 800_000) * 16384
     assert sample.memory_used_ratio == pytest.approx(1 - 1_850_000 / 4_194_304)
@@ -250,3 +254,34 @@ def test_a_tool_is_heard_whatever_its_exit_code() -> None:
 
 def test_a_tool_that_is_not_there_says_nothing() -> None:
     assert run_tool(("/nowhere/sysctl", "hw.model")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_disabled"),
+    [
+        ("disabled\n", True),
+        ("enabled\n", False),
+        ("Disabled", True),
+        ("not disabled", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_remote_memory_access_is_as_its_tool_says(
+    text: str | None, *, is_disabled: bool | None
+) -> None:
+    assert rdma_disabled(text) is is_disabled
+    said = {**M4_MAX, RDMA: text}
+    assert AppleProbe(said.get, has_tool=lambda _: True).facts().rdma_disabled is is_disabled
+
+
+def test_a_mac_without_the_tool_has_no_remote_memory_access() -> None:
+    looked_for: list[str] = []
+
+    def has_tool(path: str) -> bool:
+        looked_for.append(path)
+        return False
+
+    said = {**M4_MAX, RDMA: "enabled"}
+    assert AppleProbe(said.get, has_tool=has_tool).facts().rdma_disabled is True
+    assert looked_for == ["/usr/bin/rdma_ctl"]

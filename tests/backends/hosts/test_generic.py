@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import psutil
+import pytest
 
-from poolhand.backends.hosts.generic import GenericProbe
+from poolhand.backends.hosts.generic import GenericProbe, rdma_disabled
 
 MIB = 2**20
 
@@ -83,3 +84,27 @@ def test_an_empty_name_is_no_name(tmp_path: Path) -> None:
     (tmp_path / "proc/cpuinfo").write_text("model name\t:\n")
     facts = GenericProbe(root=tmp_path).facts()
     assert (facts.machine_model, facts.chip_name) == (None, None)
+
+
+def test_remote_memory_access_is_off_where_the_kernel_lists_no_adapter(tmp_path: Path) -> None:
+    assert rdma_disabled(tmp_path) is None, "no /sys, no answer"
+    classes = tmp_path / "sys/class"
+    classes.mkdir(parents=True)
+    assert rdma_disabled(tmp_path) is True
+    (classes / "infiniband").mkdir()
+    assert GenericProbe(root=tmp_path).facts().rdma_disabled is True
+    (classes / "infiniband/mlx5_0").mkdir()
+    assert GenericProbe(root=tmp_path).facts().rdma_disabled is False
+
+
+def test_a_list_that_cannot_be_read_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sys/class").mkdir(parents=True)
+    (tmp_path / "sys/class/infiniband").write_text("a file is no list")
+    assert rdma_disabled(tmp_path) is None
+
+
+@pytest.mark.skipif(not Path("/sys/class").is_dir(), reason="a Linux kernel's own list")
+def test_this_machines_list_is_read() -> None:
+    listed = Path("/sys/class/infiniband")
+    has_adapter = listed.is_dir() and any(listed.iterdir())
+    assert rdma_disabled(Path("/")) is not has_adapter

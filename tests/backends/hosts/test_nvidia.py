@@ -78,6 +78,9 @@ def test_an_h100_is_read_whole(start: Start) -> None:
     )
     assert facts.memory_total_bytes == H100_USABLE_BYTES
     assert (facts.gpu_cores, facts.chip_tier, facts.sip_enabled) == (16896, None, None)
+    assert facts.rdma_disabled is GenericProbe().facts().rdma_disabled, (
+        "the machine's, not the board's"
+    )
     assert facts.memory_bandwidth_gbs == pytest.approx(3350, rel=0.01), "the data sheet's figure"
     assert sample.memory_total_bytes == H100_USABLE_BYTES
     assert sample.memory_available_bytes == 80000000000
