@@ -296,3 +296,17 @@ def test_a_model_that_comes_back_into_the_pool_is_not_waited_for_by_itself() -> 
     effects = world.stopped("org/a")
     assert only(effects, do.LoadEngine)
     assert do.StartGeneration(world.key("r2"), "org/a", 64) in world.loaded("org/a")
+
+
+def test_fewer_slots_give_up_a_load_and_tell_who_asked_for_it() -> None:
+    world = World(settings(slots={"max_model_slots": 2}))
+    world.start()
+    world.resident("org/a")
+    world.request("r1", "org/a")
+    world.load_model("org/b")
+    world.stage("org/b")
+    effects = world.choose(settings())
+    assert done(effects) == [do.StopEngine("org/b")]
+    busy = "all 1 model slot(s) are active; cannot load 'org/b'"
+    assert said(effects) == [status("org/b", "failed", busy)]
+    assert world.state("org/a") == [SlotState.READY]
