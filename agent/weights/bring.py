@@ -21,6 +21,7 @@ from ...backends.stores.paths import is_wanted
 from ...config.refs import ModelRef
 from ...config.settings import Stores
 from . import manifest
+from .alone import all_targets, is_held
 from .boot import boot_id
 from .cache import Cache
 from .digests import Interrupted
@@ -95,7 +96,7 @@ class Bring:
             store = self._find_store(self._job.ref, self._job.stores, os.environ)
             try:
                 targets, promise = await self._targets(store)
-                if self._job.ref.scheme == "file":
+                if self._job.ref.scheme == "file" and self._job.alone is None:
                     await self._take_in_place(targets, promise)
                 else:
                     await self._bring(store, targets, promise)
@@ -122,6 +123,8 @@ class Bring:
     async def _targets(self, store: Store) -> tuple[list[Target], manifest.Manifest | None]:
         """Which files to have, and what was promised about them."""
         model = self._job.model
+        if self._job.alone is not None:
+            return await all_targets(store, self._job, self._job.alone)
         found = await store.files()
         for file in found:
             if problem := manifest.path_problem(file.path):
@@ -206,7 +209,8 @@ class Bring:
             journal.close()
         digests = [Digested(part.target, part.seal) for part in parts if part.seal is not None]
         self._tell("publish", Progress(total, total, pull.bytes_resumed))
-        await asyncio.to_thread(self._publish, digests, is_promised=promise is not None)
+        is_promised = promise is not None or is_held(self._job)
+        await asyncio.to_thread(self._publish, digests, is_promised=is_promised)
 
     def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
         # the record comes last: what an older build left must not lie beside it

@@ -41,6 +41,8 @@ def parse(data: bytes) -> dict[str, str]:
     Raises:
         ChecksumsInvalid: A line is none, one name has two digests, or there is no line.
     """
+    if len(data) > MAX_CHECKSUMS_BYTES:
+        raise ChecksumsInvalid(line=0, problem=f"it is longer than {MAX_CHECKSUMS_BYTES} bytes")
     found: dict[str, str] = {}
     for number, line in _lines(data):
         name, sha256 = _entry(line, number)

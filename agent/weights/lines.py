@@ -26,6 +26,19 @@ EXIT_STOPPED: ExitCode = 143
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """A fetch for its own sake: every object, whether or not an engine could load it.
+
+    Attributes:
+        checksums: File that promises digests, as ``sha256sum`` prints them; ``None``: none.
+        is_verified: Whether promises are held, and formats looked into.
+    """
+
+    checksums: str | None = None
+    is_verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class FetchJob:
     """One model to be brought here.
 
@@ -33,6 +46,7 @@ class FetchJob:
         model: The build's id.
         ref: Where its bytes live.
         cache_dir: The cache folder, absolute.
+        alone: Given for a copy of all that lies there; ``None``: what an engine needs.
     """
 
     model: str
@@ -40,6 +54,7 @@ class FetchJob:
     stores: Stores
     weights: Weights
     cache_dir: str
+    alone: Alone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,7 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
         "stores": job.stores.model_dump(),
         "weights": job.weights.model_dump(),
         "cache_dir": job.cache_dir,
+        "alone": None if job.alone is None else asdict(job.alone),
     }
     return json.dumps(said).encode() + b"\n"
 
@@ -77,13 +93,22 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
         stores=Stores.model_validate(said["stores"]),
         weights=Weights.model_validate(said["weights"]),
         cache_dir=cast("str", said["cache_dir"]),
+        alone=_alone(said.get("alone")),
     )
     return job, cast("Mode", said["mode"])
 
 
+def _alone(said: object) -> Alone | None:
+    match said:
+        case {"checksums": str() | None as checksums, "is_verified": bool(is_verified)}:
+            return Alone(checksums, is_verified)
+        case _:
+            return None
+
+
 def encode_progress(phase: str, progress: Progress) -> bytes:
     """How far the child is."""
-    return _line("progress", {"phase": phase, **asdict(progress)})
+    return _line("progress", {**asdict(progress), "phase": phase})
 
 
 def encode_result(result: Result) -> bytes:
@@ -123,7 +148,14 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
     match found:
         case {"bytes_done": int(done), "bytes_total": int(total), "bytes_resumed": int(resumed)}:
             rate = found.get("rate_bytes_s")
-            return Progress(done, total, resumed, rate if isinstance(rate, float) else None)
+            phase = found.get("phase")
+            return Progress(
+                done,
+                total,
+                resumed,
+                rate if isinstance(rate, float) else None,
+                phase if isinstance(phase, str) else "",
+            )
         case _:
             return None
 

@@ -176,6 +176,16 @@ def is_foreign(data: bytes) -> bool:
     )
 
 
+def model_of(data: bytes) -> str:
+    """Which model a manifest says that it is about; empty if it does not say."""
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    named = cast("dict[str, object]", found).get("model_id") if isinstance(found, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def parse(data: bytes, *, model: str) -> Manifest:
     """Read a published manifest and hold it against every rule.
 

@@ -31,10 +31,12 @@ class Target:
 
     Attributes:
         sha256: The promised digest in lower-case hex; ``None`` if nobody promised one.
+        is_plain: The bytes are what counts: refuse a pickle, and look no further.
     """
 
     remote: RemoteFile
     sha256: str | None = None
+    is_plain: bool = False
 
 
 class Part:

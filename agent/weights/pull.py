@@ -280,7 +280,8 @@ class Pull:
         if promised not in {None, sha256}:
             self._read_again(file)
             return
-        check_file(part.path, path=path, model=self._source.model)
+        is_plain = part.target.is_plain
+        check_file(part.path, path=path, model=self._source.model, is_plain=is_plain)
         self._journal.sealed(file, part.finish(sha256))
         with self._change:
             self._unsealed -= 1

@@ -55,20 +55,21 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def check_file(file: Path, *, path: str, model: str) -> None:
+def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> None:
     """Look into one complete file.
 
     Args:
         file: Where it lies.
         path: Its name in the build.
         model: For messages.
+        is_plain: Whether any bytes will do that are no pickle.
 
     Raises:
         WeightsCorrupt: It is not what its name says.
         WeightsUnsafe: It is a pickle, whatever its name says.
         OSError: It cannot be read.
     """
-    if path.endswith(".safetensors"):
+    if path.endswith(".safetensors") and not is_plain:
         try:
             _ = tensor_bytes(file)
         except HeaderInvalid as error:

@@ -8,7 +8,7 @@ The plain facts that both the weights room and the core talk about stand here to
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,15 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class WholeStore(Protocol):
+    """A store that can also list what is of no use to an engine."""
+
+    def take_all(self) -> None:
+        """Leave nothing out of ``files``; called before it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a fetch is.
@@ -110,12 +119,14 @@ class Progress:
         bytes_total: Of the whole model.
         bytes_resumed: Of ``bytes_done``, what an earlier fetch had left.
         rate_bytes_s: Over the last few seconds; ``None`` until measured.
+        phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
     """
 
     bytes_done: int
     bytes_total: int
     bytes_resumed: int = 0
     rate_bytes_s: float | None = None
+    phase: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ...config.refs import ModelRef
 from .base import FileLocation, RemoteFile
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsUnsafe
-from .paths import MOST_OBJECTS, is_wanted, safe_path, wanted
+from .paths import MOST_OBJECTS, everything, is_wanted, safe_path, wanted
 
 
 class LocalStore:
@@ -29,6 +29,11 @@ class LocalStore:
         self._model = str(ref)
         self.name = str(ref)
         self.notes: tuple[str, ...] = ()
+        self._takes_all = False
+
+    def take_all(self) -> None:
+        """Leave nothing out of ``files``."""
+        self._takes_all = True
 
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the folder; see the protocol for what is raised."""
@@ -52,7 +57,8 @@ class LocalStore:
         if not self._folder.is_dir():
             raise ModelMissing(model=self._model, reason="there is no such folder")
         try:
-            found = wanted(self._walk(), model=self._model)
+            choose = everything if self._takes_all else wanted
+            found = choose(self._walk(), model=self._model)
         except OSError as error:
             raise self._failure(error) from error
         if not found:
@@ -74,7 +80,7 @@ class LocalStore:
             relative = safe_path(path.relative_to(self._folder).as_posix())
         except ValueError as error:
             raise WeightsUnsafe(model=self._model, reason=str(error)) from None
-        if not is_wanted(relative):
+        if not (self._takes_all or is_wanted(relative)):
             return RemoteFile(relative, 0, None, str(path))  # its name is all that matters
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):

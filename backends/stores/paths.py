@@ -73,6 +73,21 @@ def wanted(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]
     return tuple(kept)
 
 
+def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]:
+    """Choose all that was listed, for whoever wants a copy and not a model to load.
+
+    Args:
+        files: All that was listed, paths already checked.
+        model: For the message.
+
+    Raises:
+        WeightsUnsafe: Two names would meet in one file on a file system that ignores case.
+    """
+    kept = sorted(files, key=lambda file: file.path)
+    _refuse_meeting_names(kept, model)
+    return tuple(kept)
+
+
 def is_wanted(path: str) -> bool:
     """Whether a file of this name is of a kind that is downloaded."""
     return _suffix(path) in WANTED and not _is_hidden(path)

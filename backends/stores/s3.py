@@ -22,7 +22,7 @@ from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_other, quoted
-from .paths import MOST_OBJECTS, safe_path, wanted
+from .paths import MOST_OBJECTS, everything, safe_path, wanted
 from .s3_errors import code_and_status, of_answer, of_failure
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, encoded_key
@@ -79,7 +79,12 @@ class S3Store:
         self._clock = clock
         self._skew_s = 0.0
         self._open: _Open | None = None
+        self._choose = wanted
         self._present(choose(config, environ, self._bucket))
+
+    def take_all(self) -> None:
+        """Leave nothing out of ``files``."""
+        self._choose = everything
 
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the prefix; see the protocol for what is raised."""
@@ -87,7 +92,7 @@ class S3Store:
         if not found:
             reason = f"nothing lies under '{self._prefix}' in bucket '{self._bucket}'"
             raise ModelMissing(model=self._model, reason=reason)
-        kept = wanted(found, model=self._model)
+        kept = self._choose(found, model=self._model)
         if not kept:
             reason = f"no file of a model lies under '{self._prefix}'"
             raise ModelMissing(model=self._model, reason=reason)
