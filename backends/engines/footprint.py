@@ -13,7 +13,8 @@ def footprint_bytes(pid: int) -> int | None:
     """What would be free again if the process ended; ``None`` if that cannot be read.
 
     On macOS the physical footprint, for the resident size misses Metal's memory; elsewhere
-    the unique set size. It reads page tables: call it off the loop.
+    the unique set size. It reads page tables, which takes a while. Of a process that keeps
+    debuggers away only that process itself, and root, can read it.
     """
     if sys.platform == "darwin":
         return _phys_footprint_bytes(pid)

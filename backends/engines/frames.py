@@ -219,8 +219,8 @@ def _of_a_load(document: list[object]) -> Hello | Progress | ModelLoaded | LoadF
             return Hello(version, device)
         case ["progress", int(done), int(total)]:
             return Progress(done, total)
-        case ["loaded", (int() | None) as context]:
-            return ModelLoaded(context)
+        case ["loaded", (int() | None) as context, (int() | None) as memory]:
+            return ModelLoaded(context, memory)
         case ["load_failed", kind, str(reason)] if _is_fault(kind):
             return LoadFailed(kind, reason)
         case _:

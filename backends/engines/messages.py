@@ -110,11 +110,16 @@ class Progress(Message):
 
 @dataclass(frozen=True, slots=True)
 class ModelLoaded(Message):
-    """Prompts are taken from now on."""
+    """Prompts are taken from now on.
+
+    Attributes:
+        memory_bytes: What the child holds, as it measured itself: nobody else may look.
+    """
 
     TAG: ClassVar[str] = "loaded"
 
     context_tokens: int | None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from .errors import (
     EngineStartFailed,
     EngineTimeout,
 )
-from .footprint import footprint_bytes
 from .frames import FROM_CHILD_BYTES, Decoder, FrameBroken, FrameTooLong, encode, from_child
 from .messages import (
     Begun,
@@ -97,6 +96,7 @@ class MlxEngine:
         self._ended = asyncio.Event()
         self._error: EngineError = EngineNotRunning(engine=self.name)
         self._context_tokens = context_tokens
+        self._memory_bytes: int | None = None
         self._stats = Stats(0, 0, 0, 0, 0)
         self._heard_s = 0.0
         self._look: asyncio.TimerHandle | None = None
@@ -137,10 +137,7 @@ class MlxEngine:
             raise self._error from error
         if not self._is_running:
             raise self._error
-        took_s = loop.time() - began_s
-        pid = self._child.pid
-        held_bytes = None if pid is None else await asyncio.to_thread(footprint_bytes, pid)
-        return Loaded(took_s, held_bytes, self._context_tokens)
+        return Loaded(loop.time() - began_s, self._memory_bytes, self._context_tokens)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer; see :meth:`.base.Engine.generate`. Closing it cancels within one step."""
@@ -235,6 +232,7 @@ class MlxEngine:
                 self._stats = message
             case ModelLoaded() if self._phase is _Phase.LOADING:
                 self._context_tokens = message.context_tokens
+                self._memory_bytes = message.memory_bytes
                 self._phase = _Phase.RUNNING
                 self._loaded.set()
                 self._watch()

@@ -5,9 +5,11 @@ parent. It never outlives that parent, listens to nobody else and writes nothing
 error came from.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
+from .footprint import footprint_bytes
 from .leash import hold_to_parent, places
 from .messages import Hello, LoadFailed, LoadFault, LoadModel, ModelLoaded, Progress
 from .pipe import Pipe
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         pipe.say(LoadFailed(_kind(error), _words(error)))
         pipe.drain(_GOODBYE_S)
         return 1
-    pipe.say(ModelLoaded(model.context_tokens))
+    pipe.say(ModelLoaded(model.context_tokens, footprint_bytes(os.getpid())))
     Loop(pipe, model, max_running=message.max_running, memory=mlx_loading.memory).run()
     pipe.drain(_GOODBYE_S)
     return 0

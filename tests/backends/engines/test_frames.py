@@ -60,7 +60,7 @@ rows = st.lists(st.builds(Row, numbers, numbers, texts, texts, calls), max_size=
 answers: st.SearchStrategy[FromChild] = st.one_of(
     st.builds(Hello, texts, texts),
     st.builds(Progress, numbers, numbers),
-    st.builds(ModelLoaded, some),
+    st.builds(ModelLoaded, some, some),
     st.builds(LoadFailed, st.sampled_from(["bad_model", "out_of_memory"]), texts),
     st.builds(Begun, numbers, numbers),
     st.builds(Tokens, rows),

@@ -15,6 +15,11 @@ from poolhand.backends.engines.leash import hold_to_parent
 hold_to_parent(int(sys.argv[1]))
 """
 
+FORBID = """
+from poolhand.backends.engines.leash import forbid_debuggers
+print(forbid_debuggers())
+"""
+
 
 def run(program: str, parent: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own program
@@ -41,6 +46,20 @@ def test_no_core_is_dumped_and_the_kernel_takes_it_first() -> None:
     assert lines[0] == "(0, 0)"
     if sys.platform == "linux":
         assert int(lines[1]) == OOM_SCORE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own word, by prctl")
+def test_debuggers_are_kept_away_and_it_is_read_back() -> None:
+    ask = "import ctypes\nprint(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    assert run(ask, os.getpid()).stdout == "0\n"
+    before = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-c", f"{FORBID}\n{ask}"],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
+    )
+    assert before.stdout == "True\n0\n"
 
 
 def test_sigterm_unwinds_the_stack() -> None:
