@@ -106,7 +106,8 @@ class Answers:
         for entry in waiting:
             error = ended.error
             if not isinstance(error, PlacementError):
-                error = ModelNotReady(model=ended.model, reason=error.code)
+                # these words also keep the coordinator from asking again at once
+                error = ModelNotReady(model=ended.model, reason=f"model load failed: {error.code}")
             said += [ForgetRequest(entry.key), self._refuse(entry.key, error)]
         return said
 

@@ -272,13 +272,21 @@ class Node:
         return list(owed.values())
 
     def _news(self, now_s: float) -> list[Said]:
-        """What of the offer is new to this line; the wire takes nothing back."""
+        """What of the offer is new to this line; the wire takes nothing back.
+
+        A build is news once it lies here verified: a coordinator that hears of an alias's
+        desired build drops the previous one, so neither is named before it can be served,
+        nor one without the other.
+        """
         offer = report.models(self.snapshot(now_s))
-        news = tuple(model for model in offer if self._told.get(model.id) != model)
-        if not news or not self.session.is_online:
+        added = [model for model in offer if model.id not in self._told]
+        here = [model for model in offer if model.weight_hash is not None]
+        is_news = added or any(self._told.get(model.id) != model for model in here)
+        if not is_news or not self.session.is_online:
             return []
-        self._told |= {model.id: model for model in news}
-        return [ModelsUpdate(models=news)]
+        named = tuple(model for model in offer if model in here or model in added)
+        self._told |= {model.id: model for model in named}
+        return [ModelsUpdate(models=named)]
 
     def _is_stale(self) -> bool:
         """Whether only a new line can say how things are.

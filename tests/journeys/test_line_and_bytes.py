@@ -15,12 +15,13 @@ from poolhand.agent.wire.outbound import (
     AttestationResponse,
     Heartbeat,
     LoadModelStatus,
+    ModelsUpdate,
     PrefetchModelStatus,
 )
 from poolhand.agent.wire.types import DesiredModel, SlotCapacity
 from poolhand.backends.engines.base import Loaded
 from poolhand.backends.engines.errors import EngineDied
-from poolhand.backends.stores.base import Progress
+from poolhand.backends.stores.base import Progress, Stock
 from poolhand.backends.stores.errors import StoreUnreachable
 from tests.journeys.world import (
     World,
@@ -46,6 +47,18 @@ def world() -> World:
 
 def told(effects: list[do.Effect]) -> list[LoadModelStatus]:
     return [message for message in said(effects) if isinstance(message, LoadModelStatus)]
+
+
+def updates(effects: list[do.Effect]) -> list[list[str]]:
+    return [[m.id for m in u.models] for u in said(effects) if isinstance(u, ModelsUpdate)]
+
+
+def test_a_build_is_news_once_it_is_here_and_is_told_with_its_like(world: World) -> None:
+    listed = happened.InventoryChanged((Stock("org/a", "listed", 5), Stock("org/b", "listed", 6)))
+    assert updates(world.tell(listed)) == [], "a size alone takes no other build off the list"
+    assert updates(world.stock("org/b")) == [["org/b"]]
+    assert updates(world.stock("org/b")) == []
+    assert updates(world.stock("org/a", "org/b")) == [["org/a", "org/b"]], "one with the other"
 
 
 # ── the line ──────────────────────────────────────────────────────────────────────────

@@ -119,7 +119,7 @@ def test_a_cold_model_is_brought_and_then_everyone_starts() -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (DEAD, "model 'org/a' not loaded: engine_died"),
+        (DEAD, "model 'org/a' not loaded: model load failed: engine_died"),
         (NodeDraining(), "provider draining for update"),
         (
             SlotsBusy(model="org/a", slots=1),
