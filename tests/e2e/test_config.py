@@ -63,7 +63,7 @@ def test_the_status_tells_everything_and_its_exit_code_the_rest(serving: World) 
     assert status.keys() >= set(wanted)
     assert (status["serving"], status["why_not"]) == (True, [])
     assert at(status, "line", "state") == "online"
-    assert at(status, "slots", "stays", 0, "state") == "ready"
+    assert at(status, "slots", 0, "state") == "ready"
     assert at(status, "config", "path") == str(serving.folder / "agent.toml")
     assert at(status, "pool", "last_refusal", "code") == "model_not_in_pool"
     drawn = poolhand("status", *where)

@@ -83,7 +83,7 @@ def test_after_a_polite_restart_it_comes_back_and_serves(world: World) -> None:
 def test_sigterm_lets_a_stream_end_and_refuses_what_is_new(world: World) -> None:
     world.join(world.configure())
     assert world.load(A)["status"] == "succeeded"
-    stream = world.stream("[loop]", most=1500)
+    stream = world.stream("[loop]", most=800)
     begun(stream)
     with ThreadPoolExecutor(1) as aside:
         rest = aside.submit(list, stream)
@@ -100,7 +100,7 @@ def test_sigterm_lets_a_stream_end_and_refuses_what_is_new(world: World) -> None
     assert chunks[-2].choices[0].finish_reason == "length"
     usage = chunks[-1].usage
     assert usage is not None
-    assert usage.completion_tokens == 1500
+    assert usage.completion_tokens == 800
     assert set("".join(map(text_of, chunks)).split()) >= {"tick", "tock"}
     assert world.agent.process.wait(20) == 0
     assert at(world.state(), "gone", 0, "ended") == "closed 1000"
