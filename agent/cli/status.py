@@ -79,8 +79,11 @@ def drawn(answer: Mapping[str, object], *, is_coloured: bool) -> Iterator[str]:
         if reason.get("remedy"):
             yield f"  -> {plain(reason['remedy'])}"
     for name, part in SECTIONS.items():
-        if table(answer.get(name)):
-            for at, row in enumerate(part(table(answer[name]))):
+        facts = table(answer.get(name))
+        if name == "slots" and isinstance(answer.get(name), list):
+            facts = {"stays": answer[name], "max": answer.get("max_model_slots")}
+        if facts:
+            for at, row in enumerate(part(facts)):
                 yield plain(f"{name if at == 0 else '':<10}{row}".rstrip())
 
 

@@ -28,6 +28,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "why_not": why_not,
         "line": _line(node, now_s),
         "pool": _pool(node, now_s),
+        "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
         "memory": _memory(snapshot),
@@ -129,11 +130,9 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
     }
 
 
-def _slots(snapshot: Snapshot) -> dict[str, Json]:
-    return {
-        "max": snapshot.settings.slots.max_model_slots,
-        "stays": [_stay(snapshot, stay) for stay in snapshot.stays],
-    }
+def _slots(snapshot: Snapshot) -> list[Json]:
+    """Every stay, those that only ask for a slot among them."""
+    return [_stay(snapshot, stay) for stay in snapshot.stays]
 
 
 def _stay(snapshot: Snapshot, stay: Stay) -> Json:

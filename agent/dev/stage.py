@@ -295,5 +295,5 @@ def each_of(document: object, *path: str | int) -> list[object]:
 
 def stay_of(status: object, model: str) -> object:
     """A model's stay in an agent's status; the one that comes or is, before one that goes."""
-    stays = [stay for stay in each_of(status, "slots", "stays") if at(stay, "model") == model]
+    stays = [stay for stay in each_of(status, "slots") if at(stay, "model") == model]
     return stays[-1] if stays else None

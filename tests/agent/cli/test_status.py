@@ -24,10 +24,8 @@ GOOD: Mapping[str, object] = {
         "source": "config",
         "last_refusal": {"words": "model 'org/x\x1b[2J' is outside", "count": 1, "age_s": 3.0},
     },
-    "slots": {
-        "max": 1,
-        "stays": [{"model": "org/a", "state": "ready", "for_s": 5.0}],
-    },
+    "max_model_slots": 1,
+    "slots": [{"model": "org/a", "state": "ready", "for_s": 5.0}],
     "requests": {"running": 0, "requests_served": 12, "tokens_generated": 99},
     "memory": {"available_bytes": 3 * 2**30, "total_bytes": 4 * 2**30},
     "config": {"path": "/a.toml"},

@@ -44,7 +44,7 @@ def test_a_resident_serves(world: World) -> None:
     world.resident("org/a")
     assert codes(world) == []
     assert seen(world)["serving"] is True
-    stays = cast("list[dict[str, object]]", seen(world)["slots"]["stays"])
+    stays = cast("list[dict[str, object]]", seen(world)["slots"])
     assert (stays[0]["model"], stays[0]["state"]) == ("org/a", "ready")
     assert stays[0]["weight_hash"] == build("org/a").weight_hash
 
@@ -99,7 +99,7 @@ def test_a_download_shows_how_far_it_is(world: World) -> None:
     world.load_model("org/a")
     world.tell(happened.WeightsProgressed("org/a", Progress(3, 9, 1, 2.5)))
     world.after(2.0)
-    (stay,) = cast("list[dict[str, object]]", seen(world)["slots"]["stays"])
+    (stay,) = cast("list[dict[str, object]]", seen(world)["slots"])
     assert (stay["bytes_done"], stay["bytes_total"], stay["bytes_resumed"]) == (3, 9, 1)
     assert (stay["rate_bytes_s"], stay["for_s"], stay["load_s"]) == (2.5, 2.0, None)
 
