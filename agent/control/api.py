@@ -46,7 +46,12 @@ class Api:
         async with asyncio.TaskGroup() as clients:
 
             def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                clients.create_task(self._answer(reader, writer), name="control client")
+                if bound.fileno() < 0:
+                    writer.transport.abort()  # it came in while we left
+                    return
+                task = clients.create_task(self._answer(reader, writer), name="control client")
+                # by the task's own end: one that is cancelled before its first step hangs up too
+                task.add_done_callback(lambda _: writer.transport.abort())
 
             server = await asyncio.start_unix_server(meet, sock=bound, limit=MAX_REQUEST_BYTES)
             ready()
@@ -70,7 +75,6 @@ class Api:
         except (OSError, TimeoutError):
             pass
         finally:
-            writer.transport.abort()
             self._clients -= 1
 
     async def _ask(self, reader: asyncio.StreamReader) -> tuple[int, object]:

@@ -8,23 +8,39 @@ import json
 import os
 import resource
 import secrets
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from ... import __version__
+from ...backends.engines.catalog import shelter
 from ...config.errors import ConfigUnreadable
 from ...config.secrets import Secret
+from ...config.settings import Settings
 from ..core.report import Identity
 from ..wire.sealing import SECRET_BYTES, NodeKey, sign_challenge
 from ..wire.types import PrivacyCapabilities
 
 MACHINE_FILE = "machine.json"
 
+_INJECTING = frozenset(
+    {"LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"}
+)
+"""What makes a loader or Python run code from somewhere else. Source: ld.so(8), python(1)."""
 
-def identify(state_dir: Path, token: Secret | None) -> tuple[Identity, NodeKey]:
+
+def identify(
+    state_dir: Path, token: Secret | None, settings: Settings, *, is_hidden: bool
+) -> tuple[Identity, NodeKey]:
     """Make this process's keys and find the machine's number.
+
+    Args:
+        state_dir: This agent's own folder.
+        token: Ties the node to an account.
+        settings: Those in force.
+        is_hidden: Whether debuggers are kept out of this process.
 
     Returns:
         Who we are, and the key that opens requests; only the relay gets the latter.
@@ -37,7 +53,7 @@ def identify(state_dir: Path, token: Secret | None) -> tuple[Identity, NodeKey]:
         version=__version__,
         public_key=key.public_key,
         machine_id=machine_id(state_dir),
-        privacy=privacy(),
+        privacy=privacy(settings, os.environ, is_hidden=is_hidden),
         sign=partial(sign_challenge, os.urandom(SECRET_BYTES)),
         token=None if token is None else SecretStr(token.reveal()),
     )
@@ -79,16 +95,30 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def privacy() -> PrivacyCapabilities:
+def privacy(
+    settings: Settings, environ: Mapping[str, str], *, is_hidden: bool
+) -> PrivacyCapabilities:
     """What is so about the processes that serve.
 
-    Engines run in child processes with an environment built from nothing, and nothing stands
-    between this process and them but a socket pair. Debuggers are not kept away.
+    An engine's child has an environment built from nothing, and nothing stands between this
+    process and it but a socket pair. Requests are opened here whatever the engine, so this
+    process's own environment counts too.
+
+    Args:
+        settings: Those in force; they say where engines run.
+        environ: This process's environment, as it was started with.
+        is_hidden: Whether debuggers are kept out of this process; a child sees to it itself.
     """
+    shelters = [shelter(entry, settings) for entry in settings.models]
     return PrivacyCapabilities(
-        text_backend_inprocess=False,
+        # a node that offers no model has nowhere to handle text
+        text_backend_inprocess=bool(shelters) and all(its.is_inprocess for its in shelters),
         text_proxy_disabled=True,
-        anti_debug_enabled=False,
+        anti_debug_enabled=is_hidden and all(its.is_hidden for its in shelters),
         core_dumps_disabled=resource.getrlimit(resource.RLIMIT_CORE) == (0, 0),
-        env_scrubbed=True,
+        env_scrubbed=not any(map(_injects_code, environ)),
     )
+
+
+def _injects_code(variable: str) -> bool:
+    return variable in _INJECTING or variable.startswith("DYLD_")

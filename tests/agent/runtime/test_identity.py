@@ -13,24 +13,44 @@ from nacl.signing import VerifyKey
 from poolhand.agent.runtime.identity import MACHINE_FILE, identify, machine_id, privacy
 from poolhand.config.errors import ConfigUnreadable
 from poolhand.config.secrets import Secret
+from poolhand.config.settings import Settings
+
+
+def offering(*engines: str, isolation: str = "child") -> Settings:
+    models = [
+        {"id": f"m{at}", "ref": "file:///m", "engine": engine} for at, engine in enumerate(engines)
+    ]
+    return Settings.model_validate(
+        {
+            "coordinator": {"url": "ws://127.0.0.1:1"},
+            "models": models,
+            "engines": {"mlx": {"isolation": isolation}},
+        }
+    )
+
+
+NONE = offering()
 
 
 def test_each_process_has_keys_of_its_own(tmp_path: Path) -> None:
-    (one, key), (two, _) = identify(tmp_path, None), identify(tmp_path, None)
+    (one, key), (two, _) = (
+        identify(tmp_path, None, NONE, is_hidden=False),
+        identify(tmp_path, None, NONE, is_hidden=False),
+    )
     assert one.public_key == key.public_key != two.public_key
     assert one.machine_id == two.machine_id
     assert len(base64.b64decode(one.public_key)) == 32
 
 
 def test_a_token_is_kept_and_never_shown(tmp_path: Path) -> None:
-    identity, _ = identify(tmp_path, Secret("canary-token"))
+    identity, _ = identify(tmp_path, Secret("canary-token"), NONE, is_hidden=False)
     assert identity.token is not None
     assert identity.token.get_secret_value() == "canary-token"
     assert "canary" not in repr(identity)
 
 
 def test_a_challenge_is_signed_over_nonce_and_timestamp(tmp_path: Path) -> None:
-    identity, _ = identify(tmp_path, None)
+    identity, _ = identify(tmp_path, None, NONE, is_hidden=False)
     signature = base64.b64decode(identity.sign("nonce", "time"))
     assert len(signature) == 64
     assert identity.sign("nonce", "time") != identity.sign("other", "time")
@@ -64,8 +84,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_core_dumps_are_told_as_they_are() -> None:
     script = (
         "from poolhand.agent.runtime.identity import forbid_core_dumps, privacy\n"
-        "print(privacy().core_dumps_disabled); forbid_core_dumps()\n"
-        "print(privacy().core_dumps_disabled)"
+        "from poolhand.config.settings import Settings\n"
+        "none = Settings.model_validate({'coordinator': {'url': 'ws://127.0.0.1:1'}})\n"
+        "def told(): return privacy(none, {}, is_hidden=False).core_dumps_disabled\n"
+        "print(told()); forbid_core_dumps()\n"
+        "print(told())"
     )
     limit, hard = resource.getrlimit(resource.RLIMIT_CORE)
     done = subprocess.run(  # noqa: S603  # ourselves
@@ -74,7 +97,44 @@ def test_core_dumps_are_told_as_they_are() -> None:
     assert done.stdout.split() == [str((limit, hard) == (0, 0)), "True"]
 
 
-def test_nothing_is_claimed_that_is_not_so() -> None:
-    said = privacy()
-    assert not said.anti_debug_enabled
-    assert not said.text_backend_inprocess
+@pytest.mark.parametrize(
+    ("settings", "is_inprocess"),
+    [
+        (NONE, False),
+        (offering("echo"), True),
+        (offering("mlx"), False),
+        (offering("auto", isolation="inprocess"), True),
+        (offering("mlx", "echo", isolation="inprocess"), True),
+        (offering("mlx", "echo"), False),
+    ],
+)
+def test_text_stays_in_this_process_exactly_when_every_engine_does(
+    settings: Settings, *, is_inprocess: bool
+) -> None:
+    assert privacy(settings, {}, is_hidden=False).text_backend_inprocess is is_inprocess
+
+
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_debuggers_are_away_only_if_they_are_kept_out_of_this_process(*, is_hidden: bool) -> None:
+    said = privacy(offering("mlx", "echo"), {}, is_hidden=is_hidden)
+    assert said.anti_debug_enabled is is_hidden
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_scrubbed"),
+    [
+        ("HOME", True),
+        ("PYTHONUNBUFFERED", True),
+        ("PYTHONPATH", False),
+        ("PYTHONSTARTUP", False),
+        ("PYTHONHOME", False),
+        ("LD_PRELOAD", False),
+        ("LD_AUDIT", False),
+        ("LD_LIBRARY_PATH", False),
+        ("DYLD_INSERT_LIBRARIES", False),
+    ],
+)
+def test_an_environment_that_brings_code_is_not_called_scrubbed(
+    variable: str, *, is_scrubbed: bool
+) -> None:
+    assert privacy(NONE, {variable: "x"}, is_hidden=True).env_scrubbed is is_scrubbed

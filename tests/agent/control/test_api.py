@@ -1,0 +1,183 @@
+"""The owner's socket against raw bytes: only GET, only the owner, and never for long."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from poolhand.agent.control import api as room
+from poolhand.agent.control.api import MAX_CLIENTS, MAX_REQUEST_BYTES, Api, control_socket
+from poolhand.agent.control.client import AgentNotRunning, get
+from poolhand.config.errors import ConfigUnreadable
+
+ROUTES: dict[str, Callable[[], object]] = {"/v1/status": lambda: {"serving": True}}
+
+
+class Over(Exception):  # a test's way to end a task group
+    """The test is over."""
+
+
+@asynccontextmanager
+async def served(path: Path) -> AsyncGenerator[None]:
+    def end() -> NoReturn:
+        raise Over
+
+    ready = asyncio.Event()
+    try:
+        with control_socket(path) as bound:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Api(ROUTES).serve(bound, ready.set))
+                await ready.wait()
+                yield
+                end()
+    except* Over:
+        pass
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "control.sock"
+
+
+def mode(path: Path) -> int | None:
+    return path.stat().st_mode & 0o777 if os.path.lexists(path) else None
+
+
+async def ask(path: Path, request: bytes, *, is_whole: bool = True) -> tuple[int, object]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(request)
+    if is_whole:
+        writer.write_eof()
+    raw = await reader.read()
+    writer.transport.abort()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+async def test_status_is_answered(path: Path) -> None:
+    async with served(path):
+        assert await asyncio.to_thread(get, path, "/v1/status", 5) == (200, b'{"serving": true}\n')
+        assert await ask(path, b"GET /v1/status?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n") == (
+            200,
+            {"serving": True},
+        )
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found"),
+        (b"GET /v1/status/../x HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found"),
+        (b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 405,
+         "method_not_allowed"),
+        (b"DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"),
+        (b"hello\r\n\r\n", 400, "bad_request"),
+        (b"GET /v1/status HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"\x16\x03\x01\x00\xff\r\n\r\n", 400, "bad_request"),
+        (b"GET /v1/st", 400, "bad_request"),
+        (b"", 400, "bad_request"),
+        (b"GET /" + b"x" * 2 * MAX_REQUEST_BYTES, 431, "bad_request"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_answered(path: Path, request_: bytes, status: int, code: str) -> None:
+    async with served(path):
+        got, body = await ask(path, request_)
+        assert got == status
+        assert isinstance(body, dict)
+        assert body["code"] == code
+        assert (await ask(path, b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+
+
+async def test_only_the_owner_may_look_in(path: Path) -> None:
+    async with served(path):
+        assert mode(path) == 0o600
+        assert mode(path.parent) == 0o700
+    assert mode(path) is None
+
+
+async def test_what_a_dead_process_left_is_replaced(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    async with served(path):
+        assert (await asyncio.to_thread(get, path, "/v1/status", 5))[0] == 200
+
+
+def test_a_folder_that_others_may_enter_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o755)
+    with pytest.raises(ConfigUnreadable, match="chmod 700"), control_socket(path):
+        pass
+
+
+def test_a_place_that_is_taken_by_a_folder_is_named(path: Path) -> None:
+    path.mkdir(parents=True)
+    path.parent.chmod(0o700)
+    with pytest.raises(ConfigUnreadable, match="control"), control_socket(path):
+        pass
+
+
+async def test_a_client_that_never_finishes_is_left(path: Path) -> None:
+    async with served(path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /v1/sta")
+        async with asyncio.timeout(room.PATIENCE_S + 3):
+            assert await reader.read() == b""
+        writer.transport.abort()
+
+
+async def test_too_many_clients_are_turned_away_and_the_others_served(path: Path) -> None:
+    async with served(path):
+        idle = [await asyncio.open_unix_connection(path) for _ in range(MAX_CLIENTS)]
+        reader, writer = await asyncio.open_unix_connection(path)
+        assert await reader.read() == b""
+        writer.transport.abort()
+        first_reader, first_writer = idle[0]
+        first_writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await first_reader.read()).startswith(b"HTTP/1.1 200")
+        assert (await asyncio.to_thread(get, path, "/v1/status", 5))[0] == 200
+        for _, other in idle:
+            other.transport.abort()
+
+
+async def test_a_client_that_is_served_does_not_hold_up_the_end(path: Path) -> None:
+    async with served(path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET")
+        # whoever came later is answered, so this one was let in
+        assert (await asyncio.to_thread(get, path, "/v1/status", 5))[0] == 200
+    async with asyncio.timeout(2):
+        assert await reader.read() == b""
+    writer.transport.abort()
+    with pytest.raises(AgentNotRunning):
+        get(path, "/v1/status", 1)
+
+
+async def test_a_bug_in_a_route_ends_everything_loudly(path: Path) -> None:
+    def stumble() -> NoReturn:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        with control_socket(path) as bound:
+            async with asyncio.TaskGroup() as tasks:
+                ready = asyncio.Event()
+                tasks.create_task(Api({"/x": stumble}).serve(bound, ready.set))
+                await ready.wait()
+                reader, writer = await asyncio.open_unix_connection(path)
+                writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+                try:
+                    await reader.read()
+                    await asyncio.Event().wait()
+                finally:
+                    writer.transport.abort()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(ZeroDivisionError)
+    assert mode(path) is None

@@ -1,0 +1,187 @@
+"""The diary: one line each, ids and codes only, and no line that is not ours."""
+
+import io
+import json
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+
+from poolhand.agent.core.effects import (
+    Dial,
+    LoadEngine,
+    OpenRequest,
+    SampleHost,
+    Send,
+    StartGeneration,
+)
+from poolhand.agent.core.events import (
+    Due,
+    EngineFailed,
+    Event,
+    Heard,
+    HostSampled,
+    LinkClosed,
+    RequestKey,
+    RequestOpened,
+)
+from poolhand.agent.runtime import identity
+from poolhand.agent.runtime.log import MOST_CHARS, Log
+from poolhand.agent.wire.inbound import Cancel, InferenceRequest, TrustStatus, Unknown
+from poolhand.agent.wire.outbound import Heartbeat, InferenceError, Register
+from poolhand.agent.wire.types import Hardware, Sealed, Stats
+from poolhand.backends.engines.errors import EngineDied, EngineStartFailed
+from poolhand.backends.hosts.base import HostSample
+from poolhand.backends.stores.base import Build
+from poolhand.config.errors import LinkLost
+
+KEY = RequestKey(1, "req-1")
+HARDWARE = Hardware(
+    machine_model="", chip_name="", chip_family="unknown", chip_tier="unknown", memory_gb=1
+)
+
+
+def told(event: Event, *, level: str = "info") -> list[dict[str, Any]]:
+    out = io.StringIO()
+    Log(level=level, style="json", out=out).happened(event)
+    return [cast("dict[str, Any]", json.loads(line)) for line in out.getvalue().splitlines()]
+
+
+def test_an_event_is_one_line_with_its_facts() -> None:
+    assert told(RequestOpened(KEY, "org/m", 7)) == [
+        {
+            "level": "info",
+            "what": "RequestOpened",
+            "request": "req-1",
+            "model": "org/m",
+            "max_tokens": 7,
+        }
+    ]
+
+
+def test_a_failure_is_a_warning_with_its_code() -> None:
+    (line,) = told(LinkClosed(1, 1001, LinkLost(close_code=1001, reason="bye")))
+    assert (line["level"], line["code"], line["close_code"]) == ("warning", "link_lost", 1001)
+    assert "bye" in line["words"]
+
+
+def test_the_tail_of_a_failed_start_is_kept_and_that_of_a_death_is_not() -> None:
+    start = EngineStartFailed(engine="mlx", kind="exited", reason="r", tail="Traceback\nboom")
+    (line,) = told(EngineFailed("m", start))
+    assert line["tail"] == "Traceback\nboom"
+    (line,) = told(EngineFailed("m", EngineDied(engine="mlx", exit_code=1, tail="a prompt")))
+    assert "prompt" not in str(line)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Due(),
+        HostSampled(HostSample()),
+        Heard(1, Cancel(request_id="r")),
+        Heard(1, Unknown(type="x", reason="y")),
+    ],
+)
+def test_what_happens_all_the_time_is_not_told(event: Event) -> None:
+    assert not told(event)
+
+
+def test_debug_tells_more_but_never_the_ticking_of_the_clock() -> None:
+    assert told(HostSampled(HostSample()), level="debug")
+    assert not told(Due(), level="debug")
+
+
+def test_of_a_request_only_its_id_is_told() -> None:
+    sealed = Sealed(ephemeral_public_key="canary-key", ciphertext="canary-text")
+    message = InferenceRequest(request_id="req-1", encrypted_body=sealed)
+    out = io.StringIO()
+    log = Log(level="debug", style="json", out=out)
+    log.happened(Heard(1, message))
+    log.done(OpenRequest(KEY, message))
+    log.done(StartGeneration(KEY, "m", 5))
+    assert "canary" not in out.getvalue()
+    assert out.getvalue().count("req-1") == 4
+
+
+def test_no_token_and_no_key_is_told() -> None:
+    register = Register(
+        backend="b",
+        version="1.2.3",
+        hardware=HARDWARE,
+        models=(),
+        public_key="canary-key",
+        privacy_capabilities=identity.privacy(),
+        auth_token=SecretStr("canary-token"),
+    )
+    for style in ("json", "text"):
+        out = io.StringIO()
+        Log(level="debug", style=style, out=out).done(Send(1, register))
+        assert "register" in out.getvalue()
+        assert "canary" not in out.getvalue()
+
+
+def test_effects_are_told_and_heartbeats_only_on_request() -> None:
+    heartbeat = Send(
+        1,
+        Heartbeat(
+            status="idle", warm_models=(), stats=Stats(requests_served=0, tokens_generated=0)
+        ),
+    )
+    for level, seen in (("info", ["Dial"]), ("debug", ["Dial", "Send", "SampleHost"])):
+        out = io.StringIO()
+        log = Log(level=level, style="json", out=out)
+        for effect in (Dial(3), heartbeat, SampleHost()):
+            log.done(effect)
+        assert [json.loads(line)["what"] for line in out.getvalue().splitlines()] == seen
+
+
+def test_a_refusal_is_told_with_its_words() -> None:
+    out = io.StringIO()
+    error = InferenceError(request_id="r", error="queue full", status_code=503)
+    Log(style="json", out=out).done(Send(1, error))
+    assert json.loads(out.getvalue())["error"] == "queue full"
+
+
+def test_a_build_is_named_by_its_model_alone() -> None:
+    out = io.StringIO()
+    build = Build("/canary", 1, 1, "0", "self", {"canary": 1})
+    Log(level="debug", style="json", out=out).done(LoadEngine("m", build))
+    assert "canary" not in out.getvalue()
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_nobody_forges_a_line_or_paints_the_terminal(style: str) -> None:
+    out = io.StringIO()
+    log = Log(style="text" if style == "text" else "json", out=out)
+    log.happened(Heard(1, TrustStatus(status="x", reason="\x1b[2J\ninfo    forged line")))
+    log.happened(LinkClosed(1, 1000, LinkLost(close_code=1000, reason="a\r\nerror   forged")))
+    assert len(out.getvalue().splitlines()) == 2
+    assert "\x1b" not in out.getvalue()
+
+
+def test_a_text_without_end_is_cut() -> None:
+    (line,) = told(Heard(1, TrustStatus(reason="x" * 10_000)))
+    assert len(line["reason"]) == MOST_CHARS + 1
+
+
+def test_text_for_people() -> None:
+    out = io.StringIO()
+    Log(style="text", out=out).note("poolhand starts", pid=7)
+    assert out.getvalue() == "info    poolhand starts pid=7\n"
+
+
+def test_json_where_nobody_looks() -> None:
+    out = io.StringIO()
+    Log(style="auto", out=out).note("x")
+    assert json.loads(out.getvalue()) == {"level": "info", "what": "x"}
+
+
+class Torn(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, s: str, /) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_left_is_no_reason_to_stop() -> None:
+    Log(style="json", out=Torn()).note("x")
