@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program beside the pages that it writes, not a package
-"""Writes the pages that are read from the source: configuration.md and errors.md.
+"""Writes what is read from the source: configuration.md, errors.md, ARCHITECTURE.md's error table.
 
 ``python docs/generate.py`` writes them, ``--check`` only compares and ends with 1 if one has
 drifted; ``tests/test_docs.py`` runs the latter. It ships nowhere.
@@ -40,7 +40,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "coordinator.pong_timeout_s": "How long a ping may go unanswered.",
         "coordinator.dial_timeout_s": "How long opening a line may take.",
         "slots.max_model_slots": "Models in memory at once.",
-        "models.ref": "Where its weights live: `s3://bucket/prefix` or `file:///path`.",
+        "models.ref": "Where its weights live: `s3://bucket/prefix`, `file:///path`, …",
         "stores.s3.region": "Unset: what the environment or the AWS profile says.",
         "cache.dir": "Where weights lie; unset: the platform's cache folder.",
         "log.level": "The least that is written to standard error.",
@@ -94,6 +94,9 @@ FAMILIES: tuple[type[AgentError], ...] = (
 NEVER_TOLD = (config.ConfigError, config.LinkError, client.AgentNotRunning)
 FAILS_A_LOAD = (stores.WeightsError, engines.EngineMissing, engines.EngineStartFailed)
 
+BEGIN, END = "<!-- written by docs/generate.py -->", "<!-- as far as here -->"
+"""What stands around the table in ARCHITECTURE.md."""
+
 Row = tuple[str, ...]
 
 
@@ -102,7 +105,7 @@ Row = tuple[str, ...]
 CONFIGURATION_HEAD = """\
 # Configuration
 
-Generated from `config/settings.py` by `docs/generate.py`; do not edit.
+Generated from the settings in `config` by `docs/generate.py`; do not edit.
 
 One TOML file: `--config FILE`, else `$POOLHAND_CONFIG`, else `agent.toml` in the folder that the
 service manager names (`CONFIGURATION_DIRECTORY`) or the user's own: `~/.config/poolhand` on
@@ -259,6 +262,17 @@ def errors() -> str:
     return f"{ERRORS_HEAD}\n{_markdown(rows)}\n" + "\n".join(entries) + last
 
 
+def error_table() -> str:
+    """Every code in few lines: those of a family that are alike share one."""
+    alike: dict[Row, list[str]] = {}
+    for leaf in leaves():
+        told = _told_to_clients(leaf)
+        wire = "-" if told is None else str(told.wire_status)
+        alike.setdefault((leaf.retry, wire, leaf.__mro__[1].__name__), []).append(f"`{leaf.code}`")
+    rows: list[Row] = [("code", "retry", "wire", "family")]
+    return _markdown([*rows, *((", ".join(codes), *facts) for facts, codes in alike.items())])
+
+
 def leaves() -> list[type[AgentError]]:
     """Every error with a code of its own, by family and code."""
 
@@ -324,20 +338,30 @@ def _markdown(rows: list[Row]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in lines)
 
 
+def _house(page: str) -> str:
+    """ARCHITECTURE.md with its error table written anew."""
+    return re.sub(rf"(?s)({BEGIN}\n).*?({END})", rf"\1{error_table()}\2", page)
+
+
 def main() -> int:
     """Write the pages, or compare; the exit status is 1 if a compared page has drifted."""
-    parser = argparse.ArgumentParser(description="Write docs/configuration.md and docs/errors.md.")
+    parser = argparse.ArgumentParser(description="Write the pages that are read from the source.")
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
-    parser.add_argument("--dir", type=Path, default=HERE, help="where the pages are")
+    parser.add_argument("--root", type=Path, default=HERE.parent, help="where the pages are")
     args = parser.parse_args()
-    folder, is_check = cast("Path", args.dir), cast("bool", args.check)
+    root, is_check = cast("Path", args.root), cast("bool", args.check)
+    house = root / "ARCHITECTURE.md"
+    pages = {
+        root / "docs" / "configuration.md": configuration(),
+        root / "docs" / "errors.md": errors(),
+        house: _house(house.read_text(encoding="utf-8")),
+    }
     code = 0
-    for name, text in (("configuration.md", configuration()), ("errors.md", errors())):
-        page = folder / name
+    for page, text in pages.items():
         if not is_check:
             _ = page.write_text(text, encoding="utf-8")
         elif not page.exists() or page.read_text(encoding="utf-8") != text:
-            _ = sys.stderr.write(f"{name} has drifted: run `python docs/generate.py`\n")
+            _ = sys.stderr.write(f"{page.name} has drifted: run `python docs/generate.py`\n")
             code = 1
     return code
 
