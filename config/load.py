@@ -31,6 +31,13 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("coordinator", "ca_file"),
     ("cache", "dir"),
     ("stores", "s3", "ca_file"),
+    ("stores", "gs", "credentials_file"),
+    ("stores", "gs", "ca_file"),
+    ("stores", "hf", "token_file"),
+    ("stores", "hf", "ca_file"),
+    ("stores", "ngc", "key_file"),
+    ("stores", "ngc", "ca_file"),
+    ("stores", "https", "ca_file"),
 )
 """Keys that name files and folders."""
 

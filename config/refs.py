@@ -1,22 +1,38 @@
 """Where a model lives, as one value: parsed once, never read again.
 
-A reference is a URI whose scheme names the kind of store. Schemes are case-insensitive and
-blanks around the text are dropped; everything after the scheme is kept as it was written,
-for object keys are case-sensitive.
+A reference is a URI whose scheme names the kind of store; a bare ``org/name`` means Hugging
+Face. Schemes are case-insensitive and blanks around the text are dropped; everything after
+the scheme is kept as it was written, for object keys are case-sensitive.
+
+NGC is spelled in two ways, with the version behind a colon or as the last segment; both give
+the same value. Which files are wanted is no matter of the place: no reference has a query.
+
+Source:
+    ModelExpress, ``modelexpress_common/src/providers/ngc.rs``: ``org/name/version``,
+    ``org/team/name/version``, ``org/team/type/name/version`` and ``org/team/name:version``.
 """
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
-from urllib.parse import unquote
+from typing import Literal
+from urllib.parse import quote, unquote
 
 from .errors import RefInvalid
 
-Scheme = Literal["s3", "gs", "ngc", "hf", "file"]
-SCHEMES: tuple[Scheme, ...] = ("s3", "gs", "ngc", "hf", "file")
+Scheme = Literal["s3", "gs", "ngc", "hf", "file", "https", "http"]
+SCHEMES: tuple[Scheme, ...] = ("s3", "gs", "ngc", "hf", "file", "https", "http")
 
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_BARE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*(?:@\S+)?")
+_AUTHORITY = re.compile(
+    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_MOST_PORT = 65535
+_MANIFEST = "manifest.json"
+_NGC_MOST_NAMES = 3
+"""Of team, type and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +41,10 @@ class ModelRef:
 
     Attributes:
         scheme: Lower-case kind of store.
-        container: Bucket (s3, gs), organisation (hf, ngc) or empty (file).
-        path: Key prefix without slashes at its ends; for ``file`` an absolute path.
+        container: Bucket (s3, gs), organisation (hf, ngc), host and perhaps port (https, http)
+            or empty (file).
+        path: Key prefix without slashes at its ends; for ``file`` an absolute path; for
+            ``https`` and ``http`` the manifest's path as it stands in the URL.
         revision: What follows ``@`` (hf) or ``:`` (ngc) in the last segment; empty if none.
     """
 
@@ -36,11 +54,11 @@ class ModelRef:
     revision: str = ""
 
     def __str__(self) -> str:
-        """The reference, spelled canonically."""
+        """The reference, spelled canonically; reading it again gives an equal one."""
         mark = {"hf": "@", "ngc": ":"}.get(self.scheme, "")
         tail = f"{mark}{self.revision}" if self.revision else ""
         if self.scheme == "file":
-            return f"file://{self.path}"
+            return f"file://{_spelled(self.path)}"
         return f"{self.scheme}://{self.container}/{self.path}{tail}".rstrip("/")
 
     @classmethod
@@ -48,7 +66,8 @@ class ModelRef:
         """Read a reference.
 
         Args:
-            text: For example ``s3://models/org/name`` or ``FILE:///srv/models/name``.
+            text: For example ``s3://models/org/name``, ``FILE:///srv/models/name`` or
+                ``org/name``.
 
         Returns:
             The reference; equal texts up to blanks and the scheme's case give equal values.
@@ -58,38 +77,91 @@ class ModelRef:
         """
         found = _URI.fullmatch(text.strip())
         if found is None:
-            raise RefInvalid(ref=text, reason="it has no scheme, such as s3://")
+            if not _BARE.fullmatch(text.strip()):
+                raise RefInvalid(ref=text, reason="it has no scheme, such as s3://")
+            found = _URI.fullmatch(f"hf://{text.strip()}")
+        assert found is not None  # noqa: S101  # for the type checker: a scheme was put before it
         scheme, rest = found["scheme"].lower(), found["rest"]
         if scheme not in SCHEMES:
             raise RefInvalid(ref=text, reason=f"unknown scheme; known are {', '.join(SCHEMES)}")
         if any(ord(letter) < 32 or letter in "?#" for letter in rest):  # noqa: PLR2004  # C0 controls
             raise RefInvalid(ref=text, reason="control characters, ? and # are not allowed")
-        if scheme == "file":
-            return cls("file", "", _absolute(text, unquote(rest)))
-        container, _, path = rest.partition("/")
-        path, revision = _split_revision(scheme, path.strip("/"))
-        _refuse_odd_segments(text, path)
-        if not _BUCKET.fullmatch(container):
-            raise RefInvalid(ref=text, reason="no valid bucket or organisation after the scheme")
-        if scheme in {"hf", "ngc"} and not path:
-            raise RefInvalid(ref=text, reason="no model name after the organisation")
-        return cls(cast("Scheme", scheme), container, path, revision)
+        match scheme:
+            case "file":
+                return cls("file", "", _absolute(text, unquote(rest)))
+            case "https" | "http" as web:
+                return cls(web, *_manifest(text, rest))
+            case "hf":
+                return cls("hf", *_hugging_face(text, *_place(text, rest)))
+            case "ngc":
+                return cls("ngc", *_ngc(text, *_place(text, rest)))
+            case "s3" | "gs" as bucket:
+                return cls(bucket, *_place(text, rest))
+
+
+def _place(text: str, rest: str) -> tuple[str, str]:
+    container, _, path = rest.partition("/")
+    path = path.strip("/")
+    _refuse_odd_segments(text, path)
+    if not _BUCKET.fullmatch(container):
+        raise RefInvalid(ref=text, reason="no valid bucket or organisation after the scheme")
+    return container, path
 
 
 def _absolute(text: str, rest: str) -> str:
     path = rest.removeprefix("localhost")
     if not path.startswith("/"):
         raise RefInvalid(ref=text, reason="a file reference needs an absolute path: file:///…")
+    if any(ord(letter) < 32 for letter in path):  # noqa: PLR2004  # C0 controls, %00 among them
+        raise RefInvalid(ref=text, reason="control characters are not allowed")
     _refuse_odd_segments(text, path.strip("/"))
     return "/" + path.strip("/")
 
 
-def _split_revision(scheme: str, path: str) -> tuple[str, str]:
-    mark = {"hf": "@", "ngc": ":"}.get(scheme)
-    if mark is None or mark not in path:
-        return path, ""
-    head, _, revision = path.rpartition(mark)
-    return head, revision
+def _hugging_face(text: str, org: str, path: str) -> tuple[str, str, str]:
+    # a revision may hold slashes (refs/pr/1), a name may not
+    name, mark, revision = path.partition("@")
+    if not name:
+        raise RefInvalid(ref=text, reason="no model name after the organisation")
+    if not _NAME.fullmatch(name):
+        raise RefInvalid(ref=text, reason="Hugging Face models are org/name, or org/name@revision")
+    if mark and (not revision or not all(map(_NAME.fullmatch, revision.split("/")))):
+        raise RefInvalid(ref=text, reason="no valid revision after @")
+    return org, name, revision
+
+
+def _ngc(text: str, org: str, path: str) -> tuple[str, str, str]:
+    if not path:
+        raise RefInvalid(ref=text, reason="no model name after the organisation")
+    names, mark, version = path.rpartition(":")
+    if not mark:
+        names, _, version = path.rpartition("/")
+    parts = names.split("/")
+    if not names or len(parts) > _NGC_MOST_NAMES or not all(map(_NAME.fullmatch, parts)):
+        reason = "NGC models are ngc://org/[team/[type/]]name:version"
+        raise RefInvalid(ref=text, reason=reason)
+    if not _NAME.fullmatch(version):
+        raise RefInvalid(ref=text, reason="no valid version after the model name")
+    return org, names, version
+
+
+def _manifest(text: str, rest: str) -> tuple[str, str]:
+    authority, _, path = rest.partition("/")
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or not 0 < int(found["port"] or "1") <= _MOST_PORT:
+        raise RefInvalid(ref=text, reason="no valid host[:port] after the scheme")
+    _refuse_odd_segments(text, path)
+    _refuse_odd_segments(text, unquote(path))
+    if path.rpartition("/")[2] != _MANIFEST:
+        reason = f"a web reference names a registry's manifest: https://host/…/{_MANIFEST}"
+        raise RefInvalid(ref=text, reason=reason)
+    if re.search(r"[^!-~]|%(?![0-9A-Fa-f]{2})", path):
+        raise RefInvalid(ref=text, reason="a web reference is percent-encoded ASCII")
+    return authority.lower(), path
+
+
+def _spelled(path: str) -> str:
+    return "".join(quote(x) if x in "%?#" or x.isspace() else x for x in path)
 
 
 def _refuse_odd_segments(text: str, path: str) -> None:

@@ -9,27 +9,21 @@ from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .errors import RefInvalid
 from .refs import ModelRef
+from .stores import ARRAY, S3, Section, Stores
+
+__all__ = ["S3", "Section", "Stores"]
 
 Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
 ]
-_ARRAY = Field(strict=False)
-"""A TOML array becomes a tuple; what is in it stays strict."""
-
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 PROVIDER_PATH = "/ws/provider"
 """Where a coordinator listens for nodes, if the URL does not say."""
-
-
-class Section(BaseModel):
-    """Base of every table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Coordinator(Section):
@@ -131,7 +125,7 @@ class Pools(Section):
     """
 
     assigned: Name | None = None
-    allowed: Annotated[tuple[str, ...], _ARRAY] = ()
+    allowed: Annotated[tuple[str, ...], ARRAY] = ()
 
 
 class Slots(Section):
@@ -152,7 +146,7 @@ class ModelEntry(Section):
     """
 
     id: Name
-    aliases: Annotated[tuple[Name, ...], _ARRAY] = ()
+    aliases: Annotated[tuple[Name, ...], ARRAY] = ()
     ref: str
     engine: Literal["auto", "mlx", "echo"] = "auto"
     context_tokens: Annotated[int, Field(ge=16)] | None = None
@@ -170,31 +164,6 @@ class ModelEntry(Section):
     def place(self) -> ModelRef:
         """The parsed reference."""
         return ModelRef.parse(self.ref)
-
-
-class S3(Section):
-    """``[stores.s3]``: S3, or whatever speaks S3.
-
-    Attributes:
-        endpoint: Wins over ``AWS_ENDPOINT_URL_S3``, which wins over ``AWS_ENDPOINT_URL``.
-        addressing: ``auto`` is path style everywhere but at AWS itself.
-        unsigned: Ask without credentials, for public buckets.
-        profile: A profile of the shared AWS configuration files.
-        ca_file: PEM file; wins over ``AWS_CA_BUNDLE``.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    addressing: Literal["path", "virtual", "auto"] = "auto"
-    unsigned: bool = False
-    profile: str | None = None
-    ca_file: str | None = None
-
-
-class Stores(Section):
-    """``[stores]``: how to reach each kind of store."""
-
-    s3: S3 = S3()
 
 
 class Cache(Section):
@@ -285,7 +254,7 @@ class Settings(Section):
     wire: Wire = Wire()
     pools: Pools = Pools()
     slots: Slots = Slots()
-    models: Annotated[tuple[ModelEntry, ...], _ARRAY] = ()
+    models: Annotated[tuple[ModelEntry, ...], ARRAY] = ()
     stores: Stores = Stores()
     cache: Cache = Cache()
     weights: Weights = Weights()

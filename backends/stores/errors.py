@@ -7,15 +7,18 @@ Raised by the stores and by the weights room; see ``config/errors.py`` for the r
     * StoreUnreachable      ``store_unreachable``
     * StoreDenied           ``store_denied``
     * StoreUnsupported      ``store_unsupported``
+    * StoreUnsafe           ``store_unsafe``
     * WeightsChanged        ``weights_changed``
     * WeightsCorrupt        ``weights_corrupt``
     * WeightsUnsafe         ``weights_unsafe``
     * DiskFull              ``disk_full``
+    * DiskFailed            ``disk_failed``
     * CacheBusy             ``cache_busy``
     * FetchDied             ``fetch_died``
 """
 
 from ...config.errors import GIB, AgentError, Retry
+from ...config.words import quoted
 
 
 class WeightsError(AgentError):
@@ -35,12 +38,12 @@ class ModelMissing(WeightsError):
 
     def __init__(self, *, model: str, reason: str) -> None:
         self.model = model
-        super().__init__(f"model '{model}' is not there: {reason}")
+        super().__init__(f"model {quoted(model)} is not there: {reason}")
 
     @property
     def load_text(self) -> str:
         """The words of a permanent failure: a store without the model will not grow one."""
-        return f"model '{self.model}' not found in local store"
+        return f"model {quoted(self.model)} not found in local store"
 
 
 class StoreUnreachable(WeightsError):
@@ -83,6 +86,18 @@ class StoreUnsupported(WeightsError):
         super().__init__(f"cannot read {scheme}:// references: {needs}")
 
 
+class StoreUnsafe(WeightsError):
+    """A store would lead this node to an address that it must not touch unasked."""
+
+    code = "store_unsafe"
+    retry = Retry.OPERATOR
+    remedy = "If you trust that host, name it in stores.trusted_hosts; else look for who sent it."
+
+    def __init__(self, *, store: str, reason: str) -> None:
+        self.store = store
+        super().__init__(f"store {store} is refused: {reason}")
+
+
 class WeightsChanged(WeightsError):
     """An object was replaced in the store while it was being read."""
 
@@ -91,7 +106,7 @@ class WeightsChanged(WeightsError):
 
     def __init__(self, *, model: str, file: str) -> None:
         self.model = model
-        super().__init__(f"model '{model}': {file} changed in the store while it was read")
+        super().__init__(f"model {quoted(model)}: {file} changed in the store while it was read")
 
 
 class WeightsCorrupt(WeightsError):
@@ -105,13 +120,13 @@ class WeightsCorrupt(WeightsError):
         self.model = model
         self.file = file
         self.reason = reason
-        super().__init__(f"model '{model}': {file} is damaged: {reason}")
+        super().__init__(f"model {quoted(model)}: {file} is damaged: {reason}")
 
     @property
     def load_text(self) -> str:
         """The words of a permanent failure: these bytes will not mend themselves."""
         return (
-            f"model '{self.model}' not found in local store: "
+            f"model {quoted(self.model)} not found in local store: "
             f"verification failed ({self.reason} in {self.file})"
         )
 
@@ -125,12 +140,12 @@ class WeightsUnsafe(WeightsError):
 
     def __init__(self, *, model: str, reason: str) -> None:
         self.model = model
-        super().__init__(f"model '{model}' is refused: {reason}")
+        super().__init__(f"model {quoted(model)} is refused: {reason}")
 
     @property
     def load_text(self) -> str:
         """The words of a permanent failure."""
-        return f"model '{self.model}' not found in local store: refused as unsafe"
+        return f"model {quoted(self.model)} not found in local store: refused as unsafe"
 
 
 class DiskFull(WeightsError):
@@ -147,6 +162,19 @@ class DiskFull(WeightsError):
         )
 
 
+class DiskFailed(WeightsError):
+    """The cache disk does not do as it is told: broken, read-only or not ours."""
+
+    code = "disk_failed"
+    retry = Retry.OPERATOR
+    status = 500
+    remedy = "Look at the disk of cache.dir, its mount and who owns it; or move cache.dir."
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"the cache disk fails: {path}: {reason}")
+
+
 class CacheBusy(WeightsError):
     """Another process is writing the same model folder."""
 
@@ -154,7 +182,7 @@ class CacheBusy(WeightsError):
     remedy = "Give each agent on this machine a cache.dir of its own, or wait for the other."
 
     def __init__(self, *, model: str) -> None:
-        super().__init__(f"model '{model}' is being fetched by another process")
+        super().__init__(f"model {quoted(model)} is being fetched by another process")
 
 
 class FetchDied(WeightsError):
@@ -165,4 +193,4 @@ class FetchDied(WeightsError):
 
     def __init__(self, *, model: str, exit_code: int, tail: str = "") -> None:
         self.tail = tail
-        super().__init__(f"fetching '{model}' ended with exit code {exit_code}")
+        super().__init__(f"fetching {quoted(model)} ended with exit code {exit_code}")

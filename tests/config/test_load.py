@@ -133,6 +133,9 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
     text, expected = {
         "models": ('[{id = "m", ref = "file:///m"}]', None),
         "allowed": ('["m"]', ("m",)),
+        "trusted_hosts": ('["h:1"]', ("h:1",)),
+        "auth": ("hmac", "hmac"),
+        "isolation": ("inprocess", "inprocess"),
         "level": ("error", "error"),
         "format": ("json", "json"),
         "addressing": ("virtual", "virtual"),

@@ -19,7 +19,7 @@ def test_each_scheme_gets_its_store() -> None:
     assert isinstance(store_for(ModelRef.parse("file:///srv/a"), Stores(), {}), LocalStore)
 
 
-@pytest.mark.parametrize("ref", ["gs://bucket/a", "ngc://org/a", "hf://org/a"])
+@pytest.mark.parametrize("ref", ["gs://bucket/a", "ngc://org/a:1", "hf://org/a"])
 def test_what_cannot_be_read_yet_says_so(ref: str) -> None:
     with pytest.raises(StoreUnsupported, match="s3:// and file:// only"):
         store_for(ModelRef.parse(ref), Stores(), {})
