@@ -6,7 +6,7 @@ same facts come as plain lines, one after the other.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import Literal, TextIO
 
 _BAR_CELLS = 24
 _QUARTERS = 4
@@ -25,7 +25,8 @@ class Narrator:
         self._out = out
         self._is_live = out.isatty() and environ.get("TERM") != "dumb"
         self._is_coloured = self._is_live and not environ.get("NO_COLOR")
-        self._is_open = False
+        self._open: Literal["", "bar", "speech"] = ""
+        self._bar = ""
         self._quarter = -1
 
     def step(self, words: str) -> None:
@@ -47,9 +48,12 @@ class Narrator:
 
     def speak(self, piece: str) -> None:
         """Write a piece of somebody's speech at once, on the line that is open."""
-        if not self._is_open:
+        if not piece:
+            return
+        if self._open != "speech":
+            self._end_line()
             self._out.write("  | ")
-        self._is_open = True
+        self._open = "speech"
         self._out.write(self._painted("33", piece.replace("\n", "\n  | ")))
         self._out.flush()
 
@@ -62,9 +66,7 @@ class Narrator:
             full = round(ratio * _BAR_CELLS)
             bar = "#" * full + "." * (_BAR_CELLS - full)
             wide = shutil.get_terminal_size().columns - 1
-            self._out.write(f"\r\x1b[2K{f'  [{bar}] {words}'[:wide]}")
-            self._out.flush()
-            self._is_open = True
+            self._draw(f"  [{bar}] {words}"[:wide])
         elif int(ratio * _QUARTERS) > self._quarter:
             self._quarter = int(ratio * _QUARTERS)
             self.say(words)
@@ -85,12 +87,25 @@ class Narrator:
         whole_s = sum(took_s for _, _, took_s in rows)
         self._line(f"{'all':<{first}}  {'':<{second}}  {whole_s:7.2f}")
 
+    def _draw(self, bar: str) -> None:
+        """Put the bar in the place of the last one, if anything about it is new."""
+        if self._open == "bar" and bar == self._bar:
+            return
+        if self._open == "speech":
+            self._end_line()
+        self._out.write(f"\r\x1b[2K{bar}")
+        self._out.flush()
+        self._open, self._bar = "bar", bar
+
     def _line(self, words: str) -> None:
-        if self._is_open:
-            self._out.write("\n")
-            self._is_open = False
+        self._end_line()
         self._out.write(words + "\n")
         self._out.flush()
+
+    def _end_line(self) -> None:
+        if self._open:
+            self._out.write("\n")
+        self._open = ""
 
     def _painted(self, colour: str, words: str) -> str:
         return f"\x1b[{colour}m{words}\x1b[0m" if self._is_coloured else words

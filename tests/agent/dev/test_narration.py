@@ -21,6 +21,7 @@ def everything(out: io.StringIO, **environ: str) -> str:
     voice.good("fine")
     voice.bad("not so")
     voice.speak("One")
+    voice.speak("")
     voice.speak(" two\nthree")
     voice.progress(1_000_000, 4_000_000, 2e6)
     voice.progress(1_500_000, 4_000_000, 2e6)
@@ -57,6 +58,19 @@ def test_a_terminal_sees_colour_and_one_moving_line() -> None:
     assert said.count("\r\x1b[2K") == 3
     assert "[######..................] 1.0 of 4.0 MB" in said
     assert "[########################] 4.0 of 4.0 MB (100%)\n" in said
+
+
+def test_speech_and_bar_each_keep_to_a_line_of_their_own() -> None:
+    out = Terminal()
+    voice = Narrator(out, {"NO_COLOR": "1"})
+    for _ in range(3):
+        voice.progress(1, 2, None)
+    voice.speak("Hello")
+    voice.speak(" you")
+    voice.progress(1, 2, None)
+    voice.say("done")
+    bar = "\r\x1b[2K  [############............] 0.0 of 0.0 MB (50%)\n"
+    assert out.getvalue() == f"{bar}  | Hello you\n{bar}  done\n"
 
 
 @pytest.mark.parametrize(("name", "value", "moves"), [("NO_COLOR", "1", 3), ("TERM", "dumb", 0)])
