@@ -24,6 +24,7 @@ from ...backends.stores.errors import (
     StoreUnreachable,
     WeightsChanged,
 )
+from ...backends.stores.etags import is_other
 
 Sink = Callable[[memoryview, int], None]
 """Takes bytes and the file offset they belong to; may raise whatever it likes."""
@@ -193,7 +194,7 @@ class RangeReader:
             raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
         if response.getheader("Content-Encoding", "identity") != "identity":
             raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
-        if span.etag is not None and response.getheader("ETag") != span.etag:
+        if is_other(span.etag, response.getheader("ETag")):
             raise WeightsChanged(model=self._model, file=span.path)
         if response.status == 206:  # noqa: PLR2004  # HTTP
             self._judge_range(response.getheader("Content-Range", ""), span)

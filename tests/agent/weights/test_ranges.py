@@ -75,6 +75,15 @@ def test_without_a_version_none_is_insisted_on(origin: Origin, reader: RangeRead
     assert read(reader, origin, Span("f", 0, 10, len(DATA), None)) == DATA[:10]
 
 
+@pytest.mark.parametrize("form", ["", "{}", "W/{}"], ids=["none", "right", "weak"])
+def test_a_tag_that_is_written_otherwise_is_no_change(
+    origin: Origin, reader: RangeReader, form: str
+) -> None:
+    for tag in (origin.etag("f"), origin.etag("f").strip('"')):
+        origin.fault = always(Reply(headers={"ETag": form.format(tag)}))
+        assert read(reader, origin) == DATA[100:5000]
+
+
 @pytest.mark.parametrize(
     "reply",
     [Reply(close=True), Reply(is_chunked=True), Reply(headers={"Content-Encoding": "identity"})],
