@@ -25,17 +25,23 @@ from poolhand.agent.core.events import (
     RequestKey,
     RequestOpened,
 )
-from poolhand.agent.runtime import identity
 from poolhand.agent.runtime.log import MOST_CHARS, Log
 from poolhand.agent.wire.inbound import Cancel, InferenceRequest, TrustStatus, Unknown
 from poolhand.agent.wire.outbound import Heartbeat, InferenceError, Register
-from poolhand.agent.wire.types import Hardware, Sealed, Stats
+from poolhand.agent.wire.types import Hardware, PrivacyCapabilities, Sealed, Stats
 from poolhand.backends.engines.errors import EngineDied, EngineStartFailed
 from poolhand.backends.hosts.base import HostSample
 from poolhand.backends.stores.base import Build
 from poolhand.config.errors import LinkLost
 
 KEY = RequestKey(1, "req-1")
+PRIVACY = PrivacyCapabilities(
+    text_backend_inprocess=False,
+    text_proxy_disabled=True,
+    anti_debug_enabled=False,
+    core_dumps_disabled=True,
+    env_scrubbed=True,
+)
 HARDWARE = Hardware(
     machine_model="", chip_name="", chip_family="unknown", chip_tier="unknown", memory_gb=1
 )
@@ -110,7 +116,7 @@ def test_no_token_and_no_key_is_told() -> None:
         hardware=HARDWARE,
         models=(),
         public_key="canary-key",
-        privacy_capabilities=identity.privacy(),
+        privacy_capabilities=PRIVACY,
         auth_token=SecretStr("canary-token"),
     )
     for style in ("json", "text"):
