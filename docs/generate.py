@@ -18,6 +18,15 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from poolhand.agent.control import client
+from poolhand.agent.core.answers import Answers
+from poolhand.agent.core.effects import Send
+from poolhand.agent.core.events import RequestKey, RequestOpened
+from poolhand.agent.core.loads import Loads
+from poolhand.agent.core.pool import pool_of
+from poolhand.agent.core.stays import LoadEnded
+from poolhand.agent.wire.inbound import InferenceRequest
+from poolhand.agent.wire.outbound import InferenceError
+from poolhand.agent.wire.types import Sealed
 from poolhand.backends.engines import errors as engines
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
@@ -250,7 +259,7 @@ def errors() -> str:
     for leaf in leaves():
         error, told = _sample(leaf), _told_to_clients(leaf)
         family = leaf.__mro__[1].__name__
-        wire = "" if told is None else str(told.wire_status)
+        wire = "" if told is None else str(told[0])
         rows.append((f"[`{leaf.code}`](#{leaf.code})", family, leaf.retry, str(leaf.status), wire))
         entries.append(_entry(error, told))
     reasons: list[Row] = [("code", "remedy")]
@@ -267,7 +276,7 @@ def error_table() -> str:
     alike: dict[Row, list[str]] = {}
     for leaf in leaves():
         told = _told_to_clients(leaf)
-        wire = "-" if told is None else str(told.wire_status)
+        wire = "-" if told is None else str(told[0])
         alike.setdefault((leaf.retry, wire, leaf.__mro__[1].__name__), []).append(f"`{leaf.code}`")
     rows: list[Row] = [("code", "retry", "wire", "family")]
     return _markdown([*rows, *((", ".join(codes), *facts) for facts, codes in alike.items())])
@@ -294,23 +303,44 @@ def _sample(leaf: type[AgentError]) -> AgentError:
     return leaf(**{p.name: FACTS[p.name] for p in parameters if p.default is p.empty})
 
 
-def _told_to_clients(leaf: type[AgentError]) -> AgentError | None:
-    """The error whose text a request ends with; ``None`` where no request comes so far."""
+def _told_to_clients(leaf: type[AgentError]) -> tuple[int, str] | None:
+    """Status and text that a request ends with; ``None`` where no request comes so far."""
+    error = _sample(leaf)
     if issubclass(leaf, NEVER_TOLD):
         return None
-    if issubclass(leaf, FAILS_A_LOAD):
-        # core/answers.py: whoever waits for a load that failed is told no more than its code
-        return config.ModelNotReady(model=str(FACTS["model"]), reason=leaf.code)
-    return _sample(leaf)
+    return _after_a_load(error) if issubclass(leaf, FAILS_A_LOAD) else _words(error)
 
 
-def _entry(error: AgentError, told: AgentError | None) -> str:
+def _words(error: AgentError) -> tuple[int, str]:
+    return error.wire_status, error.request_text
+
+
+def _after_a_load(error: AgentError) -> tuple[int, str]:
+    """What the core tells a request that waits for a load that fails like this."""
+    model = str(FACTS["model"])
+    settings = Settings.model_validate(
+        {
+            "coordinator": {"url": str(FACTS["url"])},
+            "models": [{"id": model, "ref": "s3://models/tiny-a"}],
+        }
+    )
+    answers = Answers(Loads(settings, pool_of(settings, machine_id="")))
+    sealed = Sealed(ephemeral_public_key="", ciphertext="")
+    _ = answers.heard(1, InferenceRequest(request_id="r", encrypted_body=sealed), 0.0)
+    _ = answers.opened(RequestOpened(RequestKey(1, "r"), model), 0.0)
+    for said in answers.loaded(LoadEnded(model, 0, error)):
+        if isinstance(said, Send) and isinstance(said.message, InferenceError):
+            return said.message.status_code, said.message.error
+    sys.exit(f"{error.code}: the core tells a waiting request nothing")
+
+
+def _entry(error: AgentError, told: tuple[int, str] | None) -> str:
     purpose = (inspect.getdoc(type(error)) or "").split("\n")[0].replace("``", "`")
     lines = [f"## {error.code}\n", f"{purpose}\n", f"* sentence: `{error}`"]
     if told is not None:
         if not isinstance(error, config.RequestError):
             lines.append(f"* `load_model_status`: `{error.load_text}`")
-        lines.append(f"* `inference_error` {told.wire_status}: `{told.request_text}`")
+        lines.append(f"* `inference_error` {told[0]}: `{told[1]}`")
     return "\n".join([*lines, f"* remedy: {error.remedy}", ""])
 
 
