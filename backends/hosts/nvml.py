@@ -7,6 +7,7 @@ machine is first looked at, never before: most machines have no such board.
 # The library's own names are kept, so that its manual can be read beside this file.
 # ruff: noqa: N815
 
+import ctypes
 import importlib
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
@@ -127,6 +128,8 @@ def open_boards() -> Boards | None:
         ``None`` if the Python module, the library or its driver is missing, or there is no
         board that this user may open.
     """
+    if not _has_library():
+        return None  # most machines: the module alone would cost them megabytes
     try:
         nvml = cast("Nvml", cast("object", importlib.import_module("pynvml")))
     except ImportError:
@@ -137,3 +140,12 @@ def open_boards() -> Boards | None:
         return None
     boards = Boards(nvml)
     return boards if boards.handles() else None
+
+
+def _has_library() -> bool:
+    """Whether the driver's library can be loaded; the same name that pynvml asks for."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
