@@ -8,8 +8,10 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from ...backends.engines.errors import EngineStartFailed
@@ -43,6 +45,7 @@ class Log:
         level: Least important lines to write.
         style: ``auto`` is text on a terminal, JSON elsewhere.
         out: Where to; standard error if not said.
+        now: The wall clock, in seconds since 1970.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class Log:
         level: str = "info",
         style: Literal["auto", "json", "text"] = "auto",
         out: TextIO | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._now = now
         self._out = out or sys.stderr
         self._least = _LEVELS[level]
         self._is_json = style == "json" or (style == "auto" and not self._out.isatty())
@@ -64,11 +69,14 @@ class Log:
             isinstance(getattr(event, field.name), AgentError) for field in fields(event)
         )
         level = logging.WARNING if is_failure else self._importance(event)
-        self.write(level, type(event).__name__, _told(event))
+        if level >= self._least:
+            self.write(level, type(event).__name__, _told(event))
 
     def done(self, effect: Effect) -> None:
         """Write down an effect."""
-        self.write(self._importance(effect), type(effect).__name__, _told(effect))
+        level = self._importance(effect)
+        if level >= self._least:
+            self.write(level, type(effect).__name__, _told(effect))
 
     def note(self, words: str, *, level: int = logging.INFO, **facts: object) -> None:
         """Write down something of the process itself."""
@@ -79,10 +87,13 @@ class Log:
         if level < self._least:
             return
         name = logging.getLevelName(level).lower()
+        at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
         if self._is_json:
-            line = json.dumps({"level": name, "what": what, **facts}, default=str)
+            line = json.dumps({"at": at, "level": name, "what": what, **facts}, default=str)
         else:
-            line = " ".join([f"{name:7} {what}", *(f"{k}={_plain(facts[k])}" for k in facts)])
+            line = " ".join(
+                [f"{at[11:23]} {name:7} {what}", *(f"{k}={_plain(facts[k])}" for k in facts)]
+            )
         # whoever read the diary may leave: that is no reason to stop serving
         with contextlib.suppress(OSError):
             self._out.write(line + "\n")

@@ -49,13 +49,14 @@ HARDWARE = Hardware(
 
 def told(event: Event, *, level: str = "info") -> list[dict[str, Any]]:
     out = io.StringIO()
-    Log(level=level, style="json", out=out).happened(event)
+    Log(level=level, style="json", out=out, now=lambda: 0.0).happened(event)
     return [cast("dict[str, Any]", json.loads(line)) for line in out.getvalue().splitlines()]
 
 
 def test_an_event_is_one_line_with_its_facts() -> None:
     assert told(RequestOpened(KEY, "org/m", 7)) == [
         {
+            "at": "1970-01-01T00:00:00.000+00:00",
             "level": "info",
             "what": "RequestOpened",
             "request": "req-1",
@@ -172,14 +173,15 @@ def test_a_text_without_end_is_cut() -> None:
 
 def test_text_for_people() -> None:
     out = io.StringIO()
-    Log(style="text", out=out).note("poolhand starts", pid=7)
-    assert out.getvalue() == "info    poolhand starts pid=7\n"
+    Log(style="text", out=out, now=lambda: 3723.5).note("poolhand starts", pid=7)
+    assert out.getvalue() == "01:02:03.500 info    poolhand starts pid=7\n"
 
 
 def test_json_where_nobody_looks() -> None:
     out = io.StringIO()
-    Log(style="auto", out=out).note("x")
-    assert json.loads(out.getvalue()) == {"level": "info", "what": "x"}
+    Log(style="auto", out=out, now=lambda: 0.25).note("x")
+    at = "1970-01-01T00:00:00.250+00:00"
+    assert json.loads(out.getvalue()) == {"at": at, "level": "info", "what": "x"}
 
 
 class Torn(io.StringIO):
