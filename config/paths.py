@@ -25,6 +25,7 @@ SOCKET_NAME = "control.sock"
 
 _DARWIN = "darwin"
 _PRIVATE = 0o700
+_OTHERS_WRITE = 0o022
 
 
 def config_file(platform: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -76,24 +77,27 @@ def control_socket(state_dir: Path, platform: str = sys.platform) -> Path:
     if len(os.fsencode(path)) <= most_bytes:
         return path
     digest = sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"{NAME}-{digest}" / SOCKET_NAME  # noqa: S108  # private_dir() checks it
+    return Path("/tmp") / f"{NAME}-{digest}" / SOCKET_NAME  # noqa: S108  # own_dir() checks it
 
 
-def private_dir(path: Path) -> Path:
-    """Make the folder, or check that it is ours alone; for what other users must not enter.
+def own_dir(path: Path) -> Path:
+    """Make the folder, private, or check that nobody else can write into it.
+
+    A folder that is there may be looked into by others, as those of a service manager are:
+    what has to be kept from them has a mode of its own.
 
     Raises:
-        ConfigUnreadable: It cannot be made, is no folder, or others own it or may enter it.
+        ConfigUnreadable: It cannot be made, is no folder, or others own it or may write to it.
     """
     try:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        facts = path.lstat()
+        facts = path.stat()  # systemd makes a DynamicUser's folder a link to the real one
     except OSError as error:
         raise ConfigUnreadable(path=str(path), reason=error.strerror or "no folder") from error
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
         raise ConfigUnreadable(path=str(path), reason="it is no folder of this user's own")
-    if facts.st_mode & 0o077:
-        raise ConfigUnreadable(path=str(path), reason=f"others may enter it: chmod 700 {path}")
+    if facts.st_mode & _OTHERS_WRITE:
+        raise ConfigUnreadable(path=str(path), reason=f"others may write to it: chmod 700 {path}")
     return path
 
 

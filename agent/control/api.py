@@ -14,7 +14,7 @@ from pathlib import Path
 import h11
 
 from ...config.errors import ConfigUnreadable
-from ...config.paths import private_dir
+from ...config.paths import own_dir
 
 MAX_REQUEST_BYTES = 2**14
 PATIENCE_S = 5.0
@@ -106,12 +106,12 @@ def control_socket(path: Path) -> Generator[socket.socket]:
     It is there while the block runs, and gone afterwards.
 
     Args:
-        path: Of the socket; its folder is made, and must be the owner's alone.
+        path: Of the socket; its folder is made, and nobody else may write to it.
 
     Raises:
         ConfigUnreadable: The socket cannot be made.
     """
-    private_dir(path.parent)
+    own_dir(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.config.errors import ConfigUnreadable
-from poolhand.config.paths import cache_dir, config_file, control_socket, private_dir, state_dir
+from poolhand.config.paths import cache_dir, config_file, control_socket, own_dir, state_dir
 
 HOME = Path("/home/ada")
 MAC = Path("/Users/ada")
@@ -88,7 +88,7 @@ def test_the_longest_path_can_be_bound(tmp_path: Path) -> None:
     room = 107 - len(os.fsencode(os.path.realpath(tmp_path))) - len("//control.sock")
     if room < 1:
         pytest.skip("this machine's temporary folder is too deep")
-    folder = private_dir(tmp_path / ("s" * room))
+    folder = own_dir(tmp_path / ("s" * room))
     with socket.socket(socket.AF_UNIX) as door:
         path = control_socket(folder, "linux")
         assert path.parent == folder
@@ -96,24 +96,36 @@ def test_the_longest_path_can_be_bound(tmp_path: Path) -> None:
 
 
 def test_a_private_folder_is_made_and_found_again(tmp_path: Path) -> None:
-    made = private_dir(tmp_path / "a" / "b")
+    made = own_dir(tmp_path / "a" / "b")
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    assert private_dir(made) == made
+    assert own_dir(made) == made
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701])
-def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o750, 0o701])
+def test_a_folder_that_others_may_look_into_is_taken(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    assert own_dir(tmp_path / "open").is_dir()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777, 0o720])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(mode)
     with pytest.raises(ConfigUnreadable, match="chmod 700"):
-        private_dir(tmp_path / "open")
+        own_dir(tmp_path / "open")
 
 
-def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with pytest.raises(ConfigUnreadable, match="no folder of this user"):
-        private_dir(tmp_path / "link")
+    assert own_dir(tmp_path / "link").is_dir()
+    (tmp_path / "real").chmod(0o777)
+    with pytest.raises(ConfigUnreadable, match="chmod 700"):
+        own_dir(tmp_path / "link")
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigUnreadable, match="File exists"):
-        private_dir(tmp_path / "file")
+        own_dir(tmp_path / "file")

@@ -109,9 +109,9 @@ async def test_what_a_dead_process_left_is_replaced(path: Path) -> None:
         assert (await asyncio.to_thread(get, path, "/v1/status", 5))[0] == 200
 
 
-def test_a_folder_that_others_may_enter_is_refused(path: Path) -> None:
+def test_a_folder_that_others_may_write_to_is_refused(path: Path) -> None:
     path.parent.mkdir()
-    path.parent.chmod(0o755)
+    path.parent.chmod(0o777)
     with pytest.raises(ConfigUnreadable, match="chmod 700"), control_socket(path):
         pass
 
