@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from ..backends.engines.leash import forbid_debuggers
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
 from ..config.errors import ConfigUnreadable
@@ -81,7 +82,9 @@ class Daemon:
         if found.warning:
             self._log.note(found.warning, level=logging.WARNING)
         forbid_core_dumps()
-        identity, self._key = identify(state_dir, found.secret)
+        identity, self._key = identify(
+            state_dir, found.secret, settings, is_hidden=forbid_debuggers()
+        )
         self._node = Node(settings, identity, chance=random.SystemRandom().random)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_INBOX)

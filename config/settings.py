@@ -192,6 +192,10 @@ class Mlx(Section):
     """``[engines.mlx]``: the MLX engine.
 
     Attributes:
+        isolation: Where the model lives. ``child``: in a process of its own, whose end gives
+            all memory back and whose crash leaves the agent alive. ``inprocess``: in a thread
+            of the agent, so that text never leaves this process; a crash of the engine is
+            then the agent's own, and a thread that hangs cannot be ended.
         start_timeout_s: Seconds a load may take.
         stall_timeout_s: Seconds without a sign of life before the child is given up.
         stop_timeout_s: Seconds a child may take to leave before it is killed.
@@ -200,6 +204,7 @@ class Mlx(Section):
         max_output_tokens: Bound of one answer.
     """
 
+    isolation: Literal["child", "inprocess"] = "child"
     start_timeout_s: Seconds = 900.0
     stall_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 10.0

@@ -1,6 +1,7 @@
 """Which engine runs a model; an adapter is imported only when it is chosen."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ...config.settings import ModelEntry, Settings
@@ -8,6 +9,26 @@ from .base import Engine
 from .errors import EngineMissing
 
 _MLX_EXTRA = "pip install 'poolhand[mlx]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Shelter:
+    """Where an engine keeps prompts and answers.
+
+    Attributes:
+        is_inprocess: In the agent's own process, and in no other.
+        is_hidden: Wherever it is, debuggers are kept away, or the engine does not start.
+    """
+
+    is_inprocess: bool
+    is_hidden: bool
+
+
+def shelter(entry: ModelEntry, settings: Settings) -> Shelter:
+    """Where the engine that :func:`engine_for` would choose keeps its text."""
+    if entry.engine == "echo":
+        return Shelter(is_inprocess=True, is_hidden=True)
+    return Shelter(is_inprocess=settings.engines.mlx.isolation == "inprocess", is_hidden=True)
 
 
 def engine_for(entry: ModelEntry, build_folder: str, settings: Settings) -> Engine:

@@ -12,9 +12,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
+
+from .manners import quiet_environment
 
 TAIL_BYTES = 8 * 2**10
 TERM_S = 5.0
@@ -48,18 +49,7 @@ def clean_environment(parent: Mapping[str, str]) -> dict[str, str]:
         parent: The agent's own environment.
     """
     kept = {name: parent[name] for name in _INHERITED if name in parent}
-    return kept | {
-        "LANG": "C.UTF-8",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-        "DO_NOT_TRACK": "1",
-        # without it the fused CPU kernels are compiled into a folder that all users share
-        **({"MLX_DISABLE_COMPILE": "1"} if sys.platform == "linux" else {}),
-    }
+    return {**kept, "LANG": "C.UTF-8", **quiet_environment()}
 
 
 class Child:

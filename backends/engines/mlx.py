@@ -1,5 +1,6 @@
-"""MLX in a child process: the engine's library never enters the agent.
+"""MLX in a child process or, by choice, in a thread of this one.
 
+A child keeps the engine's library out of the agent; a thread keeps text in one process.
 This side translates between :class:`~.base.Engine` and the child's messages, bounds how many
 answers there may be, and watches for signs of life. Decoding, text and tools are the child's.
 """
@@ -24,6 +25,7 @@ from .errors import (
     EngineTimeout,
 )
 from .frames import FROM_CHILD_BYTES, Decoder, FrameBroken, FrameTooLong, encode, from_child
+from .inthread import InThread
 from .messages import (
     Begun,
     Cancel,
@@ -59,7 +61,7 @@ class _Phase(Enum):
 
 
 class MlxEngine:
-    """One model in one child process.
+    """One model in one child process, or in one thread of this one.
 
     Args:
         folder: The verified build on disk, absolute.
@@ -88,7 +90,7 @@ class MlxEngine:
             folder, context_tokens, settings.prefill_step_tokens, settings.max_running
         )
         self._is_ours = command is None
-        self._child = Child(command or (sys.executable, "-P", "-m", _CHILD), self)
+        self._child = self._other_side(command)
         self._decoder = Decoder[FromChild](from_child, limit_bytes=FROM_CHILD_BYTES)
         self._answers = Answers(unread_limit_tokens=unread_limit_tokens, listen=self._listen)
         self._phase = _Phase.NEW
@@ -101,9 +103,16 @@ class MlxEngine:
         self._heard_s = 0.0
         self._look: asyncio.TimerHandle | None = None
 
+    def _other_side(self, command: Sequence[str] | None) -> Child | InThread:
+        if command is None and self._settings.isolation == "inprocess":
+            from .mlx_child import lodge  # noqa: PLC0415 - only when chosen
+
+            return InThread(lodge, self)
+        return Child(command or (sys.executable, "-P", "-m", _CHILD), self)
+
     @property
     def pid(self) -> int | None:
-        """The child process, once there is one."""
+        """The child process, once there is one; ``None`` for a thread."""
         return self._child.pid
 
     @property

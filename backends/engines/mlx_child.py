@@ -1,16 +1,17 @@
-"""The MLX child process: says hello, loads one model, answers, leaves.
+"""The MLX loop's way in: says hello, loads one model, answers, leaves.
 
-It is started by ``mlx.py`` with the number of an inherited socket and the process id of its
-parent. It never outlives that parent, listens to nobody else and writes nothing but where an
-error came from.
+``mlx.py`` starts it as a process, with the number of an inherited socket and the process id
+of its parent, or as a thread of the agent. It never outlives that parent, listens to nobody
+else and writes nothing but where an error came from.
 """
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .footprint import footprint_bytes
 from .leash import hold_to_parent, places
+from .manners import be_quiet, give_back, limits_kept
 from .messages import Hello, LoadFailed, LoadFault, LoadModel, ModelLoaded, Progress
 from .pipe import Pipe
 
@@ -19,41 +20,86 @@ _REASON_CHARS = 300
 _NO_MEMORY = ("unable to allocate", "attempting to allocate", "insufficient memory")
 """Source: mlx/backend/*/allocator.cpp, lower-cased; it has no class of its own for them."""
 
+Note = Callable[[str], None]
+
+
+class _NotWanted(Exception):
+    """The engine is gone while its model is loaded."""
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the child; the exit status is 0 when it was asked to leave.
+    """Run as a process; the exit status is 0 when it was asked to leave.
 
     Args:
         arguments: The socket's number and the parent's process id.
     """
     hold_to_parent(int(arguments[1]))
     pipe = Pipe.inherited(int(arguments[0]))
+    return _talk(pipe, _stderr, held_before_bytes=0)
+
+
+def lodge(pipe: Pipe, note: Note) -> int:
+    """Run in a thread of the agent; 0 when it was asked to leave.
+
+    Args:
+        pipe: To the engine.
+        note: Told where an error came from.
+    """
+    be_quiet()
+    try:
+        return _talk(pipe, note, held_before_bytes=footprint_bytes(os.getpid()))
+    finally:
+        give_back()
+
+
+def _talk(pipe: Pipe, note: Note, *, held_before_bytes: int | None) -> int:
     # after the leash, for importing takes a second
-    from . import mlx_loading  # noqa: PLC0415
-    from .decoding import Loop  # noqa: PLC0415
+    with limits_kept():
+        from . import mlx_loading  # noqa: PLC0415
 
     pipe.say(Hello(mlx_loading.version(), mlx_loading.device()))
     message = _first(pipe)
-    if message is None:
-        return 0
+    try:
+        return 0 if message is None else _serve(pipe, message, note, held_before_bytes)
+    finally:
+        mlx_loading.leave()
+
+
+def _serve(pipe: Pipe, message: LoadModel, note: Note, held_before_bytes: int | None) -> int:
+    from . import mlx_loading  # noqa: PLC0415
+    from .decoding import Loop  # noqa: PLC0415
 
     def progressed(done_bytes: int, total_bytes: int) -> None:
         pipe.say(Progress(done_bytes, total_bytes))
         pipe.exchange(0)
         if pipe.is_closed:
-            raise SystemExit(0)
+            raise _NotWanted
 
     try:
         model = mlx_loading.load(message, progressed=progressed)
+    except _NotWanted:
+        return 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the engine must be told
-        sys.stderr.write(places(error) + "\n")
+        note(places(error) + "\n")
         pipe.say(LoadFailed(_kind(error), _words(error)))
         pipe.drain(_GOODBYE_S)
         return 1
-    pipe.say(ModelLoaded(model.context_tokens, footprint_bytes(os.getpid())))
+    pipe.say(ModelLoaded(model.context_tokens, _added_bytes(held_before_bytes)))
     Loop(pipe, model, max_running=message.max_running, memory=mlx_loading.memory).run()
     pipe.drain(_GOODBYE_S)
     return 0
+
+
+def _stderr(words: str) -> None:
+    sys.stderr.write(words)
+
+
+def _added_bytes(before_bytes: int | None) -> int | None:
+    """What this process holds more than before; ``None`` if either cannot be read."""
+    now_bytes = footprint_bytes(os.getpid())
+    if now_bytes is None or before_bytes is None:
+        return None
+    return max(0, now_bytes - before_bytes)
 
 
 def _first(pipe: Pipe) -> LoadModel | None:

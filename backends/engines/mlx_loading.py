@@ -43,6 +43,14 @@ def memory() -> Memory:
     return Memory(mx.get_active_memory(), mx.get_peak_memory(), mx.get_cache_memory())
 
 
+def leave() -> None:
+    """Give back what MLX made for this thread; the last thing done in it.
+
+    A process whose thread ended without it is aborted on its way out.
+    """
+    mx.clear_streams()
+
+
 def load(message: LoadModel, *, progressed: Callable[[int, int], None]) -> Model:
     """Load what lies in a folder, with one token decoded to prove it.
 

@@ -1,7 +1,7 @@
 """A model in memory and the batch it decodes: mlx-lm, as the child uses it.
 
-Only the files named ``mlx_*`` import the library, and only in the child; a contract test holds
-the names and forms of every call, for the library is young. All of it stays on the main
+Only the files named ``mlx_*`` import the library, and only at the loop's side; a contract test
+holds the names and forms of every call, for the library is young. All of it stays on one
 thread: MLX's streams are bound to the thread that made them.
 """
 
@@ -10,10 +10,7 @@ thread: MLX's streams are bound to the thread that made them.
 # The library has no types; what comes from it is cast where it enters.
 
 import gc
-import signal
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol, cast
 
 import mlx.core as mx
@@ -24,6 +21,7 @@ from .answer_text import AnswerText, Detokenizer, ToolParser, Tools
 from .asked import Asked, BadRequest, Sampling
 from .decoding import Step
 from .mlx_sampling import processors, sampler
+from .watchdog import at_most
 
 TEMPLATE_S = 1.0
 """Seconds a chat template may take; it is a program that came with the weights."""
@@ -192,7 +190,7 @@ class Model:
         if not self._tokenizer.has_chat_template:
             raise BadRequest(field="messages", must="be a prompt: the model has no chat template")
         try:
-            with _at_most(TEMPLATE_S):
+            with at_most(TEMPLATE_S):
                 return self._tokenizer.apply_chat_template(
                     list(asked.messages),
                     tokenize=False,
@@ -242,19 +240,3 @@ def _kv_bytes_per_token(caches: Sequence[object]) -> int | None:
         held_bytes = keys.nbytes + cast("mx.array", values).nbytes
         total += held_bytes // keys.shape[2]
     return total or None
-
-
-@contextmanager
-def _at_most(limit_s: float) -> Generator[None]:
-    """Raise TimeoutError in what runs longer; main thread only."""
-
-    def late(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

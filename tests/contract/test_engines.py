@@ -1,6 +1,8 @@
 """What every engine keeps: echo, the supervised child with a script, and MLX itself."""
 
 import asyncio
+import json
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -21,7 +23,12 @@ from poolhand.config.settings import Mlx
 SCRIPT = Path(__file__).with_name("engine_faults.py")
 LONG = "one two three four five six"
 PATIENCE = Mlx(start_timeout_s=60, stall_timeout_s=30, stop_timeout_s=20, prefill_step_tokens=64)
-KINDS = ["echo", "scripted", pytest.param("mlx", marks=pytest.mark.engine)]
+KINDS = [
+    "echo",
+    "scripted",
+    pytest.param("mlx child", marks=pytest.mark.engine),
+    pytest.param("mlx inprocess", marks=pytest.mark.engine),
+]
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -32,13 +39,16 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def mlx_engine(folder: Path, *, context_tokens: int | None = None) -> MlxEngine:
-    return MlxEngine(str(folder), model="tiny", settings=PATIENCE, context_tokens=context_tokens)
+def mlx_engine(
+    folder: Path, isolation: str = "child", *, context_tokens: int | None = None
+) -> MlxEngine:
+    settings = Mlx.model_validate({**PATIENCE.model_dump(), "isolation": isolation})
+    return MlxEngine(str(folder), model="tiny", settings=settings, context_tokens=context_tokens)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tiny(build: Path) -> AsyncGenerator[MlxEngine]:
-    engine = mlx_engine(build)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["child", "inprocess"])
+async def tiny(build: Path, request: pytest.FixtureRequest) -> AsyncGenerator[MlxEngine]:
+    engine = mlx_engine(build, str(request.param))
     await engine.start()
     yield engine
     await engine.stop()
@@ -57,10 +67,10 @@ async def engine(
             made = MlxEngine(
                 "/none", model="m", settings=PATIENCE, context_tokens=None, command=command
             )
-        case _:
+        case kind:
             folder = tmp_path_factory.mktemp("nano")
             make_model(folder, preset="nano", name="nano")
-            made = mlx_engine(folder)
+            made = mlx_engine(folder, str(kind).removeprefix("mlx "))
     loaded = await made.start()
     assert loaded.took_s >= 0
     yield made
@@ -360,3 +370,50 @@ async def test_a_template_cannot_hold_the_engine_up(build: Path, tmp_path: Path)
         assert "secret" not in str(refused.value)
     assert end_of(await hear(engine.generate(asked("well", max_tokens=2))))
     await engine.stop()
+
+
+INPROCESS = """
+import asyncio, json, resource, sys
+import psutil
+from poolhand.backends.engines.base import Prompt
+from poolhand.backends.engines.mlx import MlxEngine
+from poolhand.config.settings import Mlx
+settings = Mlx(isolation="inprocess")
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+def held():
+    return psutil.Process().memory_info().rss / 2**20
+async def said(engine):
+    body = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0}
+    return [p async for p in engine.generate(Prompt("r", "chat", body, 3))][-1].usage
+async def once(folder):
+    engine = MlxEngine(folder, model="m", settings=settings, context_tokens=None)
+    loaded = await engine.start()
+    usage, during = await said(engine), held()
+    await engine.stop()
+    return usage.completion_tokens, during, held(), loaded.memory_bytes / 2**20
+async def main():
+    return [await once(sys.argv[1]) for _ in range(4)]
+told = asyncio.run(main())
+print(json.dumps([told, resource.getrlimit(resource.RLIMIT_NOFILE) == limits]))
+"""
+
+
+@pytest.mark.engine
+def test_a_model_in_the_agent_comes_and_goes_and_leaves_the_limits_alone(tmp_path: Path) -> None:
+    make_model(tmp_path, preset="small", name="small")
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-c", INPROCESS, str(tmp_path)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=50,
+    )
+    told, limits_are_kept = json.loads(done.stdout)
+    assert [usage for usage, *_ in told] == [3] * 4
+    assert limits_are_kept
+    weights_mib = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors")) / 2**20
+    for _, during_mib, after_mib, loaded_mib in told[1:]:
+        assert loaded_mib > weights_mib * 0.8
+        assert during_mib - after_mib > weights_mib * 0.8
+    # the libraries stay; what the second load and the last leave behind is the same
+    assert told[3][2] - told[1][2] < weights_mib * 0.5

@@ -1,0 +1,59 @@
+"""What a process is spared when an engine's library comes into it."""
+
+import ctypes
+import gc
+import os
+import resource
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+
+
+def quiet_environment() -> Mapping[str, str]:
+    """Variables that keep the libraries offline, silent about their use, and to themselves."""
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "DO_NOT_TRACK": "1",
+        # without it the fused CPU kernels are compiled into a folder that all users share
+        **({"MLX_DISABLE_COMPILE": "1"} if sys.platform == "linux" else {}),
+    }
+
+
+def be_quiet() -> None:
+    """Set them in this process; before the libraries are imported."""
+    os.environ.update(quiet_environment())
+
+
+@contextmanager
+def limits_kept() -> Generator[None]:
+    """Let nothing that is imported in the block change this process's limits.
+
+    ``mlx_lm.utils`` sets the number of open files when it is imported: a lowered hard limit
+    cannot be raised again, and one that is lower already makes the import fail.
+    """
+    stand_in = ModuleType("resource")
+    vars(stand_in).update(vars(resource))
+    vars(stand_in)["setrlimit"] = _leave_as_it_is
+    sys.modules["resource"] = stand_in
+    try:
+        yield
+    finally:
+        sys.modules["resource"] = resource
+
+
+def give_back() -> None:
+    """Return what is free inside this process to the system, as far as it can be asked."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _leave_as_it_is(_limit: int, _values: tuple[int, int]) -> None:
+    pass
