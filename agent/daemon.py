@@ -199,7 +199,7 @@ def clock_s() -> float:
 
 def _own(state_dir: Path, held: ExitStack) -> None:
     """Make the state folder this process's own for as long as it lives."""
-    paths.private_dir(state_dir)
+    paths.own_dir(state_dir)
     try:
         lock = held.enter_context((state_dir / "agent.lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

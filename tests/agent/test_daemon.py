@@ -169,9 +169,9 @@ async def test_a_second_agent_with_the_same_state_is_refused(tmp_path: Path) -> 
         assert len(coordinator.lines) == 1
 
 
-async def test_a_state_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+async def test_a_state_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    (tmp_path / "state").chmod(0o755)
+    (tmp_path / "state").chmod(0o777)
     agent = await started(write_config(tmp_path, 1), tmp_path / "state")
     _, err = await agent.communicate()
     assert agent.returncode == 78
