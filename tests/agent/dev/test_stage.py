@@ -130,7 +130,7 @@ def test_what_lies_at_a_path(path: tuple[str | int, ...], found: object) -> None
 
 def test_lists_and_stays() -> None:
     stays = [{"model": "m", "state": "unloading"}, {"model": "m", "state": "loading"}]
-    status = {"slots": stays, "node": {}}
+    status: dict[str, object] = {"slots": stays, "node": {}}
     assert each_of(status, "slots") == stays
     assert each_of(status, "node") == []
     assert stay_of(status, "m") == stays[1]
