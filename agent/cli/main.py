@@ -27,6 +27,7 @@ from typing import Protocol, cast
 from ... import __version__
 from ...config.errors import AgentError, ConfigError, ConfigInvalid
 from .exits import MEANINGS, Exit
+from .models_args import add_models, perform
 from .places import add_config, add_state_dir, config_of, state_of
 
 DEV_TOOLS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -95,15 +96,14 @@ def _parser() -> ArgumentParser:
 
     run = verb("run", "run the agent in the foreground")
     status = verb("status", "say whether the agent serves, and if not, why")
-    models = verb("models", "list: what this machine may offer, and what is here")
-    models.add_argument("action", choices=["list"])
+    add_models(verb("models", "what is here: list, fetch"))
     config = verb("config", "check: read the configuration and say what is wrong with it")
     config.add_argument("action", choices=["check"])
-    for one in (run, status, models, config):
+    for one in (run, status, config):
         add_config(one)
-    for one in (run, status, models):
+    for one in (run, status):
         add_state_dir(one)
-    for one in (status, models, config):
+    for one in (status, config):
         one.add_argument("--json", action="store_true", help="print JSON for programs")
     tools = "; ".join(f"{name}: {words}" for name, (_, words) in DEV_TOOLS.items())
     dev = verb("dev", f"a world to try it in, for development, on loopback. {tools}")
@@ -124,9 +124,7 @@ def _perform(args: Namespace) -> int:
 
             return status(args)
         case "models":
-            from .models import models  # noqa: PLC0415  # only for this verb
-
-            return models(args)
+            return perform(args)
         case "config":
             from .settings import check  # noqa: PLC0415  # only for this verb
 

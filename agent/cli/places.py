@@ -32,13 +32,13 @@ def add_state_dir(parser: ArgumentParser) -> None:
 def config_of(args: Namespace) -> Path:
     """The configuration file, absolute."""
     named = cast("Path | None", args.config)
-    return _absolute(named or config_file(sys.platform, os.environ, _home()))
+    return _absolute(named or config_file(sys.platform, os.environ, home()))
 
 
 def state_of(args: Namespace) -> Path:
     """The state folder, absolute."""
     named = cast("Path | None", args.state_dir)
-    return _absolute(named or state_dir(sys.platform, os.environ, _home()))
+    return _absolute(named or state_dir(sys.platform, os.environ, home()))
 
 
 def socket_of(args: Namespace) -> Path:
@@ -46,7 +46,8 @@ def socket_of(args: Namespace) -> Path:
     return control_socket(state_of(args))
 
 
-def _home() -> Path:
+def home() -> Path:
+    """The user's home folder, or where it would be."""
     # Path.home() raises for a user that has none; a service need not have one
     return Path(os.path.expanduser("~"))  # noqa: PTH111  # see above
 

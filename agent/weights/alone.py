@@ -1,4 +1,4 @@
-"""What a fetch for its own sake brings: every object, held to a list if there is one.
+"""What a fetch brings that a person asked for: every object, held to a list if there is one.
 
 An engine's build leaves out what an engine has no use for; a copy leaves out nothing. A
 digest that was promised settles what a file's bytes are, so a file with a promise is not
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...backends.stores.base import RemoteFile, Store, WholeStore
 from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
+from ...backends.stores.paths import is_wanted
 from . import manifest
 from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse
 from .lines import Alone, FetchJob
@@ -33,21 +34,27 @@ async def all_targets(
     Raises:
         WeightsError: The leaf says what is wrong with the listing or with the promises.
     """
-    if isinstance(store, WholeStore):
+    if alone.is_all and isinstance(store, WholeStore):
         store.take_all()
-    listed = {file.path: file for file in await store.files()}
+    found = await store.files()
+    listed = {file.path: file for file in found if alone.is_all or is_wanted(file.path)}
     check_names(listed, model=job.model)
     promise, promised = None, dict[str, str]()
     if alone.is_verified and alone.checksums is not None:
         promised = await asyncio.to_thread(read_checksums, Path(alone.checksums), model=job.model)
+        if not alone.is_all:
+            promised = {path: sha256 for path, sha256 in promised.items() if is_wanted(path)}
         hold(listed, promised, model=job.model, list_name=Path(alone.checksums).name)
     elif alone.is_verified and (file := listed.get(manifest.MANIFEST_NAME)) is not None:
         promise = await _promise(store, file, model=job.model)
         promised = {} if promise is None else {one.path: one.sha256 for one in promise.files}
         hold(listed, promised, model=job.model, list_name=None)
-    is_judged = alone.is_verified
+
+    def is_plain(path: str) -> bool:
+        return alone.is_all and (path in promised or not alone.is_verified)
+
     return [
-        Target(file, promised.get(path), is_plain=path in promised or not is_judged)
+        Target(file, promised.get(path), is_plain=is_plain(path))
         for path, file in sorted(listed.items())
     ], promise
 

@@ -96,7 +96,8 @@ class Bring:
             store = self._find_store(self._job.ref, self._job.stores, os.environ)
             try:
                 targets, promise = await self._targets(store)
-                if self._job.ref.scheme == "file" and self._job.alone is None:
+                is_copy = self._job.alone is not None and self._job.alone.is_all
+                if self._job.ref.scheme == "file" and not is_copy:
                     await self._take_in_place(targets, promise)
                 else:
                     await self._bring(store, targets, promise)

@@ -53,8 +53,24 @@ async def fetch(
     here = await asyncio.to_thread(cache.build, job.model, str(job.ref))
     if here is not None:
         return here
-    _ = await _run(job, "fetch", told=told, environ=environ, command=command)
+    _ = await arrive(job, told=told, environ=environ, command=command)
     return await asyncio.to_thread(verify, cache.folder(job.model), model=job.model)
+
+
+async def arrive(
+    job: FetchJob,
+    *,
+    told: Callable[[Progress], None],
+    environ: Mapping[str, str] = os.environ,
+    command: Sequence[str] = CHILD,
+) -> Result:
+    """Have the child do the job, and take its word for it; :func:`fetch` looks after it.
+
+    Raises:
+        WeightsError: The leaf says what went wrong.
+        FetchDied: The child ended without a word.
+    """
+    return await _run(job, "fetch", told=told, environ=environ, command=command)
 
 
 async def sizes(

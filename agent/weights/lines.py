@@ -27,15 +27,17 @@ EXIT_STOPPED: ExitCode = 143
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A fetch for its own sake: every object, whether or not an engine could load it.
+    """A fetch that a person asked for, held to what that person said.
 
     Attributes:
         checksums: File that promises digests, as ``sha256sum`` prints them; ``None``: none.
         is_verified: Whether promises are held, and formats looked into.
+        is_all: Whether also what no engine needs is wanted.
     """
 
     checksums: str | None = None
     is_verified: bool = True
+    is_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,12 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
 
 def _alone(said: object) -> Alone | None:
     match said:
-        case {"checksums": str() | None as checksums, "is_verified": bool(is_verified)}:
-            return Alone(checksums, is_verified)
+        case {
+            "checksums": str() | None as checksums,
+            "is_verified": bool(is_verified),
+            "is_all": bool(is_all),
+        }:
+            return Alone(checksums, is_verified, is_all)
         case _:
             return None
 

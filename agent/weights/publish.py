@@ -65,7 +65,8 @@ def _contents(place: Path, paths: Sequence[str], job: FetchJob, *, is_promised: 
         return check_build(place, paths, model=job.model)
     except WeightsCorrupt:
         # a copy of promised bytes is whole, whether or not an engine could load it
-        if job.alone is None or (job.alone.is_verified and not is_promised):
+        alone = job.alone
+        if alone is None or not alone.is_all or (alone.is_verified and not is_promised):
             raise
         return Contents(weights_bytes=0, has_chat_template=False)
 

@@ -98,10 +98,10 @@ def test_a_command_line_that_is_not_understood(
     assert capsys.readouterr().err.startswith("usage: poolhand")
 
 
-@pytest.mark.parametrize("verb", ["run", "status", "models", "config"])
+@pytest.mark.parametrize("verb", ["run", "status", "models list", "models fetch", "config"])
 def test_no_verb_takes_a_token(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     told = capsys.readouterr().out
     assert "--config" in told
     assert "token" not in told.lower()

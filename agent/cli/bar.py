@@ -1,0 +1,117 @@
+"""A fetch's progress for whoever waits: one living line on a terminal, else one every 2 s.
+
+The time left is judged by the pace of the second half of the time so far: the first moments
+of a fetch say little, and its last seconds alone swing with every stall.
+"""
+
+from collections import deque
+from typing import TextIO
+
+from ...backends.stores.base import Progress
+from .render import percent, size, span
+
+LINE_EVERY_S = 2.0
+_BAR_CELLS = 24
+_MOST_MARKS = 512
+
+
+class Pace:
+    """How fast bytes come, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def told(self, fetched_bytes: int, now_s: float) -> None:
+        """Take a measurement.
+
+        Args:
+            fetched_bytes: Brought by this run alone, so resumed ones are not counted.
+            now_s: A clock that only goes forward, in seconds.
+        """
+        if self._marks and fetched_bytes < self._marks[-1][1]:
+            self._marks.clear()  # a file is read again: what was counted is not to be had
+        self._marks.append((now_s, fetched_bytes))
+        if len(self._marks) > _MOST_MARKS:
+            first = self._marks[0]
+            self._marks = deque([first, *list(self._marks)[2::2]])
+
+    @property
+    def rate_bytes_s(self) -> float | None:
+        """Bytes a second over the second half of the time so far; ``None`` until measured."""
+        if len(self._marks) < 2:  # noqa: PLR2004  # two points make a line
+            return None
+        now_s, now_bytes = self._marks[-1]
+        middle_s = (self._marks[0][0] + now_s) / 2
+        then_s, then_bytes = max(
+            (mark for mark in self._marks if mark[0] <= middle_s), default=self._marks[0]
+        )
+        return (now_bytes - then_bytes) / (now_s - then_s) if now_s > then_s else None
+
+    def left_s(self, left_bytes: int) -> float | None:
+        """Seconds that so many bytes will take; ``None`` if nobody can tell."""
+        rate = self.rate_bytes_s
+        return left_bytes / rate if rate else None
+
+
+class Bar:
+    """Draws progress on a stream.
+
+    Args:
+        stream: Standard error, as a rule.
+        name: What is being fetched.
+        is_live: Whether a line may be drawn over; ``None``: if the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO, name: str, *, is_live: bool | None = None) -> None:
+        self._stream = stream
+        self._name = name
+        self._is_live = stream.isatty() if is_live is None else is_live
+        self._pace = Pace()
+        self._drawn_s: float | None = None
+        self._undrawn: Progress | None = None
+        self._width = 0
+
+    def told(self, progress: Progress, now_s: float) -> None:
+        """Take a progress; draw it if it is time."""
+        self._pace.told(progress.bytes_done - progress.bytes_resumed, now_s)
+        is_due = self._drawn_s is None or now_s - self._drawn_s >= LINE_EVERY_S
+        if self._is_live:
+            text = self.text(progress)
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        elif is_due:
+            self._drawn_s = now_s
+            self._say(progress)
+        self._undrawn = None if is_due else progress
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave a living line behind, or say the last that was not said yet."""
+        if self._is_live and self._width:
+            self._stream.write("\n")
+        elif not self._is_live and self._undrawn is not None:
+            self._say(self._undrawn)
+        self._stream.flush()
+
+    def text(self, progress: Progress) -> str:
+        """One progress in words."""
+        if not progress.bytes_total:
+            return f"{progress.phase or 'list'} …"
+        done_ratio = min(1.0, progress.bytes_done / progress.bytes_total)
+        filled = int(done_ratio * _BAR_CELLS)
+        parts = [f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}]"] if self._is_live else []
+        parts += [
+            f"{progress.phase or 'fetch'} {percent(done_ratio)}",
+            f"{size(progress.bytes_done)} of {size(progress.bytes_total)}",
+        ]
+        if (rate := self._pace.rate_bytes_s) is not None:
+            parts.append(f"{size(rate)}/s")
+        left_s = self._pace.left_s(progress.bytes_total - progress.bytes_done)
+        if left_s is not None:
+            parts.append(f"ETA {span(left_s)}")
+        if progress.bytes_resumed:
+            parts.append(f"{size(progress.bytes_resumed)} were here")
+        return "  ".join(parts)
+
+    def _say(self, progress: Progress) -> None:
+        self._stream.write(f"{self._name}: {self.text(progress)}\n")

@@ -1,0 +1,83 @@
+"""What each ``poolhand models`` verb takes, and which file does it."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import cast
+
+from .places import add_config, add_state_dir
+
+VERBS: tuple[tuple[str, str], ...] = (
+    ("list", "what this machine may offer, and what is here"),
+    ("fetch", "bring a model into the cache, or a copy of it into a folder"),
+)
+"""The actions, in the order of a model's life."""
+
+
+def add_models(parser: ArgumentParser) -> None:
+    """Take an action and its arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, words in VERBS:
+        one = actions.add_parser(name, help=words, description=words, allow_abbrev=False)
+        add_config(one)
+        add_state_dir(one)
+        one.add_argument("--json", action="store_true", help="print JSON for programs")
+        if name == "fetch":
+            _add_fetch(one)
+
+
+def perform(args: Namespace) -> int:
+    """Do what was asked for."""
+    match cast("str", args.action):
+        case "fetch":
+            from .models_fetch import models_fetch  # noqa: PLC0415  # only for this verb
+
+            return models_fetch(args)
+        case _:
+            from .models import models  # noqa: PLC0415  # only for this verb
+
+            return models(args)
+
+
+def rate(text: str) -> float:
+    """Bytes a second as people write them: ``500K``, ``20MiB/s``, ``1.5G``.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+    low = text.strip().lower().removesuffix("/s").removesuffix("b")
+    digits = low.rstrip("kmgi")
+    try:
+        bytes_s = float(digits) * units[low[len(digits) :]]
+    except (ValueError, KeyError):
+        bytes_s = 0.0
+    if not 1 <= bytes_s < 2**50:
+        message = f"{text!r} is no rate such as 500K, 20MiB/s or 1.5G"
+        raise ArgumentTypeError(message)
+    return bytes_s
+
+
+def _add_fetch(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="REF", help="s3://bucket/prefix, …, or a configured id")
+    parser.add_argument(
+        "--to",
+        metavar="DIR",
+        type=Path,
+        help="copy every object there under its relative name (default: the cache folder)",
+    )
+    held = parser.add_mutually_exclusive_group()
+    held.add_argument(
+        "--checksums",
+        metavar="FILE",
+        type=Path,
+        help="what `sha256sum` printed; every object has to be in it and to match",
+    )
+    held.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="hold the bytes to no promise: neither checksums nor the store's manifest",
+    )
+    parser.add_argument("--id", metavar="ID", help="name in the cache (default: the ref's end)")
+    parser.add_argument("--endpoint", metavar="URL", help="S3 endpoint; wins over AWS_ENDPOINT_URL")
+    parser.add_argument("--connections", metavar="N", type=int, help="at once (default: 8)")
+    parser.add_argument("--limit", metavar="RATE", type=rate, help="such as 500K, 20MiB/s, 1.5G")

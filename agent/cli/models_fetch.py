@@ -1,0 +1,180 @@
+"""``poolhand models fetch``: bring a model here, with no daemon and no configuration.
+
+With ``--to`` every object under the reference is copied under its relative name; without,
+what an engine needs is brought into the cache that the agent serves from. Progress goes to
+standard error and the result to standard output, so both can be kept apart.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from ...backends.stores.base import Build, Progress
+from ...backends.stores.errors import WeightsCorrupt
+from ...config.errors import AgentError, RefInvalid
+from ...config.settings import S3, Stores, Weights
+from ..weights import standalone
+from ..weights.alone import read_checksums
+from ..weights.cache import Cache
+from ..weights.fetch import fetch
+from ..weights.lines import Alone, FetchJob
+from ..weights.record import Record
+from ..weights.verify import read_record
+from .bar import Bar
+from .exits import Exit
+from .models_place import Place, place_of
+from .render import plain, size, span
+
+
+@dataclass(slots=True)
+class _Heard:
+    """The last that the child told of its progress."""
+
+    last: Progress | None = None
+
+    @property
+    def resumed_bytes(self) -> int:
+        return self.last.bytes_resumed if self.last is not None else 0
+
+
+def models_fetch(args: Namespace) -> int:
+    """Fetch, and say what came.
+
+    Returns:
+        0 only if everything is here and verified.
+
+    Raises:
+        AgentError: It could not be brought here; the leaf says why.
+    """
+    try:
+        place = place_of(args, cast("str", args.model))
+    except RefInvalid as error:
+        print(f"poolhand: {error}\n  {error.remedy}", file=sys.stderr)
+        return Exit.USAGE
+    bar = Bar(sys.stderr, place.model)
+    heard = _Heard()
+
+    def told(progress: Progress) -> None:
+        heard.last = progress
+        bar.told(progress, time.monotonic())
+
+    began_s = time.monotonic()
+    try:
+        found = _brought(args, place, told)
+    except AgentError as error:
+        bar.close()
+        if args.json:
+            _print_error(error)
+        raise
+    except OSError as error:
+        bar.close()
+        print(f"poolhand: {error}", file=sys.stderr)
+        return Exit.FAILURE
+    bar.close()
+    said = {**found, "seconds": round(time.monotonic() - began_s, 3)}
+    said["bytes_resumed"] = heard.resumed_bytes
+    said["bytes_fetched"] = max(0, cast("int", said["size_bytes"]) - heard.resumed_bytes)
+    _print_result(args, said)
+    return Exit.OK
+
+
+def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) -> dict[str, object]:
+    to = cast("Path | None", args.to)
+    stores, weights = _stores(args, place), _weights(args, place)
+    checksums = cast("Path | None", args.checksums)
+    alone = Alone(
+        checksums=None if checksums is None else os.path.abspath(checksums),  # noqa: PTH100  # keeps links
+        is_verified=not args.no_verify,
+        is_all=to is not None,
+    )
+    if to is None:
+        is_held = alone.checksums is not None or not alone.is_verified
+        held = alone if is_held else None
+        job = FetchJob(place.model, place.ref, stores, weights, str(place.cache_dir), held)
+        build = asyncio.run(fetch(job, told=told))
+        _hold(place, alone)
+        return _of_build(place, build)
+    copy = standalone.Copy(place.ref, Path(os.path.abspath(to)), place.cache_dir)  # noqa: PTH100  # keeps links
+    work = standalone.bring(copy, stores=stores, weights=weights, alone=alone, told=told)
+    return _of_copy(copy, alone, asyncio.run(work))
+
+
+def _hold(place: Place, alone: Alone) -> None:
+    """Hold what was in the cache already to the checksums, too."""
+    record = read_record(Cache(place.cache_dir).folder(place.model))
+    if alone.checksums is None or record is None:
+        return
+    promised = read_checksums(Path(alone.checksums), model=place.model)
+    for file in record.files:
+        if promised.get(file.path) != file.sha256:
+            reason = "the checksums say otherwise"
+            raise WeightsCorrupt(model=place.model, file=file.path, reason=reason)
+
+
+def _stores(args: Namespace, place: Place) -> Stores:
+    endpoint = cast("str | None", args.endpoint)
+    if endpoint is None:
+        return place.stores
+    s3 = S3.model_validate({**place.stores.s3.model_dump(), "endpoint": endpoint})
+    return place.stores.model_copy(update={"s3": s3})
+
+
+def _weights(args: Namespace, place: Place) -> Weights:
+    chosen: dict[str, object] = {}
+    if args.connections is not None:
+        chosen["connections"] = cast("int", args.connections)
+    return Weights.model_validate({**place.weights.model_dump(), **chosen})
+
+
+def _of_build(place: Place, build: Build) -> dict[str, object]:
+    return {
+        "ok": True,
+        "model": place.model,
+        "ref": str(place.ref),
+        "folder": build.folder,
+        "size_bytes": build.size_bytes,
+        "verified_by": build.verified_by,
+        "weight_hash": build.weight_hash,
+    }
+
+
+def _of_copy(copy: standalone.Copy, alone: Alone, record: Record) -> dict[str, object]:
+    verified_by = "checksums" if alone.checksums is not None else record.verified_by
+    return {
+        "ok": True,
+        "model": copy.model,
+        "ref": record.ref,
+        "folder": str(copy.to),
+        "size_bytes": record.size_bytes,
+        "verified_by": verified_by if alone.is_verified else None,
+        "weight_hash": record.weight_hash,
+        "files": [
+            {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256}
+            for file in record.files
+        ],
+    }
+
+
+def _print_error(error: AgentError) -> None:
+    said = {"code": error.code, "sentence": str(error), "remedy": error.remedy}
+    print(json.dumps({"ok": False, "error": said}))
+
+
+def _print_result(args: Namespace, said: dict[str, object]) -> None:
+    if args.json:
+        print(json.dumps(said))
+        return
+    fetched, seconds = cast("int", said["bytes_fetched"]), cast("float", said["seconds"])
+    words = {"checksums": "held to the checksums", "manifest": "held to the manifest"}
+    how = words.get(str(said["verified_by"]), "digests taken, none was promised")
+    print(
+        f"{plain(said['folder'])}: {size(cast('int', said['size_bytes']))}, "
+        f"{size(fetched)} of it fetched in {span(seconds)}; {how}"
+    )

@@ -1,0 +1,112 @@
+"""Which model, which cache and which settings a ``models`` verb means.
+
+A configuration is used if there is one and never needed: without, a model is named by its
+reference, the cache is the platform's, and stores are reached as the environment says.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from ...config.errors import RefInvalid
+from ...config.paths import cache_dir
+from ...config.refs import ModelRef
+from ...config.settings import Cache as CacheSettings
+from ...config.settings import ModelEntry, Settings, Stores, Weights
+from .places import config_of, home
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one verb works on.
+
+    Attributes:
+        model: The build's id.
+        cache_dir: The cache folder, absolute.
+        stores: As configured, or by default.
+        weights: As configured, or by default.
+    """
+
+    model: str
+    ref: ModelRef
+    cache_dir: Path
+    stores: Stores
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The machine's side of it, whatever the model.
+
+    Attributes:
+        entries: What the configuration offers; empty without one.
+    """
+
+    cache_dir: Path
+    cache: CacheSettings
+    stores: Stores
+    weights: Weights
+    entries: tuple[ModelEntry, ...]
+
+
+def ground_of(args: Namespace) -> Ground:
+    """Read the configuration if there is one.
+
+    Raises:
+        ConfigError: It was named and is not there, or cannot be used.
+    """
+    path = config_of(args)
+    here = cache_dir(sys.platform, os.environ, home())
+    if args.config is None and "POOLHAND_CONFIG" not in os.environ and not path.is_file():
+        return Ground(here, CacheSettings(), Stores(), Weights(), ())
+    from ...config.load import load  # noqa: PLC0415  # pulls in the loader, only if there is a file
+
+    settings: Settings = load(path, os.environ).settings
+    named = settings.cache.dir
+    return Ground(
+        Path(named) if named else here,
+        settings.cache,
+        settings.stores,
+        settings.weights,
+        settings.models,
+    )
+
+
+def place_of(args: Namespace, text: str) -> Place:
+    """What a reference, an id or an alias means here.
+
+    Args:
+        args: The verb's arguments.
+        text: A reference such as ``s3://bucket/prefix``, or what the configuration offers.
+
+    Raises:
+        RefInvalid: It is no reference, and nothing offered bears that name.
+        ConfigError: The configuration cannot be used.
+    """
+    ground = ground_of(args)
+    entry = _offered(ground, text)
+    ref = entry.place if entry is not None else ModelRef.parse(text)
+    named = cast("str | None", getattr(args, "id", None))
+    model = named or (entry.id if entry is not None else model_of(ref))
+    return Place(model, ref, ground.cache_dir, ground.stores, ground.weights)
+
+
+def model_of(ref: ModelRef) -> str:
+    """The id of a model that nobody has named: what its publisher seems to call it."""
+    if ref.scheme == "hf":
+        return f"{ref.container}/{ref.path}"
+    return "/".join(ref.path.split("/")[-2:]).strip("/") or ref.container
+
+
+def _offered(ground: Ground, text: str) -> ModelEntry | None:
+    try:
+        ref = str(ModelRef.parse(text))
+    except RefInvalid:
+        ref = None
+    for entry in ground.entries:
+        if text == entry.id or text in entry.aliases or ref == entry.ref:
+            return entry
+    return None

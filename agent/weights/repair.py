@@ -1,0 +1,77 @@
+"""What a damaged or outdated folder still has of use, claimed for the next fetch.
+
+A fetch goes on from its journal. So to repair is to write the journal that a fetch would
+have left that had brought everything but the bad parts, and to fetch again: the store's
+listing, its version tags and all digests are held to as at first.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from .boot import boot_id
+from .cache import PARTIAL_NAME
+from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
+from .plan import Grid, grid_for
+from .record import Record, RecordFile
+from .verify import fingerprint
+
+
+def claim(
+    folder: Path,
+    record: Record,
+    *,
+    good: Collection[str],
+    chunk_bytes: int,
+    bad_chunks: Mapping[str, Collection[int]] | None = None,
+) -> int:
+    """Write the journal of a fetch that lacks only what is not good.
+
+    The caller holds the folder's lock, and removes the record afterwards: with both there, a
+    fetch would believe the record.
+
+    Args:
+        folder: The model's folder; the good files lie in it.
+        record: What was verified there once.
+        good: Files whose bytes are what the record says.
+        chunk_bytes: ``weights.chunk_bytes``: a fetch only goes on with the same blocks.
+        bad_chunks: By file, which of ``Record.chunk_bytes`` pieces are not what they were.
+            Such a file is moved back among the unfinished ones; all its other pieces count.
+
+    Returns:
+        Bytes that need not be fetched again.
+    """
+    grid = grid_for(total_bytes=record.size_bytes, asked_chunk_bytes=chunk_bytes)
+    listed = tuple(
+        Listed(path=file.path, size_bytes=file.size_bytes, etag=file.etag) for file in record.files
+    )
+    claims = nothing(
+        Header(ref=record.ref, boot_id=boot_id(), block_bytes=grid.block_bytes, files=listed)
+    )
+    for file, claimed in zip(record.files, claims.files, strict=True):
+        mark = fingerprint(folder / file.path)
+        if mark is None or mark.size_bytes != file.size_bytes:
+            continue
+        if file.path in good:
+            claimed.seal = Seal(file.sha256, mark)
+        elif bad_chunks and file.path in bad_chunks:
+            bad = bad_chunks[file.path]
+            claimed.have[:] = _good_blocks(file, record.chunk_bytes, bad, grid)
+            _set_back(folder, file.path)
+    Journal(folder / JOURNAL_NAME, claims).close()
+    return claims.bytes_here
+
+
+def _good_blocks(file: RecordFile, piece_bytes: int, bad: Collection[int], grid: Grid) -> bytes:
+    """One byte a block: whether all pieces that it touches are good."""
+    spans = (
+        grid.block_span(block, size_bytes=file.size_bytes)
+        for block in range(grid.blocks(file.size_bytes))
+    )
+    touched = (range(span[0] // piece_bytes, span[-1] // piece_bytes + 1) for span in spans)
+    return bytes(not any(piece in bad for piece in pieces) for pieces in touched)
+
+
+def _set_back(folder: Path, path: str) -> None:
+    partial = folder / PARTIAL_NAME / path
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    _ = (folder / path).replace(partial)

@@ -1,0 +1,200 @@
+"""A copy of a prefix in a folder of the user's choice, brought by the same child.
+
+Everything arrives in ``<to>/.poolhand`` and is moved to its relative name only when all of
+it is complete and verified, so nothing under a final name is ever half there. Then
+``.poolhand`` goes away: the folder holds the objects and nothing else. What was verified is
+remembered in the user's cache, so that the next run fetches only what the store changed.
+
+Killed at any moment, a copy is found in one of four states, and each is gone on from:
+a journal (fetch on), a record in ``.poolhand`` (move the rest), a record in the cache
+(compare with the store), nothing.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends.stores.base import Progress
+from ...backends.stores.errors import ModelMissing, WeightsUnsafe
+from ...config.refs import ModelRef
+from ...config.settings import Stores, Weights
+from .cache import Cache
+from .fetch import CHILD, arrive
+from .journal import JOURNAL_NAME
+from .lines import Alone, FetchJob
+from .manifest import folder_name
+from .record import RECORD_NAME, Record, RecordFile
+from .repair import claim
+from .verify import fingerprint, read_record, write_atomically
+
+STAGE_NAME = ".poolhand"
+_COPIES_NAME = "copies"
+_PATIENCE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One prefix in one folder.
+
+    Attributes:
+        ref: Where the objects lie.
+        to: The folder, absolute; made when first written to.
+        cache_dir: Where it is remembered what was verified.
+    """
+
+    ref: ModelRef
+    to: Path
+    cache_dir: Path
+
+    @property
+    def model(self) -> str:
+        """Under which name the child knows it."""
+        return str(self.ref)
+
+    @property
+    def stage(self) -> Cache:
+        """Where it arrives."""
+        return Cache(self.to / STAGE_NAME)
+
+    @property
+    def memory(self) -> Path:
+        """The folder of its record once it is whole."""
+        return self.cache_dir / _COPIES_NAME / folder_name(os.path.realpath(self.to))
+
+
+async def bring(
+    copy: Copy,
+    *,
+    stores: Stores,
+    weights: Weights,
+    alone: Alone,
+    told: Callable[[Progress], None],
+    environ: Mapping[str, str] = os.environ,
+    command: Sequence[str] = CHILD,
+) -> Record:
+    """Bring every object of the prefix; go on where an earlier run ended.
+
+    Args:
+        copy: From where to where.
+        stores: How stores are reached.
+        weights: How bytes come here.
+        alone: What they are held to.
+        told: Hears of progress.
+        environ: What the child may see of it, it gets.
+        command: How the child is started.
+
+    Returns:
+        What lies there now, every file with its digest.
+
+    Raises:
+        WeightsError: The leaf says what went wrong; final names hold what they held.
+        OSError: The folder cannot be written to.
+    """
+    job = FetchJob(copy.model, copy.ref, stores, weights, str(copy.to / STAGE_NAME), alone)
+    await asyncio.to_thread(begin, copy, chunk_bytes=weights.chunk_bytes)
+    _ = await arrive(job, told=told, environ=environ, command=command)
+    return await asyncio.to_thread(deliver, copy)
+
+
+def begin(copy: Copy, *, chunk_bytes: int) -> None:
+    """Claim what lies here already, so that the fetch asks only for the rest.
+
+    Raises:
+        WeightsUnsafe: ``.poolhand`` is a link to somewhere else.
+        CacheBusy: Another process brings something to the same folder.
+    """
+    if (copy.to / STAGE_NAME).is_symlink():
+        reason = f"{copy.to / STAGE_NAME} is a symbolic link"
+        raise WeightsUnsafe(model=copy.model, reason=reason)
+    folder = copy.stage.folder(copy.model)
+    with copy.stage.lock(copy.model, patience_s=_PATIENCE_S):
+        record = read_record(folder) or read_record(copy.memory)
+        is_known = record is not None and record.ref == copy.model
+        if record is not None and is_known and not (folder / JOURNAL_NAME).is_file():
+            # without a version tag nobody can tell whether the store still has these bytes
+            good = {
+                file.path
+                for file in record.files
+                if file.etag is not None and _is_back(copy, folder, file)
+            }
+            _ = claim(folder, record, good=good, chunk_bytes=chunk_bytes)
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+
+
+def deliver(copy: Copy) -> Record:
+    """Give every file its final name, remember what was verified, and tidy up.
+
+    Raises:
+        ModelMissing: Nothing complete lies in ``.poolhand``.
+        WeightsUnsafe: A folder below ``to`` is a link that leads out of it.
+    """
+    folder = copy.stage.folder(copy.model)
+    with copy.stage.lock(copy.model, patience_s=_PATIENCE_S):
+        record = read_record(folder)
+        if record is None:
+            raise ModelMissing(model=copy.model, reason="nothing verified has arrived")
+        root = copy.to.resolve()
+        for file in record.files:
+            final = copy.to / file.path
+            for parent in reversed(final.relative_to(copy.to).parents):
+                _enter(copy, copy.to / parent, root)
+            _move(folder / file.path, final)
+        _sync_folders({(copy.to / file.path).parent for file in record.files})
+        whole = record.model_copy(update={"folder": str(copy.to)})
+        _remember(copy, whole)
+        shutil.rmtree(copy.to / STAGE_NAME)
+    return whole
+
+
+def remembered(copy: Copy) -> Record | None:
+    """What was verified in the folder when it was last brought there."""
+    return read_record(copy.memory)
+
+
+def _is_back(copy: Copy, folder: Path, file: RecordFile) -> bool:
+    """Whether the file lies in the stage again; the delivered one stays where it is."""
+    staged, final = folder / file.path, copy.to / file.path
+    if fingerprint(staged) == file.fingerprint and not staged.is_symlink():
+        return True
+    if fingerprint(final) != file.fingerprint or final.is_symlink():
+        return False
+    try:
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.unlink(missing_ok=True)
+        os.link(final, staged)
+    except OSError:
+        return False  # a file system without hard links: the file is fetched again
+    return True
+
+
+def _enter(copy: Copy, folder: Path, root: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    if not folder.resolve().is_relative_to(root):
+        reason = f"{folder} is a link that leads out of the folder"
+        raise WeightsUnsafe(model=copy.model, reason=reason)
+
+
+def _move(staged: Path, final: Path) -> None:
+    _ = staged.replace(final)
+    # two names of one file: rename leaves both, by the letter of POSIX
+    staged.unlink(missing_ok=True)
+
+
+def _remember(copy: Copy, record: Record) -> None:
+    try:
+        copy.memory.mkdir(parents=True, exist_ok=True)
+        write_atomically(copy.memory / RECORD_NAME, record.encode())
+    except OSError:
+        pass  # no home to write to: the next run fetches again, and nothing else is lost
+
+
+def _sync_folders(folders: set[Path]) -> None:
+    for folder in sorted(folders):
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,169 @@
+"""``models fetch`` as users run it: a process, an S3 of our own on loopback."""
+
+import asyncio
+import hashlib
+import json
+import pickle
+import subprocess
+from argparse import ArgumentTypeError
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from poolhand.agent.cli.exits import Exit
+from poolhand.agent.cli.models_args import rate
+from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+
+from .conftest import Cli
+
+OBJECTS = {
+    "config.json": b'{"model_type": "toy"}',
+    "tokenizer_config.json": b"{}",
+    "README.md": b"# toy",
+    "sub/data.dat": b"0123456789" * 50_000,
+}
+ENVIRON = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_REGION": "us-east-1",
+}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    for name, data in OBJECTS.items():
+        path = tmp_path / "root" / "models" / "org" / "toy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _ = path.write_bytes(data)
+    secret = ENVIRON["AWS_SECRET_ACCESS_KEY"]
+    options = StoreOptions(root=tmp_path / "root", access_key="key", secret_key=secret)
+    async with await serve(options) as running:
+        yield running
+
+
+async def fetched(
+    cli: Cli, store: ObjectStore, *args: str | Path
+) -> subprocess.CompletedProcess[str]:
+    environ = {**ENVIRON, "AWS_ENDPOINT_URL": store.url}
+    ref = "s3://models/org/toy"
+    return await asyncio.to_thread(cli, "models", "fetch", ref, *args, **environ)
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+async def test_a_copy_with_no_daemon_and_no_configuration(
+    cli: Cli, store: ObjectStore, tmp_path: Path
+) -> None:
+    ended = await fetched(cli, store, "--to", tmp_path / "to")
+    assert ended.returncode == Exit.OK, ended.stderr
+    assert below(tmp_path / "to") == OBJECTS
+    assert ended.stdout.startswith(f"{tmp_path}/to: ")
+    assert "digests taken, none was promised" in ended.stdout
+    assert "of" in ended.stderr, "progress goes to standard error"
+    again = await fetched(cli, store, "--to", tmp_path / "to", "--json")
+    said = json.loads(again.stdout)
+    total = sum(map(len, OBJECTS.values()))
+    assert (said["bytes_fetched"], said["bytes_resumed"]) == (0, total)
+
+
+async def test_checksums_decide(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
+    sums = tmp_path / "SHA256SUMS"
+    lines = [f"{hashlib.sha256(data).hexdigest()} *./{name}\n" for name, data in OBJECTS.items()]
+    _ = sums.write_text("".join(lines))
+    ended = await fetched(cli, store, "--to", tmp_path / "to", "--checksums", sums, "--json")
+    said = json.loads(ended.stdout)
+    assert (ended.returncode, said["ok"], said["verified_by"]) == (Exit.OK, True, "checksums")
+    digests = {file["path"]: file["sha256"] for file in said["files"]}
+    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in OBJECTS.items()}
+    _ = sums.write_text("".join(lines).replace(lines[0][:4], "0000"))
+    ended = await fetched(cli, store, "--to", tmp_path / "other", "--checksums", sums, "--json")
+    assert ended.returncode == Exit.FAILURE
+    assert json.loads(ended.stdout)["error"]["code"] == "weights_corrupt"
+    assert [name for name in below(tmp_path / "other") if not name.startswith(".poolhand")] == []
+    ended = await fetched(cli, store, "--to", tmp_path / "third", "--no-verify", "--json")
+    assert json.loads(ended.stdout)["verified_by"] is None
+
+
+async def test_into_the_cache(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
+    ended = await fetched(cli, store, "--json", "--connections", "2")
+    said = json.loads(ended.stdout)
+    assert (ended.returncode, said["model"]) == (Exit.OK, "org/toy")
+    folder = Path(said["folder"])
+    assert folder.is_relative_to(tmp_path / ".cache" / "poolhand")
+    assert "README.md" not in below(folder), "only what an engine needs"
+    sums = tmp_path / "SUMS"
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in OBJECTS.items()]
+    _ = sums.write_text("".join(lines))
+    assert (await fetched(cli, store, "--checksums", sums)).returncode == Exit.OK
+    _ = sums.write_text("".join(lines[1:]))
+    ended = await fetched(cli, store, "--checksums", sums)
+    assert (ended.returncode, "config.json" in ended.stderr) == (Exit.FAILURE, True)
+
+
+async def test_a_configured_model_is_found_by_its_names(
+    cli: Cli, store: ObjectStore, tmp_path: Path
+) -> None:
+    config = tmp_path / "a.toml"
+    _ = config.write_text(
+        '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
+        f'[cache]\ndir = "{tmp_path}/there"\n'
+        '[[models]]\nid = "mine"\naliases = ["m"]\nref = "s3://models/org/toy"\n'
+    )
+    environ = {**ENVIRON, "AWS_ENDPOINT_URL_S3": store.url}
+    for name in ("m", "mine", "S3://models/org/toy/"):
+        args = ("models", "fetch", name, "--config", config, "--json")
+        ended = await asyncio.to_thread(cli, *args, **environ)
+        said = json.loads(ended.stdout)
+        assert (said["model"], ended.returncode) == ("mine", Exit.OK)
+        assert said["folder"].startswith(f"{tmp_path}/there/models/mine--")
+
+
+def test_what_is_not_understood(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("models", "fetch", "no-scheme")
+    assert ended.returncode == Exit.USAGE
+    assert "no-scheme" in ended.stderr
+    ended = cli("models", "fetch", "s3://b/m", "--checksums", "x", "--no-verify")
+    assert ended.returncode == Exit.USAGE
+    ended = cli("models", "fetch", f"file://{tmp_path}/none", "--to", tmp_path / "to", "--json")
+    assert ended.returncode == Exit.FAILURE
+    assert json.loads(ended.stdout)["error"]["code"] == "model_missing"
+
+
+def test_a_folder_on_this_machine_is_copied(cli: Cli, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    _ = (place / "notes.txt").write_bytes(b"hello")
+    ended = cli("models", "fetch", f"file://{place}", "--to", tmp_path / "to")
+    assert (ended.returncode, below(tmp_path / "to")) == (Exit.OK, {"notes.txt": b"hello"})
+    _ = (place / "notes.txt").write_bytes(pickle.dumps(print))
+    ended = cli("models", "fetch", f"file://{place}", "--to", tmp_path / "to")
+    assert (ended.returncode, "pickle" in ended.stderr) == (Exit.FAILURE, True)
+    assert below(tmp_path / "to")["notes.txt"] == b"hello", "the old one stays"
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_s"),
+    [
+        ("500", 500),
+        ("500K", 5e5),
+        ("20MiB/s", 20 * 2**20),
+        ("1.5G", 1.5e9),
+        ("2 mb/s", 2e6),
+        ("64Ki", 65536),
+    ],
+)
+def test_rates(text: str, bytes_s: float) -> None:
+    assert rate(text) == bytes_s
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "nan", "inf", "1e99", "5T", "5ik"])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ArgumentTypeError):
+        _ = rate(text)
