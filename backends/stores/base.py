@@ -20,12 +20,14 @@ class RemoteFile:
         size_bytes: Length, 0 or more.
         etag: The version tag, quotes included, for ``If-Match``; ``None`` if the store has none.
         key: The store's own name of the object.
+        sha256: What the store promises of the bytes, lower-case hex; ``None`` if it does not.
     """
 
     path: str
     size_bytes: int
     etag: str | None
     key: str
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Store(Protocol):
     """One model's place in a store.
 
     ``files`` is called first and once a fetch, ``read`` for small files, ``location``
-    from any thread and before every GET, so it must be quick and must not wait.
+    from any thread and before every GET, so it must be quick: once in many minutes it may
+    ask for a new token or a new signed address, and wait for that one answer.
     """
 
     name: str
@@ -89,7 +92,11 @@ class Store(Protocol):
         ...
 
     def location(self, file: RemoteFile) -> Location:
-        """Where to read the file now, signed if the store wants signatures."""
+        """Where to read the file now, signed if the store wants signatures.
+
+        Raises:
+            WeightsError: A new token or address was needed, and was not to be had.
+        """
         ...
 
     async def refresh(self) -> None:
@@ -107,6 +114,15 @@ class WholeStore(Protocol):
 
     def take_all(self) -> None:
         """Leave nothing out of ``files``; called before it."""
+        ...
+
+
+@runtime_checkable
+class MetadataStore(Protocol):
+    """A store that can also list only what tells about a model: all of ours."""
+
+    def take_metadata(self) -> None:
+        """Leave the weights out of ``files``; called before it."""
         ...
 
 

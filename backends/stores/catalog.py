@@ -8,7 +8,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from ...config.refs import ModelRef
-from ...config.settings import Stores
+from ...config.stores import S3, Stores
 from .base import Store
 from .errors import StoreUnsupported
 
@@ -31,14 +31,35 @@ def store_for(ref: ModelRef, stores: Stores, environ: Mapping[str, str]) -> Stor
 
             return LocalStore(ref)
         case "s3":
-            if not _is_installed("aiobotocore"):
-                raise StoreUnsupported(scheme="s3", needs="pip install 'poolhand[s3]'")
-            from .s3 import S3Store  # noqa: PLC0415  # an adapter, when it is chosen
+            return _s3(ref, stores.s3, environ)
+        case "gs" if stores.gs.auth == "hmac":
+            from .gs import as_s3  # noqa: PLC0415  # likewise
 
-            return S3Store(ref, stores.s3, environ)
-        case "gs" | "ngc" | "hf":
-            needs = "this version reads s3:// and file:// only; copy the model to one of them"
-            raise StoreUnsupported(scheme=ref.scheme, needs=needs)
+            return _s3(ref, as_s3(stores, environ), environ)
+        case "gs":
+            from .gs import GsStore  # noqa: PLC0415  # likewise
+
+            return GsStore(ref, stores, environ)
+        case "hf":
+            from .hf import HfStore  # noqa: PLC0415  # likewise
+
+            return HfStore(ref, stores, environ)
+        case "ngc":
+            from .ngc import NgcStore  # noqa: PLC0415  # likewise
+
+            return NgcStore(ref, stores, environ)
+        case "https" | "http":
+            from .https import HttpsStore  # noqa: PLC0415  # likewise
+
+            return HttpsStore(ref, stores)
+
+
+def _s3(ref: ModelRef, config: S3, environ: Mapping[str, str]) -> Store:
+    if not _is_installed("aiobotocore"):
+        raise StoreUnsupported(scheme=ref.scheme, needs="pip install 'poolhand[s3]'")
+    from .s3 import S3Store  # noqa: PLC0415  # an adapter, when it is chosen
+
+    return S3Store(ref, config, environ)
 
 
 def _is_installed(module: str) -> bool:

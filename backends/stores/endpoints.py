@@ -13,7 +13,7 @@ from typing import Literal, cast
 from urllib.parse import quote, urlsplit
 
 from ...config.errors import ConfigInvalid
-from ...config.settings import S3
+from ...config.stores import S3
 
 Source = Literal["config", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile", "aws"]
 

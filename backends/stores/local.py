@@ -14,7 +14,7 @@ from pathlib import Path
 from ...config.refs import ModelRef
 from .base import FileLocation, RemoteFile
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsUnsafe
-from .paths import MOST_OBJECTS, everything, is_wanted, safe_path, wanted
+from .paths import MOST_OBJECTS, Choose, everything, is_wanted, metadata, safe_path, wanted
 
 
 class LocalStore:
@@ -29,11 +29,15 @@ class LocalStore:
         self._model = str(ref)
         self.name = str(ref)
         self.notes: tuple[str, ...] = ()
-        self._takes_all = False
+        self._choose: Choose = wanted
 
     def take_all(self) -> None:
         """Leave nothing out of ``files``."""
-        self._takes_all = True
+        self._choose = everything
+
+    def take_metadata(self) -> None:
+        """Leave the weights out of ``files``."""
+        self._choose = metadata
 
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the folder; see the protocol for what is raised."""
@@ -57,8 +61,7 @@ class LocalStore:
         if not self._folder.is_dir():
             raise ModelMissing(model=self._model, reason="there is no such folder")
         try:
-            choose = everything if self._takes_all else wanted
-            found = choose(self._walk(), model=self._model)
+            found = self._choose(self._walk(), model=self._model)
         except OSError as error:
             raise self._failure(error) from error
         if not found:
@@ -80,7 +83,7 @@ class LocalStore:
             relative = safe_path(path.relative_to(self._folder).as_posix())
         except ValueError as error:
             raise WeightsUnsafe(model=self._model, reason=str(error)) from None
-        if not (self._takes_all or is_wanted(relative)):
+        if not (self._choose is everything or is_wanted(relative)):
             return RemoteFile(relative, 0, None, str(path))  # its name is all that matters
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):

@@ -8,6 +8,8 @@ on the list are ever downloaded, and code is not on it.
 
 import unicodedata
 from collections.abc import Iterable
+from functools import partial
+from typing import Protocol
 
 from .base import RemoteFile
 from .errors import WeightsUnsafe
@@ -23,6 +25,9 @@ MOST_OBJECTS = 20_000
 
 WANTED = frozenset({"safetensors", "json", "jinja", "model", "txt", "tiktoken"})
 """Suffixes that are downloaded: weights, configuration, chat templates, tokenizers."""
+
+TENSORS = frozenset({"safetensors", "gguf"})
+"""Suffixes of weights."""
 
 PICKLES = frozenset({"bin", "pt", "pth", "pkl", "pickle", "ckpt"})
 """Suffixes of weights that run code when they are opened."""
@@ -48,12 +53,23 @@ def safe_path(text: str) -> str:
     return text
 
 
-def wanted(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]:
+class Choose(Protocol):
+    """Takes all that was listed, gives what is to be had of it."""
+
+    def __call__(self, files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]:
+        """See :func:`wanted`, :func:`metadata` and :func:`everything`."""
+        ...
+
+
+def wanted(
+    files: Iterable[RemoteFile], *, model: str, metadata_only: bool = False
+) -> tuple[RemoteFile, ...]:
     """Choose what is worth downloading.
 
     Args:
         files: All that was listed, paths already checked.
         model: For the message.
+        metadata_only: Leave the weights out: configuration, index, tokenizer and templates stay.
 
     Returns:
         What is to be downloaded, sorted by path; hidden files, code and other kinds left out.
@@ -70,7 +86,11 @@ def wanted(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]
         reason = f"its weights are pickles only, such as {pickles[0]!a}"
         raise WeightsUnsafe(model=model, reason=reason)
     _refuse_meeting_names(kept, model)
-    return tuple(kept)
+    return tuple(file for file in kept if not (metadata_only and is_weights(file.path)))
+
+
+metadata: Choose = partial(wanted, metadata_only=True)
+"""Choose what tells about a model, and none of its weights."""
 
 
 def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, ...]:
@@ -91,6 +111,11 @@ def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, 
 def is_wanted(path: str) -> bool:
     """Whether a file of this name is of a kind that is downloaded."""
     return _suffix(path) in WANTED and not _is_hidden(path)
+
+
+def is_weights(path: str) -> bool:
+    """Whether a file of this name holds tensors."""
+    return _suffix(path) in TENSORS
 
 
 def _problem(text: str) -> str:

@@ -17,12 +17,12 @@ from email.utils import parsedate_to_datetime
 from typing import cast
 
 from ...config.refs import ModelRef
-from ...config.settings import S3
+from ...config.stores import S3
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_other, quoted
-from .paths import MOST_OBJECTS, everything, safe_path, wanted
+from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import code_and_status, of_answer, of_failure
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, encoded_key
@@ -79,12 +79,17 @@ class S3Store:
         self._clock = clock
         self._skew_s = 0.0
         self._open: _Open | None = None
-        self._choose = wanted
+        self._choose: Choose = wanted
+        self._payer = {"RequestPayer": "requester"} if config.requester_pays else {}
         self._present(choose(config, environ, self._bucket))
 
     def take_all(self) -> None:
         """Leave nothing out of ``files``."""
         self._choose = everything
+
+    def take_metadata(self) -> None:
+        """Leave the weights out of ``files``."""
+        self._choose = metadata
 
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the prefix; see the protocol for what is raised."""
@@ -111,6 +116,7 @@ class S3Store:
             "Bucket": self._bucket,
             "Key": file.key,
             "Range": f"bytes={start}-{end - 1}",
+            **self._payer,
         }
         if file.etag is not None:
             asked["IfMatch"] = file.etag
@@ -142,7 +148,10 @@ class S3Store:
         headers = {"host": place.authority}
         if state.signer is not None:
             headers = state.signer.headers(
-                authority=place.authority, target=target, now_s=self._clock() + self._skew_s
+                authority=place.authority,
+                target=target,
+                now_s=self._clock() + self._skew_s,
+                more={"x-amz-request-payer": "requester"} if self._payer else {},
             )
         headers["accept-encoding"] = "identity"
         return HttpLocation(
@@ -215,7 +224,7 @@ class S3Store:
         self.notes: tuple[str, ...] = (endpoint.why, *(without if is_without else ()))
 
     async def _listed(self) -> AsyncIterator[RemoteFile]:
-        asked: dict[str, object] = {"Bucket": self._bucket, "Prefix": self._prefix}
+        asked: dict[str, object] = {"Bucket": self._bucket, "Prefix": self._prefix, **self._payer}
         count = 0
         for _ in range(_MOST_PAGES):
             page = await self._page(asked)

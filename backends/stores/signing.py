@@ -11,11 +11,14 @@ Source:
 import hashlib
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import quote
 
 _PAYLOAD = "UNSIGNED-PAYLOAD"
 _EMPTY_LINE = ""
+_NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,13 @@ class Signer:
         return f"Signer(region={self._region!r})"
 
     def headers(
-        self, *, authority: str, target: str, query: str = "", now_s: float
+        self,
+        *,
+        authority: str,
+        target: str,
+        query: str = "",
+        now_s: float,
+        more: Mapping[str, str] = _NO_MORE,
     ) -> dict[str, str]:
         """Sign one GET.
 
@@ -63,6 +72,7 @@ class Signer:
             target: The path, percent-encoded as it will be sent.
             query: Percent-encoded, without ``?``; parameters are sorted here.
             now_s: Seconds since the epoch.
+            more: Further ``x-amz-`` headers to send and to sign, names in lower case.
 
         Returns:
             All headers that were signed, and ``Authorization``.
@@ -72,6 +82,7 @@ class Signer:
         signed = {"host": authority, "x-amz-content-sha256": _PAYLOAD, "x-amz-date": stamp}
         if self._credentials.token is not None:
             signed["x-amz-security-token"] = self._credentials.token
+        signed = dict(sorted({**signed, **more}.items()))
         names = ";".join(signed)
         request = "\n".join(
             (

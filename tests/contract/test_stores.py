@@ -1,10 +1,17 @@
-"""Every store keeps the same promises: our dev store, an S3 of another make, a folder."""
+"""Every store keeps the same promises: our dev store, an S3 of another make, a folder, stand-ins.
+
+Google's, Hugging Face's and NVIDIA's stores cannot be reached from a test: small servers speak
+their documented interfaces, see ``stand_ins.py``. None of the three was run against the real
+thing. A registry's manifest is real HTTP.
+"""
 
 import asyncio
 import http.client
+import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 from moto.server import ThreadedMotoServer  # pyright: ignore[reportMissingTypeStubs]
+from stand_ins import KEY, TOKEN, Shelf, gcs, hub, ngc, registry, standing
 
 from poolhand.agent.dev.objectstore import StoreOptions, serve
 from poolhand.backends.stores.base import FileLocation, Location, RemoteFile, Store
@@ -19,6 +27,7 @@ from poolhand.backends.stores.catalog import store_for
 from poolhand.backends.stores.errors import ModelMissing, WeightsChanged, WeightsUnsafe
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores
+from poolhand.config.stores import Gs, Hf, Ngc
 
 BUCKET = "models"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t/+key"}
@@ -86,6 +95,47 @@ class Moto:
 
 
 @dataclass
+class Web:
+    """A stand-in, and how its kind of store is reached."""
+
+    shelf: Shelf
+    form: str
+    chosen: Stores
+
+    async def put(self, path: str, content: bytes) -> None:
+        self.shelf.objects[f"{BUCKET}/{path}"] = content
+
+    def ref(self, path: str) -> str:
+        return self.form.format(bucket=BUCKET, path=path)
+
+    def stores(self) -> Stores:
+        return self.chosen
+
+
+@asynccontextmanager
+async def web(kind: str, folder: Path) -> AsyncGenerator[Web]:
+    answer = {"gcs": gcs, "hub": hub, "ngc": ngc, "registry": registry}[kind]
+    async with standing(answer) as shelf:
+        trusted = (shelf.onward.removeprefix("http://"),)
+        secret = folder / "secret"
+        key = {"type": "authorized_user", "refresh_token": KEY, "token_uri": f"{shelf.url}/token"}
+        secret.write_text({"gcs": json.dumps(key), "hub": TOKEN, "ngc": KEY}.get(kind, ""))
+        chosen = Stores(
+            trusted_hosts=trusted,
+            gs=Gs(endpoint=shelf.url, auth="adc", credentials_file=str(secret)),
+            hf=Hf(endpoint=shelf.url, token_file=str(secret)),
+            ngc=Ngc(endpoint=shelf.url, auth_endpoint=shelf.url, key_file=str(secret)),
+        )
+        form = {
+            "gcs": "gs://{bucket}/{path}",
+            "hub": "hf://{bucket}/{path}",
+            "ngc": "ngc://{bucket}/{path}:1",
+            "registry": f"{shelf.url}/{{bucket}}/{{path}}/manifest.json",
+        }[kind]
+        yield Web(shelf, form, chosen)
+
+
+@dataclass
 class Opened:
     """Stores that a test opened and the fixture closes."""
 
@@ -119,7 +169,7 @@ def moto() -> Iterator[Moto]:
     server.stop()
 
 
-@pytest.fixture(params=["ours", "moto", "folder"])
+@pytest.fixture(params=["ours", "moto", "folder", "gcs", "hub", "ngc", "registry"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     root = tmp_path / "root"
     (root / BUCKET).mkdir(parents=True)
@@ -134,8 +184,11 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             other: Moto = request.getfixturevalue("moto")
             await other.reset()
             yield other
-        case _:
+        case "folder":
             yield Folder(root)
+        case kind:
+            async with web(kind, tmp_path) as stood:
+                yield stood
 
 
 @pytest.fixture
@@ -162,8 +215,13 @@ def fetch(location: Location, headers: Mapping[str, str]) -> tuple[int, bytes]:
     return answer.status, content
 
 
+async def listed(store: Store) -> list[RemoteFile]:
+    """What a store lists, but for the manifest that a registry adds."""
+    return [file for file in await store.files() if file.path != "manifest.json"]
+
+
 async def only(store: Store) -> RemoteFile:
-    (file,) = await store.files()
+    (file,) = await listed(store)
     return file
 
 
@@ -172,7 +230,7 @@ async def test_a_listing_is_sorted_relative_and_bound_to_its_prefix(
 ) -> None:
     for path in ("tiny/sub/b.json", "tiny/a.json", "tiny-b/c.json", "tin", "tiny/.git/x.json"):
         await world.put(path, path.encode())
-    files = await opened().files()
+    files = await listed(opened())
     assert [(file.path, file.size_bytes) for file in files] == [
         ("a.json", len("tiny/a.json")),
         ("sub/b.json", len("tiny/sub/b.json")),
@@ -184,7 +242,7 @@ async def test_a_listing_has_as_many_pages_as_it_needs(world: World, opened: Ope
     names = [f"{at:04}.json" for at in range(1101)]
     for name in names:
         await world.put(f"tiny/{name}", b"{}")
-    assert [file.path for file in await opened().files()] == names
+    assert [file.path for file in await listed(opened())] == names
 
 
 NAMES = [

@@ -5,24 +5,42 @@ import sys
 
 import pytest
 
+from poolhand.backends.stores.base import MetadataStore, WholeStore
 from poolhand.backends.stores.catalog import store_for
-from poolhand.backends.stores.errors import StoreUnsupported
+from poolhand.backends.stores.gs import GsStore
+from poolhand.backends.stores.hf import HfStore
+from poolhand.backends.stores.https import HttpsStore
 from poolhand.backends.stores.local import LocalStore
+from poolhand.backends.stores.ngc import NgcStore
 from poolhand.backends.stores.s3 import S3Store
 from poolhand.config.errors import ConfigInvalid
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores
+from poolhand.config.stores import Gs
 
 
 def test_each_scheme_gets_its_store() -> None:
     assert isinstance(store_for(ModelRef.parse("s3://models/a"), Stores(), {}), S3Store)
     assert isinstance(store_for(ModelRef.parse("file:///srv/a"), Stores(), {}), LocalStore)
+    assert isinstance(store_for(ModelRef.parse("org/a"), Stores(), {}), HfStore)
+    assert isinstance(store_for(ModelRef.parse("ngc://org/a:1"), Stores(), {}), NgcStore)
+    web = store_for(ModelRef.parse("https://h.example/a/manifest.json"), Stores(), {})
+    assert isinstance(web, HttpsStore)
+    bucket = ModelRef.parse("gs://bucket/a")
+    assert isinstance(store_for(bucket, Stores(), {}), GsStore)
+    interoperable = store_for(bucket, Stores(gs=Gs(auth="hmac")), {})
+    assert isinstance(interoperable, S3Store)
+    assert interoperable.name == "https://storage.googleapis.com/bucket"
 
 
-@pytest.mark.parametrize("ref", ["gs://bucket/a", "ngc://org/a:1", "hf://org/a"])
-def test_what_cannot_be_read_yet_says_so(ref: str) -> None:
-    with pytest.raises(StoreUnsupported, match="s3:// and file:// only"):
-        store_for(ModelRef.parse(ref), Stores(), {})
+@pytest.mark.parametrize(
+    "ref",
+    ["s3://b1/a", "gs://b1/a", "org/a", "ngc://o1/a:1", "file:///a", "https://h/manifest.json"],
+)
+def test_every_store_can_be_narrowed_and_widened(ref: str) -> None:
+    store = store_for(ModelRef.parse(ref), Stores(), {})
+    assert isinstance(store, WholeStore)
+    assert isinstance(store, MetadataStore)
 
 
 def test_settings_and_environment_reach_the_store() -> None:
@@ -47,9 +65,10 @@ import sys
 from poolhand.backends.stores.catalog import store_for
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import Stores
-store = store_for(ModelRef.parse("s3://models/a"), Stores(), {})
+refs = ["s3://models/a", "gs://models/a", "org/a", "ngc://org/a:1", "https://h/manifest.json"]
+stores = [store_for(ModelRef.parse(ref), Stores(), {}) for ref in refs]
 roots = {name.partition(".")[0] for name in sys.modules}
-print(sorted(roots & {"aiobotocore", "botocore", "aiohttp"}))
+print(sorted(roots & {"aiobotocore", "botocore", "aiohttp", "cryptography"}))
 """
 
 WITHOUT = """

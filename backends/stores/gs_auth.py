@@ -1,0 +1,194 @@
+"""Google's application-default credentials, as far as a node needs them: key files become tokens.
+
+A service account's key signs a short statement, a person's login has a refresh token; both are
+exchanged for a bearer token of an hour, which is renewed five minutes before its end. The
+machine's own account is asked only if the operator says so: elsewhere it would probe an
+address that is not there. Other kinds of credentials are refused by name.
+
+Source:
+    "Using OAuth 2.0 for Server to Server Applications" (HTTP/REST); "How Application Default
+    Credentials works"; Compute Engine, "Authenticate workloads", metadata server.
+"""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlencode
+
+from .errors import StoreDenied, StoreUnsupported, WeightsError
+from .http_ranges import HttpClient, refusal
+from .tokens import bearer
+
+TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  # where, not what
+METADATA_HOST = "metadata.google.internal"
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+RENEW_BEFORE_S = 300.0
+
+_LIFE_S = 3600
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
+_MOST_KEY_BYTES = 2**16
+_MOST_ANSWER_BYTES = 2**16
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    until_s: float
+
+
+class GoogleTokens:
+    """Bearer tokens for one store; safe to use from many threads.
+
+    Args:
+        client: Asks for them; its guard judges where the key file sends us.
+        key: The parsed key file; ``None``: the machine's own account.
+        metadata_host: Where that is asked for.
+        clock: Seconds since the epoch.
+
+    Raises:
+        StoreUnsupported: Credentials of this kind are not understood.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        key: Mapping[str, object] | None,
+        *,
+        metadata_host: str = METADATA_HOST,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._metadata_host = metadata_host
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token: _Token | None = None
+        kind = None if key is None else key.get("type")
+        if kind not in {None, "service_account", "authorized_user"}:
+            needs = f"a key file of type service_account or authorized_user, not {kind!r}"
+            raise StoreUnsupported(scheme="gs", needs=needs)
+
+    def headers(self) -> dict[str, str]:
+        """The header that shows the token; waits for a new one if the old one ends soon.
+
+        Raises:
+            StoreDenied: The key is no good.
+            StoreUnreachable: Whoever gives out tokens does not answer.
+        """
+        with self._lock:
+            token = self._token
+            if token is None or self._clock() >= token.until_s - RENEW_BEFORE_S:
+                token = self._token = self._asked()
+        return bearer(token.text, store=self._client.store)
+
+    def forget(self) -> None:
+        """Ask for a new token next time."""
+        with self._lock:
+            self._token = None
+
+    def _asked(self) -> _Token:
+        if self._key is None:
+            url, form = f"http://{self._metadata_host}{_METADATA_PATH}", None
+            headers = {"metadata-flavor": "Google"}
+        else:
+            url, headers = self._text("token_uri") or TOKEN_URL, dict[str, str]()
+            form = urlencode(self._form(url)).encode()
+        now_s = self._clock()
+        answer = self._client.ask(url, headers=headers, form=form, most_bytes=_MOST_ANSWER_BYTES)
+        if answer.status != _OK:
+            raise self._refused(answer.status) or refusal(
+                answer, store=self._client.store, model="", denied="its account has no token"
+            )
+        try:
+            found: object = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            found = None
+        match found:
+            case {"access_token": str(text), "expires_in": int() | float() as life_s} if text:
+                return _Token(text, now_s + life_s)
+            case _:
+                raise StoreDenied(store=self._client.store, reason="its account gives no token")
+
+    def _refused(self, status: int) -> WeightsError | None:
+        if status in {400, 401, 403}:
+            reason = "the credentials are no longer good: make a new key, or log in again"
+            return StoreDenied(store=self._client.store, reason=reason)
+        return None
+
+    def _form(self, url: str) -> dict[str, str]:
+        if self._text("type") == "authorized_user":
+            fields = ("client_id", "client_secret", "refresh_token")
+            return {"grant_type": "refresh_token", **{name: self._text(name) for name in fields}}
+        issued_s = int(self._clock())
+        head = {"alg": "RS256", "typ": "JWT", "kid": self._text("private_key_id")}
+        claims = {
+            "iss": self._text("client_email"),
+            "scope": SCOPE,
+            "aud": url,
+            "iat": issued_s,
+            "exp": issued_s + _LIFE_S,
+        }
+        said = b".".join(_packed(json.dumps(part).encode()) for part in (head, claims))
+        assertion = said + b"." + _packed(self._signed(said))
+        return {"grant_type": _GRANT, "assertion": assertion.decode()}
+
+    def _signed(self, said: bytes) -> bytes:
+        try:
+            from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  # an extra
+            from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+            from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
+        except ImportError:
+            needs = "pip install 'poolhand[gs]'"
+            raise StoreUnsupported(scheme="gs", needs=needs) from None
+        pem = self._text("private_key").encode()
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            key = None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            reason = "the key file holds no RSA key"
+            raise StoreDenied(store=self._client.store, reason=reason) from None
+        return key.sign(said, padding.PKCS1v15(), hashes.SHA256())
+
+    def _text(self, name: str) -> str:
+        found = (self._key or {}).get(name)
+        return found if isinstance(found, str) else ""
+
+
+def key_file(configured: str | None, environ: Mapping[str, str]) -> Path | None:
+    """Which key file wins; ``None`` if there is none anywhere."""
+    named = configured or environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip()
+    if named:
+        return Path(named).expanduser()
+    folder = environ.get("CLOUDSDK_CONFIG", "").strip()
+    usual = Path(folder) if folder else Path.home() / ".config" / "gcloud"
+    path = usual.expanduser() / "application_default_credentials.json"
+    return path if path.is_file() else None
+
+
+def read_key(path: Path, *, store: str) -> Mapping[str, object]:
+    """Read a key file.
+
+    Raises:
+        StoreDenied: It cannot be read, or is no key file.
+    """
+    try:
+        with path.open("rb") as opened:
+            found: object = json.loads(opened.read(_MOST_KEY_BYTES))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        reason = f"the credentials file {path} cannot be read"
+        raise StoreDenied(store=store, reason=reason)
+    return cast("Mapping[str, object]", found)
+
+
+def _packed(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
