@@ -220,6 +220,10 @@ def _tools(body: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
     tools = _array(body["tools"], "tools")
     for tool in tools:
         match tool:
+            case {"function": {"name": str(), "parameters": parameters}} if (
+                parameters is not None and not isinstance(parameters, dict)
+            ):
+                raise BadRequest(field="parameters of a tool", must="be an object")
             case {"function": {"name": str()}}:
                 pass
             case _:

@@ -109,6 +109,7 @@ class Load:
         decode_tps: Moving average of one stream's tokens per second.
         prefill_tps: Moving average of prompt tokens per second.
         generated_tokens: Since the engine started.
+        load_s: Seconds that the load took, until the first prompt could be taken.
     """
 
     running: int = 0
@@ -124,6 +125,7 @@ class Load:
     memory_peak_bytes: int | None = None
     memory_cache_bytes: int | None = None
     generated_tokens: int = 0
+    load_s: float | None = None
 
 
 class Engine(Protocol):

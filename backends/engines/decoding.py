@@ -63,12 +63,14 @@ class Speaker(Protocol):
         sampling: What its makers advise.
         has_thinking: Whether it reasons before it answers.
         kv_bytes_per_token: Measured; ``None`` where a token has no fixed cost.
+        pace: How fast it was when it was tried; goes on from there.
     """
 
     context_tokens: int | None
     sampling: Sampling
     has_thinking: bool
     kv_bytes_per_token: int | None
+    pace: Pace
 
     def tokens(self, asked: Asked) -> list[int]:
         """The prompt as the model reads it.
@@ -145,7 +147,7 @@ class Loop:
         self._waiting: deque[_Row] = deque()
         self._running: dict[int, _Row] = {}
         self._generated_tokens = 0
-        self._pace = Pace()
+        self._pace = model.pace
         self._tick_s = clock()
         self._is_leaving = False
         self._has_news = True

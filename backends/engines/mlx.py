@@ -99,6 +99,7 @@ class MlxEngine:
         self._error: EngineError = EngineNotRunning(engine=self.name)
         self._context_tokens = context_tokens
         self._memory_bytes: int | None = None
+        self._load_s: float | None = None
         self._stats = Stats(0, 0, 0, 0, 0)
         self._heard_s = 0.0
         self._look: asyncio.TimerHandle | None = None
@@ -146,7 +147,8 @@ class MlxEngine:
             raise self._error from error
         if not self._is_running:
             raise self._error
-        return Loaded(loop.time() - began_s, self._memory_bytes, self._context_tokens)
+        took_s = self._load_s = loop.time() - began_s
+        return Loaded(took_s, self._memory_bytes, self._context_tokens)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer; see :meth:`.base.Engine.generate`. Closing it cancels within one step."""
@@ -184,6 +186,7 @@ class MlxEngine:
             memory_peak_bytes=told.memory_peak_bytes,
             memory_cache_bytes=told.memory_cache_bytes,
             generated_tokens=told.generated_tokens,
+            load_s=self._load_s,
         )
 
     async def died(self) -> EngineError:

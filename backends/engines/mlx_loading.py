@@ -23,7 +23,7 @@ from .decoding import Memory
 from .messages import LoadModel
 from .mlx_model import Model, Tokenizer
 
-TEMPLATE_BYTES = 64 * 2**10
+TEMPLATE_CHARS = 2**16
 _EVAL_BYTES = 256 * 2**20
 _CACHE_PART = 16
 
@@ -73,9 +73,11 @@ def load(message: LoadModel, *, progressed: Callable[[int, int], None]) -> Model
         {"trust_remote_code": False},
         eos_token_ids=cast("object", config.get("eos_token_id")),
     )
+    told = cast("Tokenizer", tokenizer)
+    _bound_template(told.chat_template)
     return Model(
         module,
-        cast("Tokenizer", tokenizer),
+        told,
         context_tokens=_context_tokens(
             cast("Mapping[str, object]", config), message.context_tokens
         ),
@@ -91,9 +93,13 @@ def _refuse_code(folder: Path) -> None:
             if key in _document(folder / name):
                 problem = f"{name} names code of its own ({key}); it is never run"
                 raise ValueError(problem)
-    template = folder / "chat_template.jinja"
-    if template.exists() and template.stat().st_size > TEMPLATE_BYTES:
-        problem = f"a chat template of more than {TEMPLATE_BYTES} bytes"
+
+
+def _bound_template(template: object) -> None:
+    """Refuse a program that is too long to be a template, whichever file it came in."""
+    named = cast("Mapping[str, object]", template) if isinstance(template, dict) else {"": template}
+    if any(isinstance(text, str) and len(text) > TEMPLATE_CHARS for text in named.values()):
+        problem = f"a chat template of more than {TEMPLATE_CHARS} characters"
         raise ValueError(problem)
 
 

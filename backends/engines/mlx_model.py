@@ -10,6 +10,8 @@ thread: MLX's streams are bound to the thread that made them.
 # The library has no types; what comes from it is cast where it enters.
 
 import gc
+import json
+import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol, cast
 
@@ -21,10 +23,18 @@ from .answer_text import AnswerText, Detokenizer, ToolParser, Tools
 from .asked import Asked, BadRequest, Sampling
 from .decoding import Step
 from .mlx_sampling import processors, sampler
+from .pace import Pace
 from .watchdog import at_most
 
 TEMPLATE_S = 1.0
 """Seconds a chat template may take; it is a program that came with the weights."""
+
+OUTPUT_CHARS = 2**20
+"""How much longer than what it was given a template's text may be."""
+
+PROBE_PROMPT_TOKENS = 64
+PROBE_ANSWER_TOKENS = 9
+"""What is read and said before a model counts as loaded: enough to time, over in a moment."""
 
 THINK_TAIL_TOKENS = 11
 """How near its end a prompt must open the reasoning. Source: mlx_lm.server, ``_tokenize``."""
@@ -97,6 +107,7 @@ class Model:
         context_tokens: Most tokens of prompt and answer; ``None`` if nobody says.
         sampling: What its makers advise.
         kv_bytes_per_token: Measured; ``None`` where a token has no fixed cost.
+        pace: How fast it read and said what it was tried with.
     """
 
     def __init__(
@@ -121,7 +132,12 @@ class Model:
             prefill_batch_size=min(8, max_running),
             prefill_step_size=prefill_step_tokens,
         )
-        self.kv_bytes_per_token = self._warm()
+        self.pace = Pace()
+        # the first answer compiles kernels, so another one is timed
+        self.kv_bytes_per_token = _kv_bytes_per_token(self._probe(2, 1, Pace()))
+        room = PROBE_PROMPT_TOKENS + PROBE_ANSWER_TOKENS
+        if context_tokens is None or context_tokens >= room:
+            self._probe(PROBE_PROMPT_TOKENS, PROBE_ANSWER_TOKENS, self.pace)
 
     def tokens(self, asked: Asked) -> list[int]:
         """The prompt as the model reads it.
@@ -129,10 +145,14 @@ class Model:
         Raises:
             BadRequest: The model's template does not take these messages.
         """
-        if not asked.messages:
-            tokens = self._tokenizer.encode(asked.prompt)
-        else:
-            tokens = self._tokenizer.encode(self._rendered(asked), add_special_tokens=False)
+        is_chat = bool(asked.messages)
+        text = self._rendered(asked) if is_chat else asked.prompt
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # half a surrogate pair: JSON can say it, no tokenizer can read it
+            raise BadRequest(field="all text", must="be valid Unicode") from None
+        tokens = self._tokenizer.encode(text, add_special_tokens=not is_chat)
         if not tokens:
             raise BadRequest(field="prompt", must="not be empty")
         return tokens
@@ -191,7 +211,7 @@ class Model:
             raise BadRequest(field="messages", must="be a prompt: the model has no chat template")
         try:
             with at_most(TEMPLATE_S):
-                return self._tokenizer.apply_chat_template(
+                text = self._tokenizer.apply_chat_template(
                     list(asked.messages),
                     tokenize=False,
                     add_generation_prompt=True,
@@ -204,11 +224,15 @@ class Model:
             ArithmeticError,
             AttributeError,
             LookupError,
+            MemoryError,
             RecursionError,
             TypeError,
             ValueError,
         ):
             raise BadRequest(field="messages", must="suit the model's chat template") from None
+        if len(text) > OUTPUT_CHARS + _chars([asked.messages, asked.tools]):
+            raise BadRequest(field="messages", must="suit the model's chat template")
+        return text
 
     def _opens_reasoning(self, tokens: list[int]) -> bool:
         if not self._tokenizer.has_thinking:
@@ -221,13 +245,31 @@ class Model:
         tokenizer = self._tokenizer
         return Tools(tokenizer.tool_parser, tokenizer.tool_call_start, asked.tools)
 
-    def _warm(self) -> int | None:
-        """Decode one token, which also shows that the model can; measure what it keeps."""
-        self._batch.insert([[next(iter(self._tokenizer.eos_token_ids), 0)] * 2], max_tokens=[1])
+    def _probe(self, prompt: int, answer: int, pace: Pace) -> Sequence[object]:
+        """Read and say so many tokens, which also shows that the model can.
+
+        Returns:
+            What the answer kept, layer by layer.
+        """
+        token = next(iter(self._tokenizer.eos_token_ids), 0)
+        began_s = time.monotonic()
+        self._batch.insert([[token] * prompt], max_tokens=[answer])
+        first_s, said = None, 0
         while True:
             _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
-            if responses:
-                return _kv_bytes_per_token(responses[0].prompt_cache or ())
+            for made in responses:
+                now_s, said = time.monotonic(), said + 1
+                if first_s is None:
+                    first_s = now_s
+                    pace.prefilled(prompt, now_s - began_s)
+                if made.finish_reason is not None:
+                    pace.decoded(said - 1, now_s - first_s)
+                    return made.prompt_cache or ()
+
+
+def _chars(said: object) -> int:
+    """How long a request is as JSON, roughly."""
+    return len(json.dumps(said, default=str, ensure_ascii=False))
 
 
 def _kv_bytes_per_token(caches: Sequence[object]) -> int | None:

@@ -30,6 +30,11 @@ class Pace:
         """Nothing is decoded now: the time until the next step tells nothing."""
         self._last_s = None
 
+    def decoded(self, tokens: int, took_s: float) -> None:
+        """So many tokens of one stream came after its first, in so many seconds."""
+        if tokens > 0 and took_s > 0:
+            self.decode_tps = _moved(self.decode_tps, tokens / took_s)
+
     def prefilled(self, prompt_tokens: int, took_s: float) -> None:
         """A prompt was read, first token included."""
         if took_s > 0:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
 from poolhand.backends.engines.echo import EchoEngine
-from poolhand.backends.engines.errors import EngineDied, EngineNotRunning, EngineStartFailed
+from poolhand.backends.engines.errors import EngineDied, EngineNotRunning
 from poolhand.backends.engines.mlx import MlxEngine
 from poolhand.config.errors import ContextExceeded, RequestRefused
 from poolhand.config.settings import Mlx
@@ -288,6 +288,21 @@ async def test_the_load_is_measured(tiny: MlxEngine) -> None:
 
 
 @pytest.mark.engine
+async def test_a_model_was_tried_and_timed_before_it_is_ready(build: Path) -> None:
+    engine = mlx_engine(build)
+    loaded = await engine.start()
+    while engine.load().decode_tps is None:  # noqa: ASYNC110 - a cached view has no event
+        await asyncio.sleep(0.005)
+    told = engine.load()
+    assert told.generated_tokens == 0, "nobody has asked anything yet"
+    assert told.prefill_tps is not None
+    assert told.decode_tps is not None
+    assert min(told.prefill_tps, told.decode_tps) > 1
+    assert told.load_s == loaded.took_s
+    await engine.stop()
+
+
+@pytest.mark.engine
 async def test_a_context_bounds_prompt_and_answer_and_stop_gives_all_back(build: Path) -> None:
     engine = mlx_engine(build, context_tokens=40)
     loaded = await engine.start()
@@ -316,59 +331,6 @@ async def test_a_killed_child_ends_its_answers(build: Path) -> None:
     with pytest.raises(EngineDied):
         await hear(answer)
     assert isinstance(await engine.died(), EngineDied)
-    await engine.stop()
-
-
-def spoil(build: Path, folder: Path, fault: str) -> None:
-    """A copy of the build with one thing wrong; ``empty`` has nothing at all."""
-    if fault == "empty":
-        return
-    for file in build.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    shard = min(folder.glob("*.safetensors"))
-    match fault:
-        case "truncated":
-            shard.write_bytes(shard.read_bytes()[:-1000])
-        case "missing shard":
-            shard.unlink()
-        case "template":
-            (folder / "chat_template.jinja").write_text(TEMPLATE)
-        case _:
-            config = (folder / "config.json").read_text()
-            (folder / "config.json").write_text('{"auto_map": {},' + config.strip()[1:])
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("fault", ["empty", "truncated", "missing shard", "own code"])
-async def test_a_bad_build_is_a_failed_start(build: Path, tmp_path: Path, fault: str) -> None:
-    spoil(build, tmp_path, fault)
-    engine = mlx_engine(tmp_path)
-    with pytest.raises(EngineStartFailed) as failed:
-        await engine.start()
-    assert failed.value.kind == "bad_model"
-    assert failed.value.load_text == "model load failed: bad_model"
-    await engine.stop()
-
-
-TEMPLATE = """{%- for message in messages -%}
-{%- if 'object' in message.content %}{{ raise_exception('secret') }}{% endif -%}
-{%- if 'spin' in message.content -%}
-{%- for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor -%}
-{%- endif -%}
-{%- if 'escape' in message.content %}{{ ''.__class__.__mro__[1].__subclasses__() }}{% endif -%}
-{{- message.content }}{%- endfor -%}"""
-
-
-@pytest.mark.engine
-async def test_a_template_cannot_hold_the_engine_up(build: Path, tmp_path: Path) -> None:
-    spoil(build, tmp_path, "template")
-    engine = mlx_engine(tmp_path)
-    await engine.start()
-    for text in ("object", "spin", "escape"):
-        with pytest.raises(RequestRefused, match="suit the model's chat template") as refused:
-            await hear(engine.generate(asked(text)))
-        assert "secret" not in str(refused.value)
-    assert end_of(await hear(engine.generate(asked("well", max_tokens=2))))
     await engine.stop()
 
 

@@ -28,6 +28,7 @@ from poolhand.backends.engines.messages import (
     Unload,
     Unloaded,
 )
+from poolhand.backends.engines.pace import Pace
 from poolhand.backends.engines.pipe import Pipe
 
 
@@ -63,6 +64,7 @@ class Counting:
         self.sampling = Sampling()
         self.has_thinking = False
         self.kv_bytes_per_token: int | None = None
+        self.pace = Pace()
         self.rows: dict[int, int] = {}
         self.most_rows = 0
         self.steps = 0

@@ -42,3 +42,14 @@ def test_prompts_have_a_rate_of_their_own() -> None:
     assert pace.prefill_tps == pytest.approx(200)
     pace.prefilled(100, 1.0)
     assert pace.prefill_tps == pytest.approx(200 - ALPHA * 100)
+
+
+def test_a_probe_counts_what_came_after_its_first_token() -> None:
+    pace = Pace()
+    pace.decoded(0, 1.0)
+    pace.decoded(8, 0.0)
+    assert pace.decode_tps is None
+    pace.decoded(8, 0.5)
+    assert pace.decode_tps == pytest.approx(16)
+    pace.decoded(8, 1.0)
+    assert pace.decode_tps == pytest.approx(16 - ALPHA * 8)
