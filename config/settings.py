@@ -167,9 +167,24 @@ class ModelEntry(Section):
 
 
 class Cache(Section):
-    """``[cache]``: where weights lie on this machine."""
+    """``[cache]``: where weights lie on this machine, and how much of it they may take.
+
+    Attributes:
+        quota_gib: Most that all builds together may take; unset: what the disk gives.
+        reserve_gib: What has to stay free on the disk; unset: the larger of 10 GiB and
+            ``reserve_ratio`` of the disk.
+        reserve_ratio: Part of the disk that has to stay free, whatever ``reserve_gib`` says.
+        scrub_interval_days: How often every build is read whole and held to its digests; 0:
+            never.
+        scrub_mib_s: Most that such a reading takes of the disk's throughput, in MiB a second.
+    """
 
     dir: str | None = None
+    quota_gib: Annotated[float, Field(gt=0, le=2**20)] | None = None
+    reserve_gib: Annotated[float, Field(ge=0, le=2**20)] | None = None
+    reserve_ratio: Annotated[float, Field(ge=0, le=0.9)] = 0.05
+    scrub_interval_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
+    scrub_mib_s: Annotated[float, Field(gt=0, le=2**20)] = 100.0
 
 
 class Weights(Section):

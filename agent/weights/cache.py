@@ -29,6 +29,7 @@ from .record import RECORD_NAME
 from .verify import changed_files, describe, read_record, write_atomically
 
 PARTIAL_NAME = ".partial"
+LEAVING_PREFIX = ".leaving-"
 _LOCK_NAME = ".lock"
 _LISTED_NAME = ".listed.json"
 _MAX_LISTED_BYTES = 2**20
@@ -69,7 +70,7 @@ class Cache:
 
     def size_bytes(self, model: str) -> int:
         """Disk space of the model's folder, partial files counted as far as allocated."""
-        return _allocated_bytes(self.folder(model))
+        return allocated_bytes(self.folder(model))
 
     def drop(self, model: str) -> int:
         """Delete the model, whole or partial.
@@ -81,15 +82,7 @@ class Cache:
             CacheBusy: It is being fetched.
             OSError: The folder cannot be changed.
         """
-        folder = self.folder(model)
-        if not folder.is_dir():
-            return 0
-        with self.lock(model):
-            size_bytes = _allocated_bytes(folder)
-            # the record goes first: half a folder must never look like a build
-            (folder / RECORD_NAME).unlink(missing_ok=True)
-            shutil.rmtree(folder)
-        return size_bytes
+        return remove(self.folder(model), model=model)
 
     def orphans(self, models: Collection[str]) -> tuple[Path, ...]:
         """Folders that belong to none of ``models``, sorted."""
@@ -162,7 +155,8 @@ def _lock(fd: int, model: str, *, give_up_s: float) -> None:
             return
 
 
-def _allocated_bytes(folder: Path) -> int:
+def allocated_bytes(folder: Path) -> int:
+    """Disk space of what lies below a folder; sparse files count as far as allocated."""
     total = 0
     for base, _, names in os.walk(folder):
         for name in names:
@@ -171,3 +165,40 @@ def _allocated_bytes(folder: Path) -> int:
             except OSError:
                 continue  # gone meanwhile
     return total
+
+
+def remove(folder: Path, *, model: str) -> int:
+    """Delete one model's folder so that a kill at any moment leaves nothing like a build.
+
+    The record goes first: what is left is no build. Then the folder gets a name that no
+    model has, in one step, and only then its files go.
+
+    Args:
+        folder: A link is taken away, and what it points at is left alone.
+        model: For the message.
+
+    Returns:
+        Bytes given back.
+
+    Raises:
+        CacheBusy: It is being fetched.
+        OSError: It cannot be changed.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return 0
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(folder / _LOCK_NAME, flags, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CacheBusy(model=model) from error
+        size_bytes = allocated_bytes(folder)
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+        leaving = folder.with_name(f"{LEAVING_PREFIX}{folder.name}-{os.getpid()}")
+        _ = folder.rename(leaving)
+    finally:
+        os.close(fd)
+    shutil.rmtree(leaving, ignore_errors=True)
+    return size_bytes

@@ -13,6 +13,7 @@ Raised by the stores and by the weights room; see ``config/errors.py`` for the r
     * WeightsUnsafe         ``weights_unsafe``
     * DiskFull              ``disk_full``
     * DiskFailed            ``disk_failed``
+    * CacheFull             ``cache_full``
     * CacheBusy             ``cache_busy``
     * FetchDied             ``fetch_died``
 """
@@ -173,6 +174,27 @@ class DiskFailed(WeightsError):
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path
         super().__init__(f"the cache disk fails: {path}: {reason}")
+
+
+class CacheFull(WeightsError):
+    """The cache's bounds leave no room for the model, whichever unused builds leave."""
+
+    code = "cache_full"
+    retry = Retry.OPERATOR
+    status = 507
+    remedy = (
+        "Drop builds with `poolhand models rm`, or change cache.quota_gib, cache.reserve_gib "
+        "or cache.reserve_ratio."
+    )
+
+    def __init__(
+        self, *, needs_bytes: int, free_bytes: int, lacking_bytes: int, bound: str, bound_bytes: int
+    ) -> None:
+        super().__init__(
+            f"{needs_bytes / GIB:.2f} GiB needed, {free_bytes / GIB:.2f} GiB free: "
+            f"{lacking_bytes / GIB:.2f} GiB beyond the cache's {bound} "
+            f"of {bound_bytes / GIB:.2f} GiB"
+        )
 
 
 class CacheBusy(WeightsError):

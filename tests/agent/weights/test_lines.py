@@ -21,11 +21,14 @@ from poolhand.agent.weights.lines import (
 from poolhand.backends.stores.base import Progress
 from poolhand.backends.stores.errors import (
     CacheBusy,
+    CacheFull,
+    DiskFailed,
     DiskFull,
     FetchDied,
     ModelMissing,
     StoreDenied,
     StoreUnreachable,
+    StoreUnsafe,
     StoreUnsupported,
     WeightsChanged,
     WeightsCorrupt,
@@ -46,7 +49,10 @@ JOB = FetchJob(
 
 ERRORS: list[AgentError] = [
     CacheBusy(model="m"),
+    CacheFull(needs_bytes=3, free_bytes=2, lacking_bytes=1, bound="quota", bound_bytes=4),
     DiskFull(needs_bytes=3 * 2**30, free_bytes=2**30),
+    DiskFailed(path="p", reason="r"),
+    StoreUnsafe(store="s", reason="r"),
     FetchDied(model="m", exit_code=3, tail="x"),
     ModelMissing(model="m", reason="r"),
     StoreDenied(store="s", reason="r"),
