@@ -23,7 +23,8 @@ from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_other, quoted
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
-from .s3_errors import code_and_status, of_answer, of_failure
+from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
+from .s3_lean import LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, encoded_key
 
@@ -78,6 +79,7 @@ class S3Store:
         self._environ = environ
         self._clock = clock
         self._skew_s = 0.0
+        self._is_lean = True
         self._open: _Open | None = None
         self._choose: Choose = wanted
         self._payer = {"RequestPayer": "requester"} if config.requester_pays else {}
@@ -201,7 +203,11 @@ class S3Store:
         return cast("_Open", self._open)
 
     async def _connect(self, old: _Open | None) -> _Open:
-        session = Session(self._config.profile)
+        first = choose(self._config, self._environ, self._bucket)
+        if self._is_lean and suffices(self._config, self._environ, first):
+            session: Session | LeanSession = LeanSession(self._environ)
+        else:
+            session = Session(self._config.profile)
         endpoint = choose(self._config, self._environ, self._bucket, profile=session.profile)
         credentials = None
         if not self._config.unsigned:
@@ -213,7 +219,8 @@ class S3Store:
         way = Way(endpoint, self._bucket)
         if old is not None and old.endpoint == endpoint:
             way = old.way  # it knows of a redirect already
-        way.follow(client)
+        if isinstance(session, Session):
+            way.follow(client)
         signer = None if credentials is None else Signer(credentials, way.region)
         return _Open(client, way, endpoint, signer, credentials, ca_file)
 
@@ -247,7 +254,14 @@ class S3Store:
     async def _page(self, asked: Mapping[str, object]) -> Mapping[str, object]:
         state = await self._opened()
         with self._told():
-            return await state.client.list_objects_v2(**asked)
+            try:
+                return await state.client.list_objects_v2(**asked)
+            except Answered as error:
+                if not self._is_lean or not is_elsewhere(error):
+                    raise
+        self._is_lean = False  # another region: the library knows how to follow
+        await self.refresh()
+        return await self._page(asked)
 
     def _file(self, entry: Mapping[str, object]) -> RemoteFile | None:
         key, size, etag = entry.get("Key"), entry.get("Size"), entry.get("ETag")
@@ -265,12 +279,9 @@ class S3Store:
 
     @contextmanager
     def _told(self, file: str = "") -> Generator[None]:
-        from aiohttp import ClientError as HttpError  # noqa: PLC0415  # only a fetch pays for it
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # likewise
-
         try:
             yield
-        except ClientError as error:
+        except answer_errors() as error:
             code, status = code_and_status(error)
             raise of_answer(
                 code,
@@ -281,6 +292,6 @@ class S3Store:
                 is_unsigned=self._open is not None and self._open.signer is None,
                 unsigned_why=_NOT_WANTED if self._config.unsigned else _NOT_FOUND,
             ) from None  # the original carries the store's own words
-        except (BotoCoreError, HttpError, OSError, ValueError) as error:
+        except failures() as error:
             # ValueError: botocore read a number or a date where the store wrote none
             raise of_failure(error, store=self.name) from None

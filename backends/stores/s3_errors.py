@@ -54,6 +54,21 @@ class _Answered(Protocol):
     response: Mapping[str, Mapping[str, object]]
 
 
+class Answered(Exception):  # what botocore's ClientError is, without botocore
+    """The store answered with an error.
+
+    Attributes:
+        response: As a botocore ``ClientError`` carries it.
+    """
+
+    def __init__(self, code: str, status: int) -> None:
+        self.response: dict[str, dict[str, object]] = {
+            "Error": {"Code": code},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        super().__init__(status)
+
+
 def of_answer(
     code: str,
     status: int,
@@ -118,6 +133,21 @@ def of_failure(error: Exception, *, store: str) -> StoreDenied | StoreUnreachabl
         reason = f"credentials are configured but cannot be had ({type(error).__name__})"
         return StoreDenied(store=store, reason=reason)
     return StoreUnreachable(store=store, reason=_trouble(error, boto.SSLError))
+
+
+def answer_errors() -> tuple[type[Exception], ...]:
+    """What an error answer is raised as; asked when something was raised, not before."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415  # 0.3 s that a failure alone pays
+
+    return (Answered, ClientError)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a request without a sensible answer is raised as."""
+    from aiohttp import ClientError as HttpError  # noqa: PLC0415  # likewise
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # likewise
+
+    return (BotoCoreError, HttpError, OSError, ValueError)
 
 
 def code_and_status(error: Exception) -> tuple[str, int]:

@@ -100,7 +100,8 @@ async def test_a_bucket_in_another_region_is_followed(listening: Listening) -> N
     async with listening(answer, None) as url, opened(S3(endpoint=url)) as store:
         (file,) = await store.files()
         scope = store.location(file).headers["authorization"].partition("Credential=")[2]
-    assert regions == ["us-east-1", "eu-west-1"]
+    assert (regions[0], regions[-1]) == ("us-east-1", "eu-west-1")
+    assert len(regions) <= 3, "once by ourselves, then as the library follows"
     assert scope.split("/")[2] == "eu-west-1"
 
 

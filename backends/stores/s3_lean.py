@@ -1,0 +1,256 @@
+"""Listing and small reads over S3 without its library, where nothing of it is needed.
+
+Importing aiobotocore and describing S3 to it takes longer than fetching a gigabyte. Where the
+endpoint is named, is not AWS's own, and the keys stand in the environment or none are to be
+sent, there is no chain to ask, no region to find and no file to read: two plain GETs do. Every
+other case takes :class:`~.s3_session.Session`, which this has the face of.
+"""
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote, unquote_plus
+from xml.etree import ElementTree as ET
+
+from ...config.stores import S3
+from .endpoints import Endpoint, Profile, bucket_url, origin
+from .s3_errors import Answered, code_and_status
+from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from .signing import Credentials, Signer, encoded_key
+
+_TRIES = 3
+_FIRST_WAIT_S = 0.1
+_TRANSIENT_FROM = 500
+_TOO_MANY = 429
+_MOST_ANSWER_BYTES = 64 * 2**20
+_SHARED_FILES = (
+    ("AWS_CONFIG_FILE", ".aws/config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+)
+_OTHER_CHAINS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+
+
+def suffices(config: S3, environ: Mapping[str, str], endpoint: Endpoint) -> bool:
+    """Whether this is all that is needed to reach ``endpoint``."""
+    if endpoint.is_aws or config.profile or any(environ.get(name) for name in _OTHER_CHAINS):
+        return False
+    if not config.unsigned and _keys(environ) is None:
+        return False
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  # what botocore does
+    return not any(
+        Path(environ.get(name) or home / usual).expanduser().exists()
+        for name, usual in _SHARED_FILES
+    )
+
+
+def is_elsewhere(error: Answered) -> bool:
+    """Whether an answer says that the bucket is to be asked for in another region."""
+    code, status = code_and_status(error)
+    return code == "AuthorizationHeaderMalformed" or status in {301, 302, 307, 308}
+
+
+class LeanSession:
+    """What :class:`~.s3_session.Session` does, out of the environment alone.
+
+    Args:
+        environ: The process's own environment.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.profile = Profile()
+
+    async def credentials(self, *, is_aws: bool) -> Credentials | None:
+        """The keys of the environment; ``is_aws`` makes no difference to them."""
+        _ = is_aws
+        return _keys(self._environ)
+
+    def ca_file(self, configured: str | None) -> str | None:
+        """Whose authorities to trust: ours, ``AWS_CA_BUNDLE``; ``None``: all."""
+        return configured or self._environ.get("AWS_CA_BUNDLE") or None
+
+    async def client(
+        self, endpoint: Endpoint, *, is_signed: bool, ca_file: str | None
+    ) -> "LeanClient":
+        """Open a client; the caller closes it."""
+        keys = _keys(self._environ) if is_signed else None
+        signer = None if keys is None else Signer(keys, endpoint.region)
+        return LeanClient(endpoint, signer, ca_file)
+
+
+class LeanClient:
+    """The two calls that are made, as botocore would answer them; no state between calls."""
+
+    def __init__(self, endpoint: Endpoint, signer: Signer | None, ca_file: str | None) -> None:
+        self._endpoint = endpoint
+        self._signer = signer
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+
+    async def list_objects_v2(self, **asked: object) -> Mapping[str, object]:
+        """One page of a listing."""
+        query = {"encoding-type": "url", "list-type": "2", "prefix": str(asked["Prefix"])}
+        if token := asked.get("ContinuationToken"):
+            query["continuation-token"] = str(token)
+        _, body = await self._get(str(asked["Bucket"]), "", query, _paid(asked))
+        return await asyncio.to_thread(_listing, body)
+
+    async def get_object(self, **asked: object) -> Mapping[str, object]:
+        """One object; ``Body`` has its bytes."""
+        more = {"Range": str(asked["Range"]), "Accept-Encoding": "identity", **_paid(asked)}
+        if tag := asked.get("IfMatch"):
+            more["If-Match"] = str(tag)
+        etag, body = await self._get(str(asked["Bucket"]), str(asked["Key"]), {}, more)
+        return {"Body": _Held(body), "ETag": etag}
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def _get(
+        self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
+    ) -> tuple[str | None, bytes]:
+        wait_s = _FIRST_WAIT_S
+        for left in reversed(range(_TRIES)):
+            try:
+                return await asyncio.to_thread(self._once, bucket, key, query, more)
+            except Answered as error:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                is_passing = isinstance(status, int) and (
+                    status >= _TRANSIENT_FROM or status == _TOO_MANY
+                )
+                if not left or not is_passing:
+                    raise
+            except (ConnectionError, HTTPException) as error:
+                if not left and isinstance(error, HTTPException):
+                    raise ValueError(type(error).__name__) from None
+                if not left:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s *= 4
+        raise AssertionError  # the last try returns or raises
+
+    def _once(
+        self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
+    ) -> tuple[str | None, bytes]:
+        place = origin(bucket_url(self._endpoint, bucket))
+        target = f"{place.prefix}/{encoded_key(key)}" if key else place.prefix or "/"
+        asked = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in query.items())
+        headers = {"host": place.authority}
+        if self._signer is not None:
+            paid = {name: value for name, value in more.items() if name.startswith("x-amz-")}
+            headers = self._signer.headers(
+                authority=place.authority,
+                target=target,
+                query=asked,
+                now_s=time.time(),
+                more=paid,
+            )
+        headers.update(more)
+        connection = self._connection(place.host, place.port, is_tls=place.is_tls)
+        try:
+            connection.request("GET", f"{target}?{asked}" if asked else target, headers=headers)
+            response = connection.getresponse()
+            return response.getheader("ETag"), _body(response)
+        finally:
+            connection.close()
+
+    def _connection(self, host: str, port: int, *, is_tls: bool) -> HTTPConnection:
+        if not is_tls:
+            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
+        else:
+            self._context = self._context or ssl.create_default_context(cafile=self._ca_file)
+            connection = HTTPSConnection(
+                host, port, timeout=CONNECT_TIMEOUT_S, context=self._context
+            )
+        try:
+            connection.connect()
+        except ssl.SSLError as error:
+            from botocore.exceptions import SSLError  # noqa: PLC0415  # only a failure pays for it
+
+            raise SSLError(endpoint_url="", error="TLS") from error
+        connection.sock.settimeout(READ_TIMEOUT_S)
+        return connection
+
+
+class _Held:
+    """Bytes that are here already, as a body on its way."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aenter__(self) -> Self:
+        """Begin to read."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def read(self) -> bytes:
+        """All of it."""
+        return self._body
+
+
+def _keys(environ: Mapping[str, str]) -> Credentials | None:
+    access, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access or not secret:
+        return None
+    return Credentials(access, secret, environ.get("AWS_SESSION_TOKEN") or None)
+
+
+def _paid(asked: Mapping[str, object]) -> dict[str, str]:
+    payer = asked.get("RequestPayer")
+    return {"x-amz-request-payer": str(payer)} if payer else {}
+
+
+def _body(response: HTTPResponse) -> bytes:
+    body = response.read(_MOST_ANSWER_BYTES + 1)
+    if len(body) > _MOST_ANSWER_BYTES:
+        raise ValueError(len(body))
+    if response.status not in {200, 206}:
+        try:
+            code = _tree(body).findtext("Code", "")
+        except ValueError:
+            code = ""
+        raise Answered(code, response.status)
+    return body
+
+
+def _tree(body: bytes) -> ET.Element:
+    """The answer's elements, their namespace taken off.
+
+    Raises:
+        ValueError: It is no XML, or one that declares entities, which no store needs.
+    """
+    if b"<!" in body:
+        raise ValueError(len(body))
+    try:
+        tree = ET.fromstring(body)  # noqa: S314  # entities were refused
+    except ET.ParseError as error:
+        raise ValueError(str(error.code)) from None
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return tree
+
+
+def _listing(body: bytes) -> Mapping[str, object]:
+    tree = _tree(body)
+    if tree.tag != "ListBucketResult":
+        raise ValueError(tree.tag[:64])
+    is_encoded = tree.findtext("EncodingType") == "url"
+    contents: list[dict[str, object]] = []
+    for entry in tree.iter("Contents"):
+        key, size = entry.findtext("Key"), entry.findtext("Size")
+        if key is not None and is_encoded:
+            key = unquote_plus(key)
+        found = {"Key": key, "ETag": entry.findtext("ETag")}
+        contents.append({**found, "Size": None if size is None else int(size)})
+    return {
+        "Contents": contents,
+        "IsTruncated": tree.findtext("IsTruncated") == "true",
+        "NextContinuationToken": tree.findtext("NextContinuationToken"),
+    }

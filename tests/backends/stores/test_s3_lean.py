@@ -1,0 +1,144 @@
+"""Where two plain GETs do: when, what they ask, and what their answers may be."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from poolhand.backends.stores.endpoints import choose
+from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsChanged
+from poolhand.backends.stores.s3 import S3Store
+from poolhand.backends.stores.s3_lean import suffices
+from poolhand.config.refs import ModelRef
+from poolhand.config.stores import S3
+
+Listening = Callable[..., AbstractAsyncContextManager[str]]
+REF = ModelRef.parse("s3://models/tiny")
+HERE = "http://127.0.0.1:9000"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t"}
+ENTRY = "<Contents><Key>{}</Key><Size>{}</Size><ETag>&quot;e&quot;</ETag></Contents>"
+
+
+def page(*keys: str, more: str = "") -> bytes:
+    entries = "".join(ENTRY.format(key, 8) for key in keys)
+    name = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+    return f"<ListBucketResult {name}>{entries}{more}</ListBucketResult>".encode()
+
+
+def reply(body: bytes, status: str = "200 OK") -> bytes:
+    lines = f'HTTP/1.1 {status}\r\nETag: "e"\r\nContent-Length: {len(body)}\r\n'
+    return f"{lines}Connection: close\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "does"),
+    [
+        (S3(endpoint=HERE, unsigned=True), {}, True),
+        (S3(endpoint=HERE), KEYS, True),
+        (S3(endpoint=HERE), {}, False),
+        (S3(endpoint=HERE, profile="p"), KEYS, False),
+        (S3(endpoint=HERE), {**KEYS, "AWS_PROFILE": "p"}, False),
+        (S3(), KEYS, False),
+        (S3(endpoint="https://s3.eu-west-1.amazonaws.com"), KEYS, False),
+    ],
+)
+def test_when_it_suffices(
+    config: S3, environ: dict[str, str], *, does: bool, tmp_path: Path
+) -> None:
+    everything = {"HOME": str(tmp_path), **environ}
+    assert suffices(config, everything, choose(config, everything, "models")) is does
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").touch()
+    assert not suffices(config, everything, choose(config, everything, "models"))
+
+
+@pytest.mark.usefixtures("keys")
+async def test_a_listing_of_pages_with_odd_names(listening: Listening) -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        asked.append(head)
+        if "continuation-token=t%2F1" in head:
+            return reply(page("tiny/b.json"))
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>t/1</NextContinuationToken>"
+        coded = "<EncodingType>url</EncodingType>"
+        return reply(page("tiny/a+%2B%C3%A9.json", more=more + coded))
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), os.environ)
+        files = await store.files()
+        await store.close()
+    assert [file.path for file in files] == ["a +é.json", "b.json"]
+    assert all("AWS4-HMAC-SHA256 Credential=AKIDTEST" in head for head in asked)
+    assert len(asked) == 2
+
+
+def always(answer: bytes) -> Callable[[str], bytes]:
+    return lambda _: answer
+
+
+BAD: dict[str, tuple[bytes, type[Exception]]] = {
+    "no XML": (reply(b"hello"), StoreUnreachable),
+    "another document": (reply(b"<Html/>"), StoreUnreachable),
+    "entities": (reply(b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>'), StoreUnreachable),
+    "a size in words": (reply(page("tiny/a.json").replace(b">8<", b">many<")), StoreUnreachable),
+    "no size": (reply(page("tiny/a.json").replace(b"<Size>8</Size>", b"")), StoreUnreachable),
+    "no HTTP": (b"hello\r\n\r\n", StoreUnreachable),
+    "denied": (
+        reply(b"<Error><Code>AccessDenied</Code></Error>", "403 Forbidden"),
+        StoreDenied,
+    ),
+    "denied without words": (reply(b"", "403 Forbidden"), StoreDenied),
+    "busy for long": (reply(b"", "503 Slow Down"), StoreUnreachable),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind"), BAD.values(), ids=BAD.keys())
+async def test_what_makes_no_sense(
+    listening: Listening, answer: bytes, kind: type[Exception]
+) -> None:
+    async with listening(always(answer), None) as url:
+        store = S3Store(REF, S3(endpoint=url, unsigned=True), {})
+        with pytest.raises(kind):
+            _ = await store.files()
+        await store.close()
+
+
+async def test_a_busy_store_is_asked_again_and_a_version_insisted_on(listening: Listening) -> None:
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head)
+        if len(heads) == 1:
+            return reply(b"", "503 Slow Down")
+        if "list-type" in head:
+            return reply(page("tiny/a.json"))
+        return reply(b"", "412 Precondition Failed") if len(heads) > 3 else reply(b'{"a": 1}')
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url, unsigned=True), {})
+        (file,) = await store.files()
+        assert await store.read(file) == b'{"a": 1}'
+        assert 'if-match: "e"' in heads[-1].lower()
+        with pytest.raises(WeightsChanged):
+            _ = await store.read(file)
+        await store.close()
+
+
+def test_neither_library_is_imported_for_it() -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from poolhand.backends.stores.s3 import S3Store\n"
+        "from poolhand.config.refs import ModelRef\n"
+        "from poolhand.config.stores import S3\n"
+        "store = S3Store(ModelRef.parse('s3://models/k'), "
+        "S3(endpoint='http://127.0.0.1:9', unsigned=True), {'HOME': '/nowhere'})\n"
+        "asyncio.run(store.refresh())\n"
+        "print([m for m in ('botocore', 'aiobotocore', 'aiohttp') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603  # ours
+    assert done.stdout.strip() == b"[]"
