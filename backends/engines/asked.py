@@ -219,15 +219,11 @@ def _tools(body: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
         return ()
     tools = _array(body["tools"], "tools")
     for tool in tools:
-        match tool:
-            case {"function": {"name": str(), "parameters": parameters}} if (
-                parameters is not None and not isinstance(parameters, dict)
-            ):
-                raise BadRequest(field="parameters of a tool", must="be an object")
-            case {"function": {"name": str()}}:
-                pass
-            case _:
-                raise BadRequest(field="each tool", must="name a function")
+        function = _mapping(_mapping(tool).get("function"))
+        if not isinstance(function.get("name"), str):
+            raise BadRequest(field="each tool", must="name a function")
+        if not isinstance(function.get("parameters", {}), dict | None):
+            raise BadRequest(field="parameters of a tool", must="be an object")
     return tuple(cast("list[Mapping[str, object]]", tools))
 
 
