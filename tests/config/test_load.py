@@ -140,6 +140,8 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "format": ("json", "json"),
         "addressing": ("virtual", "virtual"),
         "dir": ("/d", "/d"),
+        "quota_gib": ("7.5", 7.5),
+        "reserve_gib": ("7.5", 7.5),
         "url": ("ws://127.0.0.1:7", "ws://127.0.0.1:7"),
     }.get(at[-1], (None, None))
     if text is None:
