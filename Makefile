@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lock bench-footprint clean
+.PHONY: help env demo test check format lock bench-footprint bench-weights clean
 export AWS_EC2_METADATA_DISABLED := true
 
 RUN := .venv/bin
@@ -33,6 +33,9 @@ lock: ## resolve the lock file anew; needs uv
 
 bench-footprint: env ## memory and start-up time of the idle agent
 	$(RUN)/python bench/footprint.py
+
+bench-weights: env ## how fast weights come here, against what else is installed; needs nginx
+	@$(RUN)/python bench/weights.py
 
 clean: ## drop what was made
 	rm -rf .venv .demo dist build bench/results .pytest_cache .ruff_cache .hypothesis

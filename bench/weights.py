@@ -1,0 +1,352 @@
+"""How fast weights come here: ours against the downloaders that are installed, in one run.
+
+    python bench/weights.py [--size-mib N] [--rounds N] [--quick] [--shapes one,two,four,small]
+
+One nginx on loopback is everyone's origin; rounds are shuffled and interleaved, rows are
+medians. A peer's verified time is its own and ``openssl dgst -sha256`` over what it wrote.
+Ours is the fetching child from its start to its exit: listed, fetched, digested, looked into,
+on the platter, published. Prints a table and writes ``bench/results/weights.json``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from weights_peers import commands, receive
+from weights_rig import MIB, PREFIX, Link, Nginx, Ran, Shape, keep_hot, lay, own_cpu_s, run, shapes
+
+from poolhand.agent.weights.cache import Cache
+from poolhand.agent.weights.lines import FetchJob, encode_job
+from poolhand.config.refs import ModelRef
+from poolhand.config.settings import S3, Stores, Weights
+
+RESULTS = Path(__file__).parent / "results" / "weights.json"
+CHILD = [sys.executable, "-m", "poolhand.agent.weights.fetcher"]
+GIB = 2**30
+OURS, RAW = "ours", "raw receive"
+LINK_RATE, LINK_DELAY_S, LINK_CONNECTIONS = 80_000_000, 0.05, 16
+MODEL = "bench/model"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; ``met`` holds it against the demand."""
+
+    name: str
+    value: float
+    demand: float
+    aim: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """One client in one round, over one shape.
+
+    Attributes:
+        verified_s: With the digests of what was written.
+    """
+
+    wall_s: float
+    verified_s: float
+    cpu_s: float
+    verified_cpu_s: float
+
+
+class Bench:
+    """One run of the whole benchmark."""
+
+    def __init__(self, root: Path, disk: Path, *, rounds: int, names: list[str], size: int) -> None:
+        self.root, self.disk, self.rounds = root, disk, rounds
+        self.models = {name: one for name, one in shapes(size).items() if name in names}
+        self.took: dict[tuple[str, str, str], list[Took]] = defaultdict(list)
+        self.single: dict[str, list[float]] = defaultdict(list)
+        for shape in self.models.values():
+            lay(root, shape)
+
+    # ── one client, once ──────────────────────────────────────────────────────────────
+
+    def job(
+        self, url: str, shape: Shape, folder: Path, *, ca: Path | None = None, connections: int = 8
+    ) -> bytes:
+        """The fetching child's line of input."""
+        s3 = S3(endpoint=url, unsigned=True, ca_file=str(ca) if ca else None)
+        job = FetchJob(
+            model=MODEL,
+            ref=ModelRef.parse(f"s3://{shape.name}/{PREFIX}"),
+            stores=Stores(s3=s3),
+            weights=Weights(connections=connections),
+            cache_dir=str(folder),
+        )
+        return encode_job(job, "fetch")
+
+    def fresh(self) -> Path:
+        """An empty folder on the disk; what was there before is gone, and not timed."""
+        folder = self.disk / "to"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def ours(self, url: str, shape: Shape, ca: Path | None) -> Took:
+        """Our own fetch."""
+        ran = run(CHILD, said=self.job(url, shape, self.fresh(), ca=ca))
+        _check(ran)
+        return Took(ran.wall_s, ran.wall_s, ran.cpu_s, ran.cpu_s)
+
+    def peer(self, command: list[str], folder: Path, shape: Shape) -> Took:
+        """A peer, then the digests of what it wrote."""
+        fetched = run(command)
+        _check(fetched)
+        paths = [str(folder / name) for name in shape.files]
+        half = -(-len(paths) // 2)
+        said = "\0".join(paths).encode()
+        digest = ["sh", "-c", f"xargs -0 -n {half} -P 2 openssl dgst -sha256"]
+        shasum = _piped(digest, said)
+        _check(shasum)
+        wall_s, cpu_s = fetched.wall_s + shasum.wall_s, fetched.cpu_s + shasum.cpu_s
+        return Took(fetched.wall_s, wall_s, fetched.cpu_s, cpu_s)
+
+    def raw(self, url: str, shape: Shape, ca: Path) -> Took:
+        """Receive and throw away."""
+        names = [f"/{shape.name}/{PREFIX}/{name}" for name in shape.files]
+        before_s = own_cpu_s()
+        wall_s = receive(url, names, list(shape.files.values()), ca)
+        cpu_s = own_cpu_s() - before_s
+        return Took(wall_s, wall_s, cpu_s, cpu_s)
+
+    # ── all clients, many times ───────────────────────────────────────────────────────
+
+    def compare(self, origin: Nginx, *, is_tls: bool) -> None:
+        """The rounds of one scheme."""
+        url = origin.url(is_tls=is_tls)
+        for number in range(self.rounds):
+            for shape in self.models.values():
+                if is_tls and shape.name == "small":
+                    continue
+                folder = self.disk / "to"
+                found = commands(url, shape.name, list(shape.files), folder, origin.ca_file)
+                clients = [OURS, RAW, *found]
+                random.shuffle(clients)
+                for client in clients:
+                    folder = self.fresh()
+                    ca = origin.ca_file
+                    match client:
+                        case "ours":
+                            took = self.ours(url, shape, ca if is_tls else None)
+                        case "raw receive":
+                            took = self.raw(url, shape, ca)
+                        case _:
+                            took = self.peer(found[client], folder, shape)
+                    self.took["https" if is_tls else "http", shape.name, client].append(took)
+            print(f"  round {number + 1} of {self.rounds}, {'https' if is_tls else 'http'}: done")
+
+    def on_the_link(self, link: Link) -> None:
+        """The share of the link, and what a kill at half costs."""
+        shape = self.models["two"]
+        for _ in range(self.rounds):
+            said = self.job(link.url, shape, self.fresh(), connections=LINK_CONNECTIONS)
+            ran = run(CHILD, said=said)
+            _check(ran)
+            full = LINK_RATE * LINK_CONNECTIONS
+            self.single["share"].append(shape.size_bytes / ran.wall_s / full)
+            self.single["again"].append(self.killed(link, shape))
+
+    def killed(self, link: Link, shape: Shape) -> float:
+        """MiB fetched beyond what was missing, after a kill at half."""
+        folder = self.fresh()
+        said = self.job(link.url, shape, folder, connections=LINK_CONNECTIONS)
+        before = link.sent_bytes()
+        child = subprocess.Popen(CHILD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert child.stdin is not None  # noqa: S101  # for the type checker
+        _ = child.stdin.write(said)
+        child.stdin.flush()
+        while link.sent_bytes() - before < shape.size_bytes / 2:
+            time.sleep(0.005)
+        child.send_signal(signal.SIGKILL)
+        _ = child.wait()
+        child.stdin.close()
+        time.sleep(0.3)  # what the origin's connections still hold is lost with them
+        here = _present(self.root / shape.name / PREFIX, Cache(folder).folder(MODEL), shape)
+        before = link.sent_bytes()
+        _check(run(CHILD, said=said))
+        return (link.sent_bytes() - before - (shape.size_bytes - here)) / MIB
+
+    def memory(self, origin: Nginx) -> None:
+        """Peak anonymous memory over 16 connections."""
+        for shape in self.models.values():
+            said = self.job(origin.url(is_tls=False), shape, self.fresh(), connections=16)
+            ran = run(CHILD, said=said, is_watched=True)
+            _check(ran)
+            self.single["anonymous"].append(ran.anonymous_bytes / MIB)
+
+    def agent(self, link: Link) -> None:
+        """What the agent feels: its memory, and its loop."""
+        shape = self.models["two"]
+        for _ in range(self.rounds):
+            said = self.job(link.url, shape, self.fresh())
+            program = [sys.executable, str(Path(__file__).with_name("weights_agent.py"))]
+            done = subprocess.run(program, input=said, capture_output=True, check=True)
+            told: dict[str, float] = json.loads(done.stdout)
+            self.single["lateness"].append(told["p99_ms"])
+            self.single["growth"].append(told["growth_bytes"] / MIB)
+
+    # ── what it comes to ──────────────────────────────────────────────────────────────
+
+    def median(self, scheme: str, shape: str, client: str, what: str) -> float:
+        """A client's median over its rounds."""
+        return statistics.median(getattr(one, what) for one in self.took[scheme, shape, client])
+
+    def best(self, scheme: str, shape: str, what: str) -> float:
+        """The best peer's median."""
+        clients = {client for a, b, client in self.took if (a, b) == (scheme, shape)}
+        peers = clients - {OURS, RAW}
+        return min(self.median(scheme, shape, peer, what) for peer in peers)
+
+    def rows(self) -> Iterator[Row]:
+        """Every figure."""
+        big = [name for name in self.models if name != "small"]
+        for shape in big:
+            ours = self.median("http", shape, OURS, "verified_s")
+            peer = self.best("http", shape, "verified_s")
+            yield _low(
+                f"{shape}: verified, against the best peer + sha256", ours / peer, 0.65, 0.55
+            )
+            peer = self.best("http", shape, "wall_s")
+            yield _low(f"{shape}: verified, against the best peer unverified", ours / peer, 1, 0.85)
+            raw = self.median("http", shape, RAW, "wall_s")
+            yield _high(f"{shape}: raw receive / ours verified", raw / ours, 0.40, 0.50)
+            cpu_s = self.median("http", shape, OURS, "cpu_s")
+            gib = self.models[shape].size_bytes / GIB
+            yield _low(f"{shape}: client CPU, s/GiB", cpu_s / gib, 1.6, 1.3)
+            ours = self.median("https", shape, OURS, "verified_s")
+            peer = self.best("https", shape, "verified_s")
+            yield _low(f"{shape}: TLS, against the best peer + sha256", ours / peer, 0.90, 0.75)
+        if "small" in self.models and ("http", "small", "s5cmd") in self.took:
+            ours = self.median("http", "small", OURS, "verified_s")
+            peer = self.median("http", "small", "s5cmd", "wall_s")
+            yield _low("201 small files, against s5cmd", ours / peer, 1.0, 0.7)
+        yield from self.single_rows()
+
+    def single_rows(self) -> Iterator[Row]:
+        """Figures that are no comparison."""
+        for name, title, demand, aim in (
+            ("anonymous", "peak anonymous memory, 16 connections, MiB", 64, 32),
+            ("growth", "agent RSS growth during a fetch, MiB", 4, 1),
+            ("lateness", "agent loop lateness p99, ms", 35, 15),
+            ("again", "fetched again after kill -9 beyond missing, MiB", 16, 16),
+        ):
+            if self.single[name]:
+                yield _low(title, max(self.single[name]), demand, aim)
+        if self.single["share"]:
+            value = statistics.median(self.single["share"])
+            yield _high("16 x 80 MB/s at 50 ms: share of the link", value, 0.70, 0.85)
+
+    def print_clients(self) -> None:
+        """Every client's medians, and how far its rounds lay apart."""
+        print(f"\n{'':24}{'wall s':>9}{'verified s (min-max)':>28}{'CPU s':>8}{'verified':>9}")
+        for scheme, shape, client in sorted(self.took):
+            told = self.took[scheme, shape, client]
+            low, high = min(t.verified_s for t in told), max(t.verified_s for t in told)
+            wall_s, verified_s, cpu_s, all_cpu_s = (
+                self.median(scheme, shape, client, what)
+                for what in ("wall_s", "verified_s", "cpu_s", "verified_cpu_s")
+            )
+            spread = f"{verified_s:.2f} ({low:.2f}-{high:.2f})"
+            name = f"{scheme} {shape} {client}"
+            print(f"{name:26}{wall_s:7.2f}{spread:>28}{cpu_s:8.2f}{all_cpu_s:9.2f}")
+
+
+def _low(name: str, value: float, demand: float, aim: float) -> Row:
+    return Row(name, round(value, 3), demand, aim, value <= demand)
+
+
+def _high(name: str, value: float, demand: float, aim: float) -> Row:
+    return Row(name, round(value, 3), demand, aim, value >= demand)
+
+
+def _check(ran: Ran) -> None:
+    if ran.exit_code:
+        sys.exit("a client failed: no figure can be told")
+
+
+def _piped(command: list[str], said: bytes) -> Ran:
+    started_s = time.perf_counter()
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin is not None  # noqa: S101  # for the type checker
+    _ = child.stdin.write(said)
+    child.stdin.close()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - started_s
+    return Ran(wall_s, used.ru_utime + used.ru_stime, child.returncode)
+
+
+def _present(origin: Path, folder: Path, shape: Shape, *, step: int = 65536) -> int:
+    """Bytes of the model that lie in its folder, whatever any journal says."""
+    here = 0
+    for name in shape.files:
+        found = [path for path in (folder / ".partial" / name, folder / name) if path.exists()]
+        if not found:
+            continue
+        with (origin / name).open("rb") as right, found[0].open("rb") as ours:
+            while wanted := right.read(step):
+                here += len(wanted) if ours.read(step) == wanted else 0
+    return here
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser()
+    _ = parser.add_argument("--size-mib", type=int, default=1024)
+    _ = parser.add_argument("--rounds", type=int, default=5)
+    _ = parser.add_argument("--quick", action="store_true", help="128 MiB, 3 rounds")
+    _ = parser.add_argument("--shapes", default="one,two,four,small")
+    asked = parser.parse_args()
+    size, rounds = (128 * MIB, 3) if asked.quick else (asked.size_mib * MIB, asked.rounds)
+    here = Path(__file__).parent
+    print(f"{time.strftime('%F %R')}  {platform.machine()} {os.cpu_count()} CPUs, load", end=" ")
+    print(
+        f"{os.getloadavg()[0]:.1f}, {size // MIB} MiB, {rounds} rounds, seed of the order: chance"
+    )
+    memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108  # memory, on purpose
+    hot = keep_hot(5 * size)
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as root,
+        tempfile.TemporaryDirectory(dir=here, prefix=".weights-") as disk,
+    ):
+        names = asked.shapes.split(",")
+        bench = Bench(Path(root), Path(disk), rounds=rounds, names=names, size=size)
+        with Nginx(Path(root), names) as origin:
+            bench.compare(origin, is_tls=False)
+            bench.compare(origin, is_tls=True)
+            bench.memory(origin)
+        if "two" in names:
+            with Link(Path(root), rate_bytes_s=LINK_RATE, delay_s=LINK_DELAY_S) as link:
+                bench.on_the_link(link)
+                bench.agent(link)
+    hot.close()
+    bench.print_clients()
+    rows = list(bench.rows())
+    print(f"\n{'figure':58}{'value':>9}{'demand':>8}{'aim':>7}")
+    for row in rows:
+        met = "" if row.met else "  NOT MET"
+        print(f"{row.name:58}{row.value:9.3f}{row.demand:8.2f}{row.aim:7.2f}{met}")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    _ = RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
