@@ -1,0 +1,124 @@
+"""How many connections, how fast at most, and which of them is too slow (pure).
+
+Three small rules without a clock of their own: :class:`Crew` looks for the number of
+connections that the store and the link reward, :class:`Bucket` keeps all of them together
+under one rate, and :func:`laggards` picks the reads that are to be begun anew elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+LOOK_EVERY_S = 2.0
+"""So long a change is given to show what it brought."""
+
+FEWEST = 4
+_STEP = 4
+_WORTH = 1.05
+_HOLD_S = 10.0
+_LAG = 4.0
+_LEAST_LAG_S = 2.0
+_ENOUGH_PEERS = 3
+_BURST_S = 0.25
+_LONGEST_WAIT_S = 5.0
+
+
+class Crew:
+    """The number of connections, asked for again and again.
+
+    Four more as long as the last four brought 5 %; four fewer when they did not; half, and
+    ten seconds of rest, when the store asks for mercy.
+
+    Args:
+        start: Connections to begin with.
+        most: Never more than these.
+    """
+
+    def __init__(self, *, start: int, most: int) -> None:
+        self._most = most
+        self._fewest = min(FEWEST, start, most)
+        self.count = min(start, most)
+        self._last_rate: float | None = None
+        self._has_grown = False
+        self._is_settled = False
+        self._rest_until_s = 0.0
+
+    def look(self, now_s: float, *, rate_bytes_s: float, refusals: int) -> int:
+        """Decide anew; to be asked every :data:`LOOK_EVERY_S`.
+
+        Args:
+            now_s: Of any clock that only goes forward.
+            rate_bytes_s: What all connections together brought since the last time.
+            refusals: How often the store said since then that it is too much.
+
+        Returns:
+            How many connections there should be.
+        """
+        if refusals:
+            self.count = max(self._fewest, self.count // 2)
+            self._rest_until_s = now_s + _HOLD_S
+            self._last_rate, self._has_grown, self._is_settled = None, False, False
+        elif now_s >= self._rest_until_s and not self._is_settled:
+            self._try(rate_bytes_s)
+        return self.count
+
+    def _try(self, rate_bytes_s: float) -> None:
+        was_worth_it = self._last_rate is None or rate_bytes_s >= self._last_rate * _WORTH
+        if self._has_grown and not was_worth_it:
+            self.count = max(self._fewest, self.count - _STEP)
+            self._is_settled = True
+            return
+        grown = min(self._most, self.count + _STEP)
+        self._has_grown = grown > self.count
+        self.count = grown
+        self._last_rate = rate_bytes_s
+
+
+class Bucket:
+    """One rate over all connections; the caller serialises access.
+
+    Args:
+        rate_bytes_s: The most; ``None``: as fast as it goes.
+    """
+
+    def __init__(self, rate_bytes_s: int | None) -> None:
+        self.rate_bytes_s = rate_bytes_s
+        self._free_at_s = 0.0
+
+    def debit(self, count: int, now_s: float) -> float:
+        """Pay for bytes that have arrived.
+
+        Args:
+            count: How many.
+            now_s: Of any clock that only goes forward.
+
+        Returns:
+            Seconds that whoever brought them should rest now.
+        """
+        rate = self.rate_bytes_s
+        if rate is None:
+            return 0.0
+        # a slow start may be made up for, but only a little
+        self._free_at_s = max(self._free_at_s, now_s - _BURST_S) + count / rate
+        return min(max(0.0, self._free_at_s - now_s), _LONGEST_WAIT_S)
+
+
+def laggards(
+    running: Mapping[int, tuple[float, int]], finished: Sequence[tuple[float, int]]
+) -> list[int]:
+    """Which reads take four times as long as their peers did.
+
+    Args:
+        running: Seconds so far, and bytes asked for, of each read under way.
+        finished: Seconds and bytes of the last reads that ended well.
+
+    Returns:
+        Keys of ``running``; none as long as too few have finished to compare with.
+    """
+    if len(finished) < _ENOUGH_PEERS:
+        return []
+    usual_s = median(took_s / count for took_s, count in finished if count) if finished else 0.0
+    return [
+        key
+        for key, (so_far_s, count) in running.items()
+        if so_far_s > max(_LEAST_LAG_S, _LAG * usual_s * count)
+    ]

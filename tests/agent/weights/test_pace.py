@@ -1,0 +1,83 @@
+"""Connections, the common rate and laggards: examples and laws."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.agent.weights.pace import FEWEST, Bucket, Crew, laggards
+
+
+def counts(crew: Crew, rates: list[float]) -> list[int]:
+    return [
+        crew.look(2.0 * at, rate_bytes_s=rate, refusals=0) for at, rate in enumerate(rates, start=1)
+    ]
+
+
+def test_it_grows_as_long_as_it_pays() -> None:
+    assert counts(Crew(start=8, most=20), [100, 140, 190, 240, 240]) == [12, 16, 20, 20, 20]
+
+
+def test_on_a_plateau_it_steps_back_and_stays() -> None:
+    assert counts(Crew(start=8, most=64), [100, 150, 151, 151, 900]) == [12, 16, 12, 12, 12]
+
+
+def test_when_the_store_asks_for_mercy_it_halves_and_rests() -> None:
+    crew = Crew(start=16, most=64)
+    assert crew.look(2.0, rate_bytes_s=100, refusals=3) == 8
+    assert crew.look(4.0, rate_bytes_s=100, refusals=0) == 8
+    assert crew.look(6.0, rate_bytes_s=100, refusals=1) == 4
+    assert crew.look(8.0, rate_bytes_s=100, refusals=9) == FEWEST
+    assert crew.look(17.0, rate_bytes_s=100, refusals=0) == FEWEST
+    assert crew.look(18.5, rate_bytes_s=100, refusals=0) == 8
+
+
+def test_one_connection_asked_for_is_where_it_begins() -> None:
+    assert Crew(start=1, most=1).look(2.0, rate_bytes_s=1, refusals=5) == 1
+
+
+@given(
+    st.integers(1, 64),
+    st.integers(1, 64),
+    st.lists(st.tuples(st.floats(0, 1e9), st.integers(0, 3)), max_size=30),
+)
+def test_never_more_than_allowed_and_never_none(
+    start: int, most: int, looks: list[tuple[float, int]]
+) -> None:
+    crew = Crew(start=start, most=most)
+    for at, (rate, refusals) in enumerate(looks):
+        assert 1 <= crew.look(2.0 * at, rate_bytes_s=rate, refusals=refusals) <= most
+
+
+def test_without_a_limit_nobody_rests() -> None:
+    assert Bucket(None).debit(10**12, 0.0) == 0.0
+
+
+@given(st.integers(1000, 10**9), st.lists(st.integers(1, 2**19), min_size=1, max_size=60))
+def test_the_rate_holds_over_any_time(rate: int, pieces: list[int]) -> None:
+    bucket, now_s = Bucket(rate), 100.0
+    for piece in pieces:
+        wait_s = bucket.debit(piece, now_s)
+        while wait_s > 0:  # a rest is short, so that a new limit is heard soon
+            now_s += wait_s
+            wait_s = bucket.debit(0, now_s)
+    assert sum(pieces) <= rate * (now_s - 100.0 + 0.25) * 1.001 + 1
+
+
+def test_a_limit_can_be_changed_on_the_way() -> None:
+    bucket = Bucket(1000)
+    assert bucket.debit(2000, 10.0) > 1.5
+    bucket.rate_bytes_s = None
+    assert bucket.debit(2000, 10.0) == 0.0
+
+
+def test_a_read_that_is_far_behind_its_peers() -> None:
+    done = [(1.0, 100), (1.2, 100), (0.8, 100)]
+    assert laggards({7: (4.1, 100), 8: (3.9, 100), 9: (4.1, 200)}, done) == [7]
+
+
+def test_quick_peers_do_not_make_a_second_slow() -> None:
+    done = [(0.01, 100)] * 5
+    assert laggards({1: (1.9, 100), 2: (2.1, 100)}, done) == [2]
+
+
+def test_without_peers_nobody_is_slow() -> None:
+    assert laggards({1: (1e6, 1)}, [(0.1, 1)] * 2) == []
