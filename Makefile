@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lock bench-footprint bench-weights clean
+.PHONY: help env demo test check format lock bench-footprint bench-relay bench-weights clean
 export AWS_EC2_METADATA_DISABLED := true
 
 RUN := .venv/bin
@@ -30,6 +30,9 @@ format: env ## put every file into the house's form
 
 lock: ## resolve the lock file anew; needs uv
 	sh packaging/lock.sh
+
+bench-relay: env ## tokens and chunks through the agent, against the same engine driven directly
+	@$(RUN)/python bench/relay.py
 
 bench-footprint: env ## memory and start-up time of the idle agent
 	$(RUN)/python bench/footprint.py

@@ -1,0 +1,361 @@
+"""What relaying costs: an engine behind the agent, against the same engine driven directly.
+
+A scripted coordinator on loopback asks a real agent for sealed answers; this process drives an
+engine of the same kind itself. Both take turns in one run, so what counts are the ratios. This
+process opens no chunk while it measures; it opens the echo's afterwards, to see their order.
+
+    python bench/relay.py [--rounds N]
+"""
+
+import argparse
+import asyncio
+import binascii
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+from nacl.public import Box, PrivateKey, PublicKey
+from websockets.asyncio.server import ServerConnection, serve
+
+from poolhand.agent.dev.checkpoint import make_model
+from poolhand.backends.engines.base import Delta, Prompt
+from poolhand.backends.engines.mlx import MlxEngine
+from poolhand.config.settings import Mlx
+
+RESULTS = Path(__file__).parent / "results" / "relay.json"
+TOKENS = {1: 200, 8: 150, 32: 80}
+"""Streams side by side, and how many tokens each says."""
+
+FIRST_TOKENS = 20
+"""Answers from whose first token the added wait is taken."""
+
+ECHO_STREAMS, ECHO_WORDS = 512, 100
+"""The agent sends at most 50 chunks a second for one request, so it takes many."""
+
+CONFIG = """
+[coordinator]
+url = "ws://127.0.0.1:{port}/ws/provider"
+[pools]
+assigned = "bench"
+[slots]
+max_model_slots = 2
+[[models]]
+id = "tiny"
+aliases = ["bench"]
+ref = "file://{folder}"
+engine = "mlx"
+[[models]]
+id = "echo"
+aliases = ["bench"]
+ref = "file://{folder}"
+engine = "echo"
+[requests]
+max_concurrent = 1024
+[engines.mlx]
+max_running = 32
+[cache]
+dir = "cache"
+[log]
+level = "error"
+"""
+
+
+class Failed(SystemExit):
+    """The agent did not do what it was asked; nothing that was measured counts."""
+
+    def __init__(self, what: object) -> None:
+        super().__init__(f"not measured: {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; ``demand`` is good enough, ``aim`` is what is wanted."""
+
+    name: str
+    value: float
+    demand: float
+    aim: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """One run: its tokens, and what they cost."""
+
+    tokens: int
+    chunks: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def tps(self) -> float:
+        """Tokens a second, all streams together."""
+        return self.tokens / self.wall_s
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request to the agent, and what came back, still sealed."""
+
+    box: Box
+    sent_s: float
+    first_s: float = 0.0
+    frames: list[str] = field(default_factory=list[str])
+    tokens: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Peer:
+    """A coordinator that asks, counts and keeps."""
+
+    def __init__(self) -> None:
+        self.key = ""
+        self.registered = asyncio.Event()
+        self.loads: asyncio.Queue[str] = asyncio.Queue()
+        self.asked: dict[str, Asked] = {}
+        self.agent = psutil.Process()
+        self._line: ServerConnection | None = None
+        self._number = 0
+
+    async def talk(self, line: ServerConnection) -> None:
+        """Hear one agent out."""
+        self._line = line
+        async for frame in line:
+            text = frame if isinstance(frame, str) else frame.decode()
+            if text.startswith('{"type":"inference_response_chunk","request_id":"'):
+                request = self.asked[text[49 : text.index('"', 49)]]
+                request.first_s = request.first_s or time.perf_counter()
+                request.frames.append(text)
+            else:
+                self._hear(json.loads(text))
+
+    def _hear(self, message: dict[str, object]) -> None:
+        match message:
+            case {"type": "register", "public_key": str(key)}:
+                self.key = key
+                self.registered.set()
+            case {"type": "load_model_status", "status": str(status)} if status != "started":
+                self.loads.put_nowait(status)
+            case {
+                "type": "inference_complete",
+                "request_id": str(request),
+                "usage": {"completion_tokens": int(tokens)},
+            }:
+                self.asked[request].tokens = tokens
+                self.asked[request].ended.set()
+            case {"type": "inference_error"}:
+                raise Failed(message)
+            case _:
+                pass
+
+    async def say(self, **message: object) -> None:
+        """Send one message."""
+        if self._line is None:
+            raise Failed(self)
+        await self._line.send(json.dumps(message))
+
+    async def ask(self, model: str, text: str, tokens: int) -> Asked:
+        """Ask for one sealed answer, and wait until it has ended."""
+        secret = PrivateKey.generate()
+        box = Box(secret, PublicKey(binascii.a2b_base64(self.key)))
+        body = json.dumps({"model": model, "stream": True, **body_of(text), "max_tokens": tokens})
+        sealed = {
+            "ephemeral_public_key": b64(bytes(secret.public_key)),
+            "ciphertext": b64(box.encrypt(body.encode())),
+        }
+        self._number += 1
+        name = f"r{self._number}"
+        asked = self.asked[name] = Asked(box, time.perf_counter())
+        await self.say(type="inference_request", request_id=name, encrypted_body=sealed)
+        await asked.ended.wait()
+        return asked
+
+    async def run(self, model: str, text: str, streams: int, tokens: int) -> Took:
+        """So many answers side by side."""
+        cpu_s, begun_s = cpu_of(self.agent), time.perf_counter()
+        answers = await asyncio.gather(*(self.ask(model, text, tokens) for _ in range(streams)))
+        wall_s = time.perf_counter() - begun_s
+        chunks = sum(len(answer.frames) for answer in answers)
+        said = sum(answer.tokens for answer in answers)
+        return Took(said, chunks, wall_s, cpu_of(self.agent) - cpu_s)
+
+
+async def drive(engine: MlxEngine, streams: int, tokens: int) -> Took:
+    """The same, without an agent."""
+
+    async def one() -> tuple[int, int]:
+        pieces = said = 0
+        async for piece in engine.generate(Prompt("r", "chat", body_of("[loop]"), tokens)):
+            if isinstance(piece, Delta):
+                pieces, said = pieces + 1, said + piece.tokens
+        return pieces, said
+
+    me = psutil.Process()
+    cpu_s, begun_s = cpu_of(me), time.perf_counter()
+    ends = await asyncio.gather(*(one() for _ in range(streams)))
+    wall_s = time.perf_counter() - begun_s
+    return Took(sum(said for _, said in ends), sum(n for n, _ in ends), wall_s, cpu_of(me) - cpu_s)
+
+
+async def first_token_ms(engine: MlxEngine) -> float:
+    """From the question to the first words, directly."""
+    begun_s = time.perf_counter()
+    took_ms = 0.0
+    async for piece in engine.generate(Prompt("r", "chat", body_of("[loop]"), 2)):
+        if isinstance(piece, Delta) and not took_ms:
+            took_ms = (time.perf_counter() - begun_s) * 1000
+    return took_ms
+
+
+def body_of(text: str) -> dict[str, object]:
+    """A question."""
+    return {"messages": [{"role": "user", "content": text}], "temperature": 0}
+
+
+def b64(raw: bytes) -> str:
+    """As on the wire."""
+    return binascii.b2a_base64(raw, newline=False).decode()
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """CPU seconds of one process, without its children."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def is_in_order(asked: Asked, expected: str) -> bool:
+    """Open an answer's chunks: whether they say what was to be said, in order."""
+    said = ""
+    for frame in asked.frames:
+        sealed = json.loads(frame)["encrypted_data"]["ciphertext"]
+        chunk = json.loads(asked.box.decrypt(binascii.a2b_base64(sealed)).removeprefix(b"data: "))
+        if chunk["choices"]:
+            said += chunk["choices"][0]["delta"].get("content") or ""
+    return said == expected
+
+
+@asynccontextmanager
+async def agent(folder: Path, model: Path) -> AsyncGenerator[Peer]:
+    """A registered agent with both models loaded."""
+    peer = Peer()
+    async with serve(peer.talk, "127.0.0.1", 0, max_size=None, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        config = folder / "agent.toml"
+        config.write_text(CONFIG.format(port=port, folder=model))
+        words = ("run", "--config", str(config), "--state-dir", str(folder / "state"))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "poolhand.agent", *words),
+            env=os.environ | {"AWS_EC2_METADATA_DISABLED": "true"},
+        )
+        try:
+            await asyncio.wait_for(peer.registered.wait(), 30)
+            peer.agent = psutil.Process(process.pid)
+            for name in ("tiny", "echo"):
+                await peer.say(type="load_model", model_id=name)
+                if await asyncio.wait_for(peer.loads.get(), 60) != "succeeded":
+                    raise Failed(name)
+            yield peer
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def measure(rounds: int) -> list[Row]:
+    """All figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_model(folder / "tiny", preset="tiny", name="tiny")
+        settings = Mlx(max_running=32)
+        engine = MlxEngine(
+            str(folder / "tiny"), model="tiny", settings=settings, context_tokens=None
+        )
+        await engine.start()
+        async with agent(folder, folder / "tiny") as peer:
+            rows = await compare(peer, engine, rounds)
+            rows += await echo(peer, rounds)
+        await engine.stop()
+    return rows
+
+
+async def compare(peer: Peer, engine: MlxEngine, rounds: int) -> list[Row]:
+    """Throughput, time to the first token, and CPU: the agent's and the direct, in turns."""
+    rows: list[Row] = []
+    for streams, tokens in TOKENS.items():
+        ratios: list[float] = []
+        costs_us: list[float] = []
+        for _ in range(rounds):
+            direct = await drive(engine, streams, tokens)
+            through = await peer.run("tiny", "[loop]", streams, tokens)
+            ratios.append(through.tps / direct.tps)
+            costs_us.append((through.cpu_s - direct.cpu_s) / through.chunks * 1e6)
+            print(
+                f"  {streams:2} streams: direct {direct.tps:6.0f} tok/s, {direct.cpu_s:.2f} s CPU; "
+                f"agent {through.tps:6.0f} tok/s, {through.cpu_s:.2f} s CPU, "
+                f"{through.chunks} chunks"
+            )
+        # at one stream nothing is demanded; the figure is shown
+        demand = 0.0 if streams == 1 else 0.95
+        rows.append(_high(f"{streams} streams: throughput / direct", ratios, demand, 0.98))
+        rows.append(_low(f"{streams} streams: agent CPU a chunk beyond direct, us", costs_us, 25))
+    waits: tuple[list[float], list[float]] = ([], [])
+    for _ in range(FIRST_TOKENS):
+        waits[0].append(await first_token_ms(engine))
+        asked = await peer.ask("tiny", "[loop]", 2)
+        waits[1].append((asked.first_s - asked.sent_s) * 1000)
+    added = statistics.median(waits[1]) - statistics.median(waits[0])
+    rows.append(_low("time to first token: added, ms, median", [added], 5))
+    return rows
+
+
+async def echo(peer: Peer, rounds: int) -> list[Row]:
+    """An engine that costs next to nothing: what is left is the agent."""
+    text = " ".join(f"word{at}" for at in range(ECHO_WORDS))
+    rates: list[float] = []
+    per_core: list[float] = []
+    for _ in range(rounds):
+        peer.asked.clear()
+        took = await peer.run("echo", text, ECHO_STREAMS, ECHO_WORDS)
+        if not all(is_in_order(asked, text) for asked in peer.asked.values()):
+            raise Failed(took)
+        rates.append(took.chunks / took.wall_s)
+        per_core.append(took.chunks / took.cpu_s)
+        print(f"  echo: {rates[-1]:.0f} chunks/s, {1e6 / per_core[-1]:.1f} us of CPU each")
+    return [
+        _high("echo: sealed chunks a second, as received", rates, 0, 20000),
+        _high("echo: sealed chunks a second of agent CPU", per_core, 20000, 25000),
+    ]
+
+
+def _high(name: str, values: Iterable[float], demand: float, aim: float) -> Row:
+    value = round(statistics.median(values), 3)
+    return Row(name, value, demand, aim, value >= demand)
+
+
+def _low(name: str, values: Iterable[float], demand: float) -> Row:
+    value = round(statistics.median(values), 3)
+    return Row(name, value, demand, demand, value <= demand)
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a demand is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rows = asyncio.run(measure(parser.parse_args().rounds))
+    print(f"{'figure':52} {'value':>10} {'demand':>10}   met")
+    for row in rows:
+        print(f"{row.name:52} {row.value:10g} {row.demand:10g}   {'yes' if row.met else 'NO'}")
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
