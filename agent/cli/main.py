@@ -96,7 +96,7 @@ def _parser() -> ArgumentParser:
 
     run = verb("run", "run the agent in the foreground")
     status = verb("status", "say whether the agent serves, and if not, why")
-    add_models(verb("models", "what is here: list, fetch"))
+    add_models(verb("models", "what is here: list, fetch, show, verify, rm, prune"))
     config = verb("config", "check: read the configuration and say what is wrong with it")
     config.add_argument("action", choices=["check"])
     for one in (run, status, config):

@@ -9,6 +9,10 @@ from .places import add_config, add_state_dir
 VERBS: tuple[tuple[str, str], ...] = (
     ("list", "what this machine may offer, and what is here"),
     ("fetch", "bring a model into the cache, or a copy of it into a folder"),
+    ("show", "what is known of a build in the cache"),
+    ("verify", "read builds whole and hold them to their digests; 1 if one is damaged"),
+    ("rm", "delete a model from the cache"),
+    ("prune", "delete what is left over, what nobody offers, what is beyond the bounds"),
 )
 """The actions, in the order of a model's life."""
 
@@ -21,8 +25,15 @@ def add_models(parser: ArgumentParser) -> None:
         add_config(one)
         add_state_dir(one)
         one.add_argument("--json", action="store_true", help="print JSON for programs")
-        if name == "fetch":
-            _add_fetch(one)
+        match name:
+            case "fetch":
+                _add_fetch(one)
+            case "show" | "rm":
+                one.add_argument("model", metavar="MODEL", help="its id, alias, ref or folder")
+            case "verify":
+                _add_verify(one)
+            case _:
+                pass
 
 
 def perform(args: Namespace) -> int:
@@ -32,6 +43,22 @@ def perform(args: Namespace) -> int:
             from .models_fetch import models_fetch  # noqa: PLC0415  # only for this verb
 
             return models_fetch(args)
+        case "show":
+            from .models_keep import models_show  # noqa: PLC0415  # only for this verb
+
+            return models_show(args)
+        case "verify":
+            from .models_keep import models_verify  # noqa: PLC0415  # only for this verb
+
+            return models_verify(args)
+        case "rm":
+            from .models_keep import models_rm  # noqa: PLC0415  # only for this verb
+
+            return models_rm(args)
+        case "prune":
+            from .models_keep import models_prune  # noqa: PLC0415  # only for this verb
+
+            return models_prune(args)
         case _:
             from .models import models  # noqa: PLC0415  # only for this verb
 
@@ -81,3 +108,12 @@ def _add_fetch(parser: ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="URL", help="S3 endpoint; wins over AWS_ENDPOINT_URL")
     parser.add_argument("--connections", metavar="N", type=int, help="at once (default: 8)")
     parser.add_argument("--limit", metavar="RATE", type=rate, help="such as 500K, 20MiB/s, 1.5G")
+
+
+def _add_verify(parser: ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("model", metavar="MODEL", nargs="?", help="one build (default: all)")
+    what.add_argument("--to", metavar="DIR", type=Path, help="the copy that was fetched there")
+    parser.add_argument(
+        "--repair", action="store_true", help="fetch again what is damaged, and only that"
+    )

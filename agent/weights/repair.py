@@ -5,14 +5,16 @@ have left that had brought everything but the bad parts, and to fetch again: the
 listing, its version tags and all digests are held to as at first.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from ...backends.stores.errors import WeightsCorrupt
 from .boot import boot_id
-from .cache import PARTIAL_NAME
+from .cache import PARTIAL_NAME, Cache
 from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
 from .plan import Grid, grid_for
-from .record import Record, RecordFile
+from .record import RECORD_NAME, Record, RecordFile
+from .scrub import BadFile
 from .verify import fingerprint
 
 
@@ -75,3 +77,41 @@ def _set_back(folder: Path, path: str) -> None:
     partial = folder / PARTIAL_NAME / path
     partial.parent.mkdir(parents=True, exist_ok=True)
     _ = (folder / path).replace(partial)
+
+
+def set_aside(
+    cache: Cache, model: str, record: Record, bad: Sequence[BadFile], *, chunk_bytes: int
+) -> int:
+    """Make of a damaged build an unfinished fetch that lacks only what is damaged.
+
+    Args:
+        cache: Where it lies.
+        model: The build's id.
+        record: What it was held to.
+        bad: What is damaged.
+        chunk_bytes: ``weights.chunk_bytes``.
+
+    Returns:
+        Bytes that need not be fetched again.
+
+    Raises:
+        CacheBusy: It is being fetched.
+        WeightsCorrupt: The files are not the cache's own, so they are not ours to mend.
+    """
+    if record.folder is not None:
+        reason = "it lies outside the cache and is not ours to mend"
+        raise WeightsCorrupt(model=model, file=bad[0].path, reason=reason)
+    folder = cache.folder(model)
+    names = {one.path for one in bad}
+    with cache.lock(model):
+        kept = claim(
+            folder,
+            record,
+            good={file.path for file in record.files} - names,
+            chunk_bytes=chunk_bytes,
+            bad_chunks={one.path: one.pieces for one in bad if one.pieces},
+        )
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+    return kept

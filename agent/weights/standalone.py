@@ -13,7 +13,7 @@ a journal (fetch on), a record in ``.poolhand`` (move the rest), a record in the
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,12 @@ class Copy:
     @property
     def memory(self) -> Path:
         """The folder of its record once it is whole."""
-        return self.cache_dir / _COPIES_NAME / folder_name(os.path.realpath(self.to))
+        return memory_of(self.cache_dir, self.to)
+
+
+def memory_of(cache_dir: Path, to: Path) -> Path:
+    """Where it is remembered what was brought to a folder."""
+    return cache_dir / _COPIES_NAME / folder_name(os.path.realpath(to))
 
 
 async def bring(
@@ -152,6 +157,19 @@ def deliver(copy: Copy) -> Record:
 def remembered(copy: Copy) -> Record | None:
     """What was verified in the folder when it was last brought there."""
     return read_record(copy.memory)
+
+
+def distrust(copy: Copy, paths: Collection[str]) -> None:
+    """Have the next run fetch these files again, whatever the disk says about them."""
+    record = read_record(copy.memory)
+    if record is None:
+        return
+    files = tuple(
+        # no file has a negative inode: the fingerprint can never match
+        file.model_copy(update={"inode": -1}) if file.path in paths else file
+        for file in record.files
+    )
+    _remember(copy, record.model_copy(update={"files": files}))
 
 
 def _is_back(copy: Copy, folder: Path, file: RecordFile) -> bool:

@@ -1,0 +1,262 @@
+"""``poolhand models show | verify | rm | prune``: the cache in its owner's hands.
+
+They work on the folder itself, whether or not an agent runs; what a running agent has in
+memory or is about to, they leave alone.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from ...backends.stores.base import Progress
+from ...backends.stores.errors import ModelMissing
+from ...config.refs import ModelRef
+from ..control.client import AgentNotRunning, get
+from ..weights import repair, scrub, shelves, standalone
+from ..weights.cache import Cache
+from ..weights.fetch import fetch
+from ..weights.lines import Alone, FetchJob
+from ..weights.manifest import folder_name
+from ..weights.record import Record
+from ..weights.verify import changed_files, place_of, read_record
+from .bar import Bar
+from .exits import Exit
+from .models_place import Ground, ground_of
+from .places import socket_of
+from .render import items, plain, size, table
+from .status import ANSWER_S, read
+
+_AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
+"""States of a model that no engine has and no fetch brings."""
+
+
+def models_show(args: Namespace) -> int:
+    """Say what is known of one build, from its record; reads no weights.
+
+    Returns:
+        0; 1 if nothing of it is here.
+    """
+    ground = ground_of(args)
+    model = _model(ground, cast("str", args.model))
+    cache = Cache(ground.cache_dir)
+    folder = cache.folder(model)
+    record = read_record(folder)
+    one = next((held for held in shelves.held(cache) if held.folder == folder.name), None)
+    if one is None:
+        raise ModelMissing(model=model, reason="nothing of it lies in the cache")
+    said: dict[str, object] = {
+        "model": model,
+        "folder": str(folder),
+        "state": "here" if one.is_whole else "damaged" if record else "partial",
+        "disk_bytes": one.size_bytes,
+        "last_used_s": one.last_used_s or None,
+    }
+    if record is not None:
+        said |= _of_record(folder, record)
+    _print(args, said, [f"{key}: {_cell(key, value)}" for key, value in said.items()])
+    return Exit.OK
+
+
+def models_verify(args: Namespace) -> int:
+    """Read builds whole and hold them to their digests; mend them if asked to.
+
+    Returns:
+        0 if all is as it was, or is so again; 1 if something is damaged.
+    """
+    ground = ground_of(args)
+    cache = Cache(ground.cache_dir)
+    named = cast("str | None", args.model)
+    if args.to is not None:
+        return _verify_copy(args, ground, cast("Path", args.to))
+    folders = [cache.folder(_model(ground, named))] if named else list(cache.orphans(()))
+    told: list[dict[str, object]] = []
+    for folder in folders:
+        record = read_record(folder)
+        if record is None and named is None:
+            continue  # unfinished: there is nothing yet to be held to
+        told.append(_verified(args, ground, cache, folder, record.model if record else str(named)))
+    return _told(args, told)
+
+
+def _verify_copy(args: Namespace, ground: Ground, to: Path) -> int:
+    place = Path(os.path.abspath(to))  # noqa: PTH100  # keeps links
+    memory = standalone.memory_of(ground.cache_dir, place)
+    record = read_record(memory)
+    if record is None:
+        raise ModelMissing(model=str(to), reason="no copy was brought there by this user")
+    found, one = _read_whole(memory, record.ref)
+    if found.bad and args.repair:
+        copy = standalone.Copy(ModelRef.parse(record.ref), place, ground.cache_dir)
+        standalone.distrust(copy, {bad.path for bad in found.bad})
+        bar = Bar(sys.stderr, record.ref)
+        work = standalone.bring(
+            copy,
+            stores=ground.stores,
+            weights=ground.weights,
+            alone=Alone(),
+            told=lambda progress: bar.told(progress, time.monotonic()),
+        )
+        try:
+            _ = asyncio.run(work)
+        finally:
+            bar.close()
+        one |= {"ok": True, "state": "repaired"}
+    return _told(args, [one])
+
+
+def _told(args: Namespace, told: Sequence[Mapping[str, object]]) -> int:
+    is_good = all(one["ok"] for one in told)
+    lines = [
+        f"{plain(one['model'])}: {plain(one['state'])}{_why(cast('list[object]', one['bad']))}"
+        for one in told
+    ]
+    _print(args, {"ok": is_good, "models": list(told)}, lines or ["the cache is empty"])
+    return Exit.OK if is_good else Exit.FAILURE
+
+
+def models_rm(args: Namespace) -> int:
+    """Delete a model from the cache, whole or partial.
+
+    Returns:
+        0; 1 if nothing of it was here, or it is in use.
+    """
+    ground = ground_of(args)
+    model = _model(ground, cast("str", args.model))
+    if model in _in_use(args):
+        print(f"poolhand: {plain(model)} is in use by the running agent", file=sys.stderr)
+        return Exit.FAILURE
+    cache = Cache(ground.cache_dir)
+    if not os.path.lexists(cache.folder(model)):
+        raise ModelMissing(model=model, reason="nothing of it lies in the cache")
+    gave = cache.drop(model)
+    _print(args, {"model": model, "freed_bytes": gave}, [f"{plain(model)}: {size(gave)} freed"])
+    return Exit.OK
+
+
+def models_prune(args: Namespace) -> int:
+    """Delete what is left over, what nobody offers, and what is beyond the bounds.
+
+    Without a configuration nobody knows what is offered, so no build is an orphan then.
+
+    Returns:
+        0.
+    """
+    ground = ground_of(args)
+    cache = Cache(ground.cache_dir)
+    known = [entry.id for entry in ground.entries] or None
+    before = {one.folder: one for one in shelves.held(cache)}
+    gone = shelves.prune(cache, settings=ground.cache, known=known, protected=_in_use(args))
+    freed = sum(before[name].size_bytes for name in gone if name in before)
+    lines = [f"{plain(name)}: {size(before[name].size_bytes)} freed" for name in gone]
+    said = {"gone": list(gone), "freed_bytes": freed}
+    _print(args, said, lines or ["nothing has to go"])
+    return Exit.OK
+
+
+def _verified(
+    args: Namespace, ground: Ground, cache: Cache, folder: Path, model: str
+) -> dict[str, object]:
+    found, one = _read_whole(folder, model)
+    if found.bad and args.repair:
+        _mend(ground, cache, found)
+        one |= {"ok": True, "state": "repaired"}
+    return one
+
+
+def _read_whole(folder: Path, model: str) -> tuple[scrub.Scrubbed, dict[str, object]]:
+    record = read_record(folder)
+    bar = Bar(sys.stderr, model)
+    at = Progress(0, 0 if record is None else record.size_bytes, phase="verify")
+
+    def told(count: int) -> None:
+        nonlocal at
+        at = replace(at, bytes_done=at.bytes_done + count)
+        bar.told(at, time.monotonic())
+
+    found = scrub.scrub(folder, model=model, told=told)
+    bar.close()
+    state = "damaged" if found.bad else "whole"
+    bad = [{"path": one.path, "reason": one.reason} for one in found.bad]
+    return found, {"model": model, "ok": not found.bad, "state": state, "bad": bad}
+
+
+def _mend(ground: Ground, cache: Cache, found: scrub.Scrubbed) -> None:
+    record = found.record
+    chunk_bytes = ground.weights.chunk_bytes
+    _ = repair.set_aside(cache, record.model, record, found.bad, chunk_bytes=chunk_bytes)
+    bar = Bar(sys.stderr, record.model)
+    job = FetchJob(
+        record.model,
+        ModelRef.parse(record.ref),
+        ground.stores,
+        ground.weights,
+        str(ground.cache_dir),
+    )
+    work = fetch(job, told=lambda progress: bar.told(progress, time.monotonic()))
+    try:
+        _ = asyncio.run(work)
+    finally:
+        bar.close()
+
+
+def _model(ground: Ground, text: str) -> str:
+    """The id of a build that is named by id, alias, reference or folder."""
+    for entry in ground.entries:
+        if text == entry.id or text in entry.aliases or text == entry.ref:
+            return entry.id
+    for folder in Cache(ground.cache_dir).orphans(()):
+        record = read_record(folder)
+        if record is not None and text in {record.model, record.ref, folder.name}:
+            return record.model if folder_name(record.model) == folder.name else text
+    return text
+
+
+def _in_use(args: Namespace) -> set[str]:
+    """Models that a running agent has in memory or on their way there."""
+    try:
+        code, body = get(socket_of(args), "/v1/models", ANSWER_S)
+    except AgentNotRunning:
+        return set()
+    models = [table(one) for one in items(read(code, body).get("models"))]
+    return {str(one.get("id")) for one in models if one.get("state") not in _AT_REST}
+
+
+def _of_record(folder: Path, record: Record) -> dict[str, object]:
+    changed = [file.path for file in changed_files(folder, record)]
+    return {
+        "ref": record.ref,
+        "place": str(place_of(folder, record)),
+        "size_bytes": record.size_bytes,
+        "weights_bytes": record.weights_bytes,
+        "weight_hash": record.weight_hash,
+        "verified_by": record.verified_by,
+        "read_whole_s": scrub.read_s(folder),
+        "files": len(record.files),
+        "changed": changed,
+    }
+
+
+def _cell(key: str, value: object) -> str:
+    if key.endswith("_bytes") and isinstance(value, int):
+        return size(value)
+    if key.endswith("_s") and isinstance(value, float):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    if isinstance(value, list):
+        return ", ".join(map(plain, items(cast("object", value)))) or "-"
+    return plain(value)
+
+
+def _why(bad: Sequence[object]) -> str:
+    words = [f"{plain(table(one).get('path'))}: {plain(table(one).get('reason'))}" for one in bad]
+    return "".join(f"\n  {line}" for line in words)
+
+
+def _print(args: Namespace, said: Mapping[str, object], lines: Sequence[str]) -> None:
+    print(json.dumps(said) if args.json else "\n".join(lines))
