@@ -7,6 +7,7 @@ shape is OpenAI's ``chat.completion.chunk`` or ``text_completion``.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Literal
 
 from ...backends.engines.base import Delta, FinishReason, Usage
@@ -29,11 +30,22 @@ class Chunks:
     created_s: int
     _has_role: bool = False
     _tools: int = 0
+    _head: str = ""
+
+    def __post_init__(self) -> None:
+        """Write once what every chunk begins with."""
+        whole = self._text([], {})
+        self._head = whole.removesuffix("[]}")
 
     def delta(self, delta: Delta) -> bytes:
         """More of the answer."""
         if self.endpoint == "text":
             return self._line([{"index": 0, "text": delta.text, "finish_reason": None}])
+        if self._has_role and delta.text and not (delta.reasoning or delta.tool_calls):
+            # nearly every chunk is of this form, so it is put together from its parts
+            content = encode_basestring(delta.text)
+            choice = f'[{{"index":0,"delta":{{"content":{content}}},"finish_reason":null}}]}}'
+            return f"data: {self._head}{choice}".encode("utf-8", "replace")
         fields: dict[str, object] = {}
         if not self._has_role:
             self._has_role = True
@@ -78,6 +90,10 @@ class Chunks:
     def _line(
         self, choices: list[dict[str, object]], usage: Mapping[str, object] | None = None
     ) -> bytes:
+        more = {} if usage is None else {"usage": usage}
+        return f"data: {self._text(choices, more)}".encode("utf-8", "replace")
+
+    def _text(self, choices: list[dict[str, object]], more: Mapping[str, object]) -> str:
         is_chat = self.endpoint == "chat"
         chunk: dict[str, object] = {
             "id": self.request_id,
@@ -85,8 +101,6 @@ class Chunks:
             "created": self.created_s,
             "model": self.model,
             "choices": choices,
+            **more,
         }
-        if usage is not None:
-            chunk["usage"] = usage
-        text = json.dumps(chunk, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return b"data: " + text.encode("utf-8", "replace")
+        return json.dumps(chunk, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -11,6 +11,7 @@ Source:
 
 import binascii
 
+from nacl.bindings import crypto_box_afternm
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 from nacl.signing import SigningKey
@@ -31,10 +32,10 @@ NONCE_BYTES = 24
 class RequestBox:
     """Seals the chunks of one request's answer; the shared key is derived once."""
 
-    __slots__ = ("_box",)
+    __slots__ = ("_shared",)
 
     def __init__(self, box: Box) -> None:
-        self._box = box
+        self._shared = box.shared_key()
 
     def seal(self, plaintext: bytes, nonce: bytes) -> str:
         """Seal one chunk.
@@ -49,7 +50,10 @@ class RequestBox:
         Raises:
             ValueError: The nonce has not 24 bytes.
         """
-        return _text(self._box.encrypt(plaintext, nonce))
+        if len(nonce) != NONCE_BYTES:
+            msg = f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
+            raise ValueError(msg)
+        return _text(nonce + crypto_box_afternm(plaintext, nonce, self._shared))
 
 
 class NodeKey:

@@ -99,3 +99,20 @@ def test_any_text_becomes_one_line_of_utf8(text: str) -> None:
     assert b"\n" not in line
     said = read(line)["choices"][0]["delta"]["content"]
     assert said == text.encode("utf-8", "replace").decode()
+
+
+@given(st.text(), st.text(min_size=1), st.text(min_size=1))
+def test_words_are_written_as_the_encoder_would_write_them(
+    request: str, model: str, text: str
+) -> None:
+    chunks = Chunks(request, model, "chat", 7)
+    chunks.delta(Delta("first"))
+    whole = {
+        "id": request,
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": model,
+        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+    }
+    compact = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+    assert chunks.delta(Delta(text)) == b"data: " + compact.encode("utf-8", "replace")
