@@ -11,7 +11,7 @@ TLS: it would have to show a certificate.
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from .endpoints import Origin, origin
@@ -22,6 +22,9 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Source: RFC 6052, 2.1."""
+
+_NEVER = (ip_network("192.0.0.0/24"), ip_network("64:ff9b:1::/48"))
+"""For protocols and for networks' own use; not every Python knows. Source: RFC 6890, RFC 8215."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ def named(url: str) -> str:
 
 def _carried(address: IPv6Address) -> list[IPv4Address]:
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
+    is_compatible = int(address) >> 32 == 0 and not (address.is_loopback or address.is_unspecified)
+    if address in _NAT64 or is_compatible:
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [one for one in found if one is not None]
 
@@ -168,7 +172,7 @@ def _problem(address: IPv4Address | IPv6Address) -> str:
         return "multicast"
     if isinstance(address, IPv6Address) and address.is_site_local:
         return "private"
-    if address.is_private:
+    if address.is_private or any(address in net for net in _NEVER):
         return "private"
     if address.is_reserved:
         return "reserved"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+
+# the stand-ins lie beside the contract suite
+sys.path.insert(0, str(Path(__file__).parents[2] / "contract"))
 
 ACCESS, SECRET = "AKIDTEST", "s3cr3t/+key"
 CONFIG = b'{"a": 1}'
