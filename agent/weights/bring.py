@@ -61,6 +61,8 @@ class Bring:
         self._cache = Cache(job.cache_dir)
         self._folder = self._cache.folder(job.model)
         self._stopped = threading.Event()
+        self._pull: Pull | None = None
+        self._limit = job.weights.max_bytes_per_s
         self._rates: deque[tuple[float, int]] = deque()
 
     def stop(self) -> bool:
@@ -72,6 +74,12 @@ class Bring:
         is_first = not self._stopped.is_set()
         self._stopped.set()
         return is_first
+
+    def limit(self, max_bytes_per_s: int | None) -> None:
+        """Bring no more than this a second from now on; ``None``: as much as comes."""
+        self._limit = max_bytes_per_s
+        if self._pull is not None:
+            self._pull.limit(max_bytes_per_s)
 
     async def sizes(self) -> Result:
         """List only."""
@@ -136,7 +144,7 @@ class Bring:
             if self._job.weights.require_manifest:
                 name, reason = manifest.MANIFEST_NAME, "the store has none, but it is required"
                 raise WeightsCorrupt(model=model, file=name, reason=reason)
-            targets = [Target(file) for file in listed.values()]
+            targets = [Target(file, file.sha256) for file in listed.values()]
         else:
             targets = self._promised(promise, listed)
         if problem := manifest.paths_problem([target.remote.path for target in targets]):
@@ -201,7 +209,9 @@ class Bring:
             ended=lambda: loop.call_soon_threadsafe(over.set) and None,
         )
         try:
-            pull.start(self._job.weights.connections)
+            weights = self._job.weights
+            pull.start(weights.connections, most=weights.max_connections)
+            self._pull = pull
             await self._watch(pull, over, total)
         finally:
             pull.stop()
@@ -246,6 +256,7 @@ class Bring:
             refresh=refresh,
             chance=random.random,
             stall_timeout_s=self._job.weights.stall_timeout_s,
+            max_bytes_per_s=self._limit,
         )
 
     async def _watch(self, pull: Pull, over: asyncio.Event, total: int) -> None:
@@ -254,6 +265,7 @@ class Bring:
             now_s = time.monotonic()
             rate = self._rate(now_s, pull.bytes_done)
             self._tell("fetch", Progress(pull.bytes_done, total, pull.bytes_resumed, rate))
+            pull.look(now_s)
             if now_s - synced_s >= SYNC_EVERY_S:
                 await asyncio.to_thread(pull.sync)
                 synced_s = time.monotonic()

@@ -15,7 +15,7 @@ from ...backends.stores.base import Build, Progress
 from ...backends.stores.errors import FetchDied
 from ...config.errors import AgentError
 from .cache import Cache
-from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, decode, encode_job
+from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, decode, encode_job, encode_limit
 from .verify import verify
 
 __all__ = ["FetchJob", "fetch", "sizes"]
@@ -26,14 +26,18 @@ _TAIL_BYTES = 4096
 
 _PASSED_ON = frozenset(
     {"HOME", "PATH", "LANG", "TMPDIR", "USER", "LOGNAME", "LD_LIBRARY_PATH", "PYTHONPATH"}
+    | {"CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS"}
+    | {"STORAGE_EMULATOR_HOST", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_CACHE"}
+    | {"XDG_CACHE_HOME"}
 )
-_PASSED_ON_PREFIXES = ("AWS_", "SSL_CERT_", "LC_", "BOTO_")
+_PASSED_ON_PREFIXES = ("AWS_", "SSL_CERT_", "LC_", "BOTO_", "HF_", "NGC_")
 
 
 async def fetch(
     job: FetchJob,
     *,
     told: Callable[[Progress], None],
+    limits: asyncio.Queue[int | None] | None = None,
     environ: Mapping[str, str] = os.environ,
     command: Sequence[str] = CHILD,
 ) -> Build:
@@ -42,6 +46,7 @@ async def fetch(
     Args:
         job: What to bring.
         told: Hears of progress, at most four times a second, in this loop.
+        limits: New limits in bytes a second, heard while it runs; ``None``: no limit.
         environ: The agent's environment; the child gets what a store's client needs of it.
         command: How the child is started.
 
@@ -53,7 +58,7 @@ async def fetch(
     here = await asyncio.to_thread(cache.build, job.model, str(job.ref))
     if here is not None:
         return here
-    _ = await arrive(job, told=told, environ=environ, command=command)
+    _ = await arrive(job, told=told, limits=limits, environ=environ, command=command)
     return await asyncio.to_thread(verify, cache.folder(job.model), model=job.model)
 
 
@@ -61,6 +66,7 @@ async def arrive(
     job: FetchJob,
     *,
     told: Callable[[Progress], None],
+    limits: asyncio.Queue[int | None] | None = None,
     environ: Mapping[str, str] = os.environ,
     command: Sequence[str] = CHILD,
 ) -> Result:
@@ -70,7 +76,7 @@ async def arrive(
         WeightsError: The leaf says what went wrong.
         FetchDied: The child ended without a word.
     """
-    return await _run(job, "fetch", told=told, environ=environ, command=command)
+    return await _run(job, "fetch", told=told, limits=limits, environ=environ, command=command)
 
 
 async def sizes(
@@ -104,6 +110,7 @@ async def _run(
     mode: Mode,
     *,
     told: Callable[[Progress], None],
+    limits: asyncio.Queue[int | None] | None = None,
     environ: Mapping[str, str],
     command: Sequence[str],
 ) -> Result:
@@ -118,8 +125,11 @@ async def _run(
     try:
         async with asyncio.TaskGroup() as group:
             tail = group.create_task(_tail(child), name=f"fetch-stderr {job.model}")
-            said = await _hear(child, encode_job(job, mode), told)
+            await _say(child, encode_job(job, mode))
+            passing = group.create_task(_pass_on(child, limits), name=f"limits {job.model}")
+            said = await _hear(child, told)
             exit_code = await child.wait()
+            _ = passing.cancel()
     finally:
         await _end(child)
     if isinstance(said, AgentError):
@@ -129,17 +139,29 @@ async def _run(
     return said
 
 
-async def _hear(
-    child: asyncio.subprocess.Process, line: bytes, told: Callable[[Progress], None]
-) -> Result | AgentError | None:
-    """Give the child its job and hear it out; its last word, if it had one."""
-    if child.stdin is None or child.stdout is None:
+async def _say(child: asyncio.subprocess.Process, line: bytes) -> None:
+    """Say a line; the standard input stays open, for its end would tell that we are gone."""
+    if child.stdin is None:
         raise ValueError(child)
-    last: Result | AgentError | None = None
     with contextlib.suppress(ConnectionError):  # it died before it read: it has no last word
         child.stdin.write(line)
         await child.stdin.drain()
-    # its standard input stays open: the end of it would tell the child that we are gone
+
+
+async def _pass_on(
+    child: asyncio.subprocess.Process, limits: asyncio.Queue[int | None] | None
+) -> None:
+    while limits is not None:
+        await _say(child, encode_limit(await limits.get()))
+
+
+async def _hear(
+    child: asyncio.subprocess.Process, told: Callable[[Progress], None]
+) -> Result | AgentError | None:
+    """Hear the child out; its last word, if it had one."""
+    if child.stdout is None:
+        raise ValueError(child)
+    last: Result | AgentError | None = None
     while True:
         try:
             heard = await child.stdout.readline()

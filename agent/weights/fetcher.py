@@ -21,7 +21,7 @@ import sys
 
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
-from ...backends.stores.errors import DiskFull, FetchDied
+from ...backends.stores.errors import DiskFailed, DiskFull
 from ...config.errors import AgentError
 from .bring import Bring, FindStore
 from .digests import Interrupted
@@ -33,6 +33,7 @@ from .lines import (
     Mode,
     Result,
     decode_job,
+    decode_limits,
     encode_error,
     encode_progress,
     encode_result,
@@ -77,14 +78,17 @@ async def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
         if bring.stop() and work is not None:
             _ = work.cancel()
 
-    def notice_the_end() -> None:
-        if not os.read(sys.stdin.fileno(), MAX_LINE_BYTES):
+    def hear() -> None:
+        said = os.read(sys.stdin.fileno(), MAX_LINE_BYTES)
+        for limit in decode_limits(said):
+            bring.limit(limit)
+        if not said:
             _ = loop.remove_reader(sys.stdin.fileno())
             stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_reader(sys.stdin.fileno(), notice_the_end)
+    loop.add_reader(sys.stdin.fileno(), hear)
     return await (bring.sizes() if mode == "list" else bring.run())
 
 
@@ -100,8 +104,8 @@ def _disk_error(error: OSError, job: FetchJob) -> AgentError:
     if error.errno in _FULL:
         room = os.statvfs(job.cache_dir)
         return DiskFull(needs_bytes=0, free_bytes=room.f_bavail * room.f_frsize)
-    words = f"{error.strerror or type(error).__name__}: {error.filename or job.cache_dir}"
-    return FetchDied(model=job.model, exit_code=os.EX_IOERR, tail=words)
+    reason = error.strerror or type(error).__name__
+    return DiskFailed(path=str(error.filename or job.cache_dir), reason=reason)
 
 
 def _tell(phase: str, progress: Progress) -> None:

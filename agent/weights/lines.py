@@ -112,6 +112,29 @@ def _alone(said: object) -> Alone | None:
             return None
 
 
+def encode_limit(max_bytes_per_s: int | None) -> bytes:
+    """What the agent may say while the child works: a new limit; ``None``: none."""
+    return json.dumps({"limit": max_bytes_per_s}).encode() + b"\n"
+
+
+def decode_limits(data: bytes) -> list[int | None]:
+    """The limits among what the agent said, in order; what is none of them is passed over."""
+    found: list[int | None] = []
+    for line in data.splitlines():
+        try:
+            said: object = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        match _fields(said):
+            case {"limit": int(limit)} if limit > 0:
+                found.append(limit)
+            case {"limit": None}:
+                found.append(None)
+            case _:
+                continue
+    return found
+
+
 def encode_progress(phase: str, progress: Progress) -> bytes:
     """How far the child is."""
     return _line("progress", {**asdict(progress), "phase": phase})

@@ -7,8 +7,8 @@ for a moment is tried again here and nowhere else.
 """
 
 import mmap
-import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from ...backends.stores.base import Location, RemoteFile
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
+from .arrival import Arrival
 from .digests import Interrupted
 from .journal import Journal
+from .pace import LOOK_EVERY_S, Bucket, Crew, laggards
 from .parts import Part
 from .plan import Chunk, Grid, bytes_here, missing, round_robin
 from .ranges import CredentialsStale, Hiccup, RangeReader, Span
@@ -30,6 +32,7 @@ STACK_BYTES = 512 * 1024
 TRIES = 8
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
+_PEERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Source:
         refresh: Fetch credentials again; waits.
         chance: Gives numbers in [0, 1).
         stall_timeout_s: Seconds without a byte before a connection is given up.
+        max_bytes_per_s: All connections together; ``None``: as fast as it goes.
     """
 
     model: str
@@ -51,6 +55,7 @@ class Source:
     refresh: Callable[[], None]
     chance: Callable[[], float]
     stall_timeout_s: float
+    max_bytes_per_s: int | None = None
 
 
 class Pull:
@@ -84,12 +89,20 @@ class Pull:
         self._catch_up: deque[int] = deque()
         self._chunks: deque[Chunk] = deque()
         self._readers: list[RangeReader] = []
+        self._running: dict[int, Arrival] = {}
+        self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
+        self._crew = Crew(start=1, most=1)
+        self._wanted = self._workers = self._started = 0
+        self._refusals = 0
+        self._looked: tuple[float, int] | None = None
+        self._bucket = Bucket(source.max_bytes_per_s)
+        self._bucket_lock = threading.Lock()
         self._refresh_lock = threading.Lock()
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
         self.is_broken = False
         self.bytes_resumed = sum(self._here(part) for part in parts)
-        self._bytes_done = self.bytes_resumed
+        self._bytes_counted = self.bytes_resumed
         queues: list[list[Chunk]] = []
         for index, part in enumerate(parts):
             if part.seal is None:
@@ -101,22 +114,70 @@ class Pull:
     @property
     def bytes_done(self) -> int:
         """Bytes on the disk, resumed ones included."""
-        return self._bytes_done
+        with self._change:
+            under_way = sum(arrival.at - arrival.start for arrival in self._running.values())
+            return self._bytes_counted + under_way
 
     @property
     def is_done(self) -> bool:
         """Whether every file has its final name."""
         return self._unsealed == 0
 
-    def start(self, connections: int) -> None:
-        """Start the workers; daemon threads, so that nothing they wait for delays an exit."""
+    def start(self, connections: int, *, most: int | None = None) -> None:
+        """Start the workers; daemon threads, so that nothing they wait for delays an exit.
+
+        Args:
+            connections: To begin with.
+            most: Bound of what :meth:`look` may make of it; ``None``: it stays as it is.
+        """
+        self._crew = Crew(start=connections, most=max(connections, most or 0))
         tasks = len(self._chunks) + len(self._catch_up)
-        previous = threading.stack_size(STACK_BYTES)
-        for number in range(min(connections, tasks)):
-            threading.Thread(target=self._live, name=f"pull-{number}", daemon=True).start()
-        _ = threading.stack_size(previous)
+        self._grow(min(connections, tasks))
         if not tasks:
             self._ended()
+
+    def look(self, now_s: float) -> None:
+        """Mind the pace: end reads that lag, and have as many workers as it pays to have.
+
+        Args:
+            now_s: Of the monotonic clock; to be called a few times a second.
+        """
+        with self._change:
+            if self._bucket.rate_bytes_s is None:  # else slow is what was asked for
+                self._hurry(now_s)
+            if self._looked is None:
+                self._looked = (now_s, self._bytes_counted)
+        then_s, then_bytes = self._looked
+        if now_s - then_s >= LOOK_EVERY_S:
+            done, refusals, self._refusals = self.bytes_done, self._refusals, 0
+            rate = (done - then_bytes) / (now_s - then_s)
+            self._looked = (now_s, done)
+            self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
+
+    def _hurry(self, now_s: float) -> None:
+        so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
+        slow = set(laggards(so_far, self._finished))
+        for key, arrival in self._running.items():
+            if key in slow or arrival.is_dripping(now_s, self._source.stall_timeout_s):
+                arrival.hurry(now_s)
+
+    def limit(self, max_bytes_per_s: int | None) -> None:
+        """Change what all connections together may bring from now on; ``None``: anything."""
+        with self._bucket_lock:
+            self._bucket.rate_bytes_s = max_bytes_per_s
+
+    def _grow(self, wanted: int) -> None:
+        """Have so many workers; who is too many leaves when its task is done."""
+        with self._change:
+            self._wanted = wanted
+            lacking = min(wanted - self._workers, len(self._chunks) + len(self._catch_up))
+            self._workers += max(0, lacking)
+        previous = threading.stack_size(STACK_BYTES)
+        for _ in range(lacking):
+            name = f"pull-{self._started}"
+            self._started += 1
+            threading.Thread(target=self._live, name=name, daemon=True).start()
+        _ = threading.stack_size(previous)
 
     def stop(self) -> None:
         """Make every worker leave within one buffer."""
@@ -157,6 +218,8 @@ class Pull:
             is_expected = True
             self._fail(error)
         finally:
+            with self._change:
+                self._workers -= 1
             if not is_expected:  # a bug: the thread's traceback goes to standard error
                 self.is_broken = True
                 self.stop()
@@ -184,6 +247,8 @@ class Pull:
     def _next(self) -> Chunk | int | None:
         with self._change:
             while not self._stop.is_set() and self._unsealed:
+                if self._workers > self._wanted:
+                    return None
                 if self._catch_up:
                     return self._catch_up.popleft()
                 if self._chunks:
@@ -204,8 +269,20 @@ class Pull:
     # ── one chunk ─────────────────────────────────────────────────────────────────────
 
     def _fetch(self, chunk: Chunk, reader: RangeReader) -> None:
+        arrival = Arrival(self, chunk, reader.interrupt)
+        key = id(arrival)
+        with self._change:
+            self._running[key] = arrival
+        try:
+            self._persist(chunk, reader, arrival)
+        finally:
+            with self._change:
+                del self._running[key]
+                self._bytes_counted += arrival.at - arrival.start
+        self._finished.append(arrival.took(time.monotonic()))
+
+    def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:
         remote = self._parts[chunk.file].target.remote
-        arrival = _Arrival(self, chunk)
         tries, seen_refreshes, was_refreshed = 0, self._refreshes, False
         while arrival.at < chunk.stop:
             span = Span(remote.path, arrival.at, chunk.stop, remote.size_bytes, remote.etag)
@@ -215,8 +292,9 @@ class Pull:
             except Hiccup as hiccup:
                 if self._stop.is_set():
                     raise Interrupted from hiccup
-                if hiccup.is_free:
+                if hiccup.is_free or arrival.was_hurried():
                     continue
+                self._refusals += hiccup.is_refusal
                 # a store that goes on bringing bytes is not given up for dropping the line
                 tries = 1 if arrival.at - before >= self._grid.block_bytes else tries + 1
                 if tries >= TRIES:
@@ -243,9 +321,14 @@ class Pull:
                 self._refreshes += 1
 
     def wrote(self, count: int) -> None:
-        """Count bytes and leave if somebody asked to."""
-        with self._change:
-            self._bytes_done += count
+        """Rest if all are too fast together, and leave if somebody asked to."""
+        rest_s = 0.0
+        if self._bucket.rate_bytes_s is not None:
+            with self._bucket_lock:
+                rest_s = self._bucket.debit(count, time.monotonic())
+        while rest_s > 0 and not self._stop.wait(rest_s):
+            with self._bucket_lock:
+                rest_s = self._bucket.debit(0, time.monotonic())
         if self._stop.is_set():
             raise Interrupted
 
@@ -298,33 +381,6 @@ class Pull:
             raise WeightsCorrupt(model=self._source.model, file=path, reason="hash mismatch")
         part.start_over()
         with self._change:
-            self._bytes_done -= part.size_bytes
+            self._bytes_counted -= part.size_bytes
             self._chunks.extend(self._missing(file))
             self._change.notify_all()
-
-
-class _Arrival:
-    """Where one chunk has got to; its ``write`` is the reader's sink."""
-
-    def __init__(self, pull: Pull, chunk: Chunk) -> None:
-        self._pull = pull
-        self._file = chunk.file
-        self._fd = pull.open(chunk.file)
-        self._block = chunk.start // pull.grid.block_bytes
-        self.at = chunk.start
-
-    def write(self, view: memoryview, offset: int) -> None:
-        """Write bytes to their place and claim each block that they complete."""
-        done = 0
-        while done < len(view):
-            done += os.pwrite(self._fd, view[done:], offset + done)
-        self.at = offset + len(view)
-        size_bytes = self._pull.size_bytes(self._file)
-        while (
-            self.at >= (span := self._pull.grid.block_span(self._block, size_bytes=size_bytes)).stop
-        ):
-            if not span:
-                break
-            self._pull.arrived(self._file, self._block)
-            self._block += 1
-        self._pull.wrote(len(view))

@@ -46,10 +46,19 @@ class Hiccup(Exception):  # not a failure yet
     Attributes:
         wait_s: What the store asked for, in seconds; ``None`` if it did not say.
         is_free: The idle connection had died, which is nobody's fault and costs no try.
+        is_refusal: The store said that it is asked too much.
     """
 
-    def __init__(self, *, reason: str, wait_s: float | None = None, is_free: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        reason: str,
+        wait_s: float | None = None,
+        is_free: bool = False,
+        is_refusal: bool = False,
+    ) -> None:
         self.reason = reason
+        self.is_refusal = is_refusal
         self.wait_s = wait_s
         self.is_free = is_free
         super().__init__(reason)
@@ -135,7 +144,9 @@ class RangeReader:
         sock = connection.sock if connection is not None else None
         if sock is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)
+                # not SSLSocket's own: it forgets its keys, and the reading thread would then
+                # take what is still in the kernel's buffer for plain bytes
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
                 return  # it is closed already
 
@@ -222,7 +233,11 @@ class RangeReader:
         if code in _STALE_CODES:
             raise CredentialsStale
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
-            raise Hiccup(reason=words, wait_s=_retry_after_s(response.getheader("Retry-After")))
+            raise Hiccup(
+                reason=words,
+                wait_s=_retry_after_s(response.getheader("Retry-After")),
+                is_refusal=status in {429, 503} or code == "SlowDown",
+            )
         if status in {412, 416}:
             raise WeightsChanged(model=self._model, file=span.path)
         if status in {404, 410}:

@@ -144,6 +144,13 @@ class Progress:
     rate_bytes_s: float | None = None
     phase: str = field(default="", compare=False)
 
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the last byte at the rate of now; ``None`` until there is one."""
+        if not self.rate_bytes_s:
+            return None
+        return (self.bytes_total - self.bytes_done) / self.rate_bytes_s
+
 
 @dataclass(frozen=True, slots=True)
 class Build:

@@ -197,7 +197,6 @@ LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
     "416": (always(Reply(status=416)), WeightsChanged),
     "301": (always(Reply(status=301, headers={"Location": "/"})), StoreUnreachable),
     "another version": (always(Reply(headers={"ETag": '"x"'})), WeightsChanged),
-    "no version": (always(Reply(headers={"ETag": ""})), WeightsChanged),
     "Range ignored": (always(Reply(ignores_range=True)), StoreUnreachable),
     "gzip": (always(Reply(headers={"Content-Encoding": "gzip"})), StoreUnreachable),
     "a wrong Content-Range": (

@@ -1,0 +1,109 @@
+"""Where one chunk has got to, and whether it takes too long."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from .plan import Chunk, Grid
+
+_MOST_PATIENCE = 16
+_DRIP_BYTES = 64 * 1024
+"""A connection that brings less in a whole stall time-out stands still, too."""
+
+
+class Ground(Protocol):
+    """Where chunks arrive; its methods may be called from any thread."""
+
+    @property
+    def grid(self) -> Grid:
+        """How files are cut."""
+        ...
+
+    def open(self, file: int) -> int:
+        """The open file that a chunk is written to."""
+        ...
+
+    def size_bytes(self, file: int) -> int:
+        """Length of one file."""
+        ...
+
+    def arrived(self, file: int, block: int) -> None:
+        """A block was written."""
+        ...
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were; may rest, and may raise to end the read."""
+        ...
+
+
+class Arrival:
+    """One chunk on its way; its :meth:`write` is the reader's sink.
+
+    Args:
+        ground: Where it arrives.
+        chunk: What is to come.
+        interrupt: Ends the read that runs for it.
+
+    Attributes:
+        start: Where it begins in its file.
+        at: Where the next byte goes.
+        asked_bytes: All of it.
+    """
+
+    def __init__(self, ground: Ground, chunk: Chunk, interrupt: Callable[[], None]) -> None:
+        self._ground = ground
+        self._file = chunk.file
+        self._fd = ground.open(chunk.file)
+        self._block = chunk.start // ground.grid.block_bytes
+        self._interrupt = interrupt
+        self._is_hurried = False
+        self._patience = 1
+        self._begun_s = self._origin_s = time.monotonic()
+        self._seen: tuple[float, int] | None = None
+        self.start = self.at = chunk.start
+        self.asked_bytes = chunk.stop - chunk.start
+
+    def took(self, now_s: float) -> tuple[float, int]:
+        """Seconds from its first request on, and its bytes."""
+        return now_s - self._begun_s, self.asked_bytes
+
+    def so_far(self, now_s: float) -> tuple[float, int]:
+        """Seconds since its last connection was begun, and its bytes times the patience."""
+        return now_s - self._origin_s, self.asked_bytes * self._patience
+
+    def hurry(self, now_s: float) -> None:
+        """End the connection: the rest comes over another, with twice the patience."""
+        self._patience *= 2
+        self._origin_s = now_s
+        self._seen = None
+        self._is_hurried = True
+        self._interrupt()
+
+    def was_hurried(self) -> bool:
+        """Whether the last read was ended by :meth:`hurry`, which costs no try at first."""
+        was, self._is_hurried = self._is_hurried, False
+        return was and self._patience <= _MOST_PATIENCE
+
+    def is_dripping(self, now_s: float, window_s: float) -> bool:
+        """Whether hardly a byte came over a whole window."""
+        if self._seen is None or self.at - self._seen[1] >= _DRIP_BYTES:
+            self._seen = (now_s, self.at)
+        return now_s - self._seen[0] > window_s
+
+    def write(self, view: memoryview, offset: int) -> None:
+        """Write bytes to their place and claim each block that they complete."""
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._fd, view[done:], offset + done)
+        self.at = offset + len(view)
+        size_bytes = self._ground.size_bytes(self._file)
+        while (
+            self.at
+            >= (span := self._ground.grid.block_span(self._block, size_bytes=size_bytes)).stop
+        ):
+            if not span:
+                break
+            self._ground.arrived(self._file, self._block)
+            self._block += 1
+        self._ground.wrote(len(view))

@@ -1,0 +1,67 @@
+"""A chunk on its way: what it claims, and when it is hurried."""
+
+from pathlib import Path
+
+from poolhand.agent.weights.arrival import Arrival
+from poolhand.agent.weights.plan import Chunk, Grid
+
+
+class Ground:
+    """Takes note."""
+
+    def __init__(self, path: Path) -> None:
+        self.grid = Grid(10, 40)
+        self.file = path.open("w+b")
+        self.claimed: list[int] = []
+        self.counts: list[int] = []
+
+    def open(self, file: int) -> int:
+        return self.file.fileno()
+
+    def size_bytes(self, file: int) -> int:
+        return 95
+
+    def arrived(self, file: int, block: int) -> None:
+        self.claimed.append(block)
+
+    def wrote(self, count: int) -> None:
+        self.counts.append(count)
+
+
+def test_a_block_is_claimed_when_its_last_byte_is_written(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "f")
+    arrival = Arrival(ground, Chunk(0, 60, 95), lambda: None)
+    arrival.write(memoryview(b"a" * 9), 60)
+    assert (arrival.at, ground.claimed) == (69, [])
+    arrival.write(memoryview(b"b" * 11), 69)
+    assert ground.claimed == [6, 7]
+    arrival.write(memoryview(b"c" * 15), 80)
+    assert ground.claimed == [6, 7, 8, 9], "the last block is short"
+    assert ground.counts == [9, 11, 15]
+    assert (tmp_path / "f").read_bytes()[60:] == b"a" * 9 + b"b" * 11 + b"c" * 15
+    ground.file.close()
+
+
+def test_hurried_is_patient_for_longer_and_at_first_costs_no_try(tmp_path: Path) -> None:
+    ground, ended = Ground(tmp_path / "f"), list[int]()
+    arrival = Arrival(ground, Chunk(0, 0, 40), lambda: ended.append(1))
+    seen: list[tuple[bool, int]] = []
+    for at in range(6):
+        arrival.hurry(100.0 + at)
+        seen.append((arrival.was_hurried(), arrival.so_far(200.0 + at)[1]))
+    assert seen == [(True, 80), (True, 160), (True, 320), (True, 640), (False, 1280), (False, 2560)]
+    assert len(ended) == 6
+    assert not arrival.was_hurried()
+    ground.file.close()
+
+
+def test_a_drip_is_no_stream(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "f")
+    arrival = Arrival(ground, Chunk(0, 0, 10**6), lambda: None)
+    assert not arrival.is_dripping(0.0, 20.0)
+    arrival.at = 1000
+    assert not arrival.is_dripping(19.0, 20.0)
+    assert arrival.is_dripping(21.0, 20.0)
+    arrival.at = 70_000
+    assert not arrival.is_dripping(21.5, 20.0), "enough came after all"
+    ground.file.close()
