@@ -218,8 +218,10 @@ class Relay:
                     answer.completion_tokens += piece.tokens
                     if not (piece.text or piece.reasoning or piece.tool_calls):
                         continue
-                    # whatever the engine says meanwhile comes as one larger delta
-                    await asyncio.sleep(max(0.0, sent_s + BEAT_S - time.monotonic()))
+                    wait_s = sent_s + BEAT_S - time.monotonic()
+                    if wait_s > 0:
+                        # whatever the engine says meanwhile comes as one larger delta
+                        await asyncio.sleep(wait_s)
                     await self._send(answer, chunks.delta(piece), box)
                     sent_s = time.monotonic()
                 case Finished(reason, usage):
