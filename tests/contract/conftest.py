@@ -1,6 +1,7 @@
-"""Stand-ins beside the tests are imported by their plain names."""
+"""Stand-ins beside the tests, and the weights' own, are imported by their plain names."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "agent" / "weights")]

@@ -6,12 +6,11 @@ thing. A registry's manifest is real HTTP.
 """
 
 import asyncio
+import hashlib
 import http.client
-import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,15 +18,20 @@ from urllib.parse import quote
 
 import pytest
 from moto.server import ThreadedMotoServer  # pyright: ignore[reportMissingTypeStubs]
-from stand_ins import KEY, TOKEN, Shelf, gcs, hub, ngc, registry, standing
+from stand_ins import web
 
 from poolhand.agent.dev.objectstore import StoreOptions, serve
-from poolhand.backends.stores.base import FileLocation, Location, RemoteFile, Store
+from poolhand.backends.stores.base import (
+    FileLocation,
+    Location,
+    MetadataStore,
+    RemoteFile,
+    Store,
+)
 from poolhand.backends.stores.catalog import store_for
 from poolhand.backends.stores.errors import ModelMissing, WeightsChanged, WeightsUnsafe
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores
-from poolhand.config.stores import Gs, Hf, Ngc
 
 BUCKET = "models"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t/+key"}
@@ -92,47 +96,6 @@ class Moto:
 
     def stores(self) -> Stores:
         return Stores(s3=S3(endpoint=f"http://{self.host}:{self.port}"))
-
-
-@dataclass
-class Web:
-    """A stand-in, and how its kind of store is reached."""
-
-    shelf: Shelf
-    form: str
-    chosen: Stores
-
-    async def put(self, path: str, content: bytes) -> None:
-        self.shelf.objects[f"{BUCKET}/{path}"] = content
-
-    def ref(self, path: str) -> str:
-        return self.form.format(bucket=BUCKET, path=path)
-
-    def stores(self) -> Stores:
-        return self.chosen
-
-
-@asynccontextmanager
-async def web(kind: str, folder: Path) -> AsyncGenerator[Web]:
-    answer = {"gcs": gcs, "hub": hub, "ngc": ngc, "registry": registry}[kind]
-    async with standing(answer) as shelf:
-        trusted = (shelf.onward.removeprefix("http://"),)
-        secret = folder / "secret"
-        key = {"type": "authorized_user", "refresh_token": KEY, "token_uri": f"{shelf.url}/token"}
-        secret.write_text({"gcs": json.dumps(key), "hub": TOKEN, "ngc": KEY}.get(kind, ""))
-        chosen = Stores(
-            trusted_hosts=trusted,
-            gs=Gs(endpoint=shelf.url, auth="adc", credentials_file=str(secret)),
-            hf=Hf(endpoint=shelf.url, token_file=str(secret)),
-            ngc=Ngc(endpoint=shelf.url, auth_endpoint=shelf.url, key_file=str(secret)),
-        )
-        form = {
-            "gcs": "gs://{bucket}/{path}",
-            "hub": "hf://{bucket}/{path}",
-            "ngc": "ngc://{bucket}/{path}:1",
-            "registry": f"{shelf.url}/{{bucket}}/{{path}}/manifest.json",
-        }[kind]
-        yield Web(shelf, form, chosen)
 
 
 @dataclass
@@ -348,6 +311,29 @@ async def test_a_build_of_pickles_is_refused(world: World, opened: Opened) -> No
     await world.put("tiny/pytorch_model.bin", b"cos\nsystem")
     with pytest.raises(WeightsUnsafe):
         await opened().files()
+
+
+async def test_what_tells_about_a_model_comes_without_its_weights(
+    world: World, opened: Opened
+) -> None:
+    for path in ("config.json", "tokenizer.json", "chat_template.jinja", "m.safetensors"):
+        await world.put(f"tiny/{path}", path.encode())
+    await world.put("tiny/model.safetensors.index.json", b"{}")
+    store = opened()
+    assert isinstance(store, MetadataStore)
+    store.take_metadata()
+    assert [file.path for file in await listed(store)] == [
+        "chat_template.jinja",
+        "config.json",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+    ]
+
+
+async def test_what_is_promised_is_the_truth(world: World, opened: Opened) -> None:
+    await world.put("tiny/m.safetensors", b"weights")
+    file = await only(opened())
+    assert file.sha256 in {None, hashlib.sha256(b"weights").hexdigest()}
 
 
 async def test_an_object_that_went_away_has_changed(world: World, opened: Opened) -> None:

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from poolhand.backends.stores.base import RemoteFile
 from poolhand.backends.stores.errors import WeightsUnsafe
-from poolhand.backends.stores.paths import PATH_BYTES, SEGMENT_BYTES, is_wanted, safe_path, wanted
+from poolhand.backends.stores.paths import (
+    PATH_BYTES,
+    SEGMENT_BYTES,
+    is_wanted,
+    is_weights,
+    metadata,
+    safe_path,
+    wanted,
+)
 
 
 def listed(*paths: str) -> list[RemoteFile]:
@@ -142,6 +150,15 @@ def test_names_that_meet_on_some_disk_refuse_the_build(one: str, other: str) -> 
     for pair in permutations((one, other)):
         with pytest.raises(WeightsUnsafe, match=r"are one file|both a file and a folder"):
             kept(*pair)
+
+
+def test_metadata_is_everything_wanted_but_the_weights() -> None:
+    names = ["config.json", "a/m.safetensors", "tokenizer.model", "M.SAFETENSORS", "x.jinja"]
+    telling = [file.path for file in metadata(listed(*names), model="m")]
+    assert telling == ["config.json", "tokenizer.model", "x.jinja"]
+    assert telling == [path for path in kept(*names) if not is_weights(path)]
+    with pytest.raises(WeightsUnsafe):  # what could not be loaded is not worth planning for
+        metadata(listed("config.json", "pytorch_model.bin"), model="m")
 
 
 def test_an_ignored_file_collides_with_nothing() -> None:

@@ -299,3 +299,27 @@ async def test_a_location_before_the_first_call_is_a_bug() -> None:
 async def test_a_whole_bucket_can_be_a_model(public: ObjectStore) -> None:
     async with opened(S3(endpoint=public.url), ModelRef.parse("s3://models")) as store:
         assert [file.path for file in await store.files()] == ["tiny/config.json"]
+
+
+@pytest.mark.parametrize("pays", [True, False])
+async def test_whoever_pays_says_so_each_time(
+    listening: Listening, keys: None, *, pays: bool
+) -> None:
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head.lower())
+        return reply("200 OK", LISTING) if "list-type" in head else reply("206 Partial", b"a")
+
+    async with (
+        listening(answer, None) as url,
+        opened(S3(endpoint=url, requester_pays=pays)) as store,
+    ):
+        (file,) = await store.files()
+        assert await store.read(file, start=2, stop=3) == b"a"
+        location = store.location(file)
+    said = ["x-amz-request-payer: requester\r\n" in head for head in heads]
+    assert said == [pays, pays]
+    assert location.headers.get("x-amz-request-payer") == ("requester" if pays else None)
+    signed = location.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
+    assert ("x-amz-request-payer" in signed.split(";")) == pays

@@ -17,11 +17,16 @@ PASSING = Credentials("ASIAEXAMPLE", "secret", "token/with+odd=characters")
 
 
 def by_botocore(
-    creds: Credentials, region: str, authority: str, target: str, query: str
+    creds: Credentials,
+    region: str,
+    authority: str,
+    target: str,
+    query: str,
+    more: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """What botocore signs for the same request, at its own time."""
     url = f"http://{authority}{target}" + (f"?{query}" if query else "")
-    request = awsrequest.AWSRequest(method="GET", url=url)
+    request = awsrequest.AWSRequest(method="GET", url=url, headers=dict(more or {}))
     context = cast("dict[str, object]", request.context)  # pyright: ignore[reportUnknownMemberType]
     context["client_config"] = Config(s3={"payload_signing_enabled": False})
     signer = auth.S3SigV4Auth(
@@ -57,6 +62,17 @@ def test_it_signs_what_botocore_signs(
         authority=authority, target=target, query=query, now_s=stamp_s(theirs)
     )
     assert ours.pop("host") == authority
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("creds", [LASTING, PASSING], ids=["lasting", "token"])
+def test_further_headers_are_signed_in_their_place(creds: Credentials) -> None:
+    more = {"x-amz-request-payer": "requester"}
+    theirs = by_botocore(creds, "us-east-1", "store.example", "/b/k", "", more)
+    ours = Signer(creds, "us-east-1").headers(
+        authority="store.example", target="/b/k", now_s=stamp_s(theirs), more=more
+    )
+    assert ours.pop("host") == "store.example"
     assert ours == theirs
 
 
