@@ -230,6 +230,11 @@ async def _write(lanes: Lanes, connection: ClientConnection) -> None:
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        # its own words name no file, and would read as if the coordinator were missing
+        reason = f"coordinator.ca_file {ca_file} cannot be used: {error.strerror or error}"
+        raise OSError(reason) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

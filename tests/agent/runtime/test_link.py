@@ -274,10 +274,18 @@ async def test_a_certificate_counts_only_if_somebody_vouches_for_it(
             assert "CERTIFICATE_VERIFY_FAILED" in str(closed.error)
 
 
-async def test_a_ca_file_that_is_not_there_is_told(inbox: Inbox, unused_tcp_port: int) -> None:
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+async def test_a_ca_file_that_cannot_be_used_is_named(
+    inbox: Inbox, unused_tcp_port: int, tmp_path: Path, text: str | None
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    if text is not None:
+        ca_file.write_text(text)
     async with group() as tasks:
-        link_to(inbox, tasks, settings(unused_tcp_port, "wss", "/nowhere.pem")).dial(1)
-        assert isinstance((await inbox.first(LinkClosed)).error, LinkRefused)
+        link_to(inbox, tasks, settings(unused_tcp_port, "wss", str(ca_file))).dial(1)
+        closed = await inbox.first(LinkClosed)
+        assert isinstance(closed.error, LinkRefused)
+        assert f"coordinator.ca_file {ca_file} cannot be used" in str(closed.error)
 
 
 # ── a peer that dies ──────────────────────────────────────────────────────────────────
