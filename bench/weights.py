@@ -34,7 +34,7 @@ from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores, Weights
 
 RESULTS = Path(__file__).parent / "results" / "weights.json"
-CHILD = [sys.executable, "-m", "poolhand.agent.weights.fetcher"]
+CHILD = [sys.executable, "-m", "poolhand.agent.weights.child"]
 GIB = 2**30
 OURS, RAW = "ours", "raw receive"
 LINK_RATE, LINK_DELAY_S, LINK_CONNECTIONS = 80_000_000, 0.05, 16

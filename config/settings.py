@@ -14,8 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from .errors import RefInvalid
 from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores
+from .weights import Weights
 
-__all__ = ["S3", "Section", "Stores"]
+__all__ = ["S3", "Section", "Stores", "Weights"]
 
 Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
@@ -185,26 +186,6 @@ class Cache(Section):
     reserve_ratio: Annotated[float, Field(ge=0, le=0.9)] = 0.05
     scrub_interval_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     scrub_mib_s: Annotated[float, Field(gt=0, le=2**20)] = 100.0
-
-
-class Weights(Section):
-    """``[weights]``: how bytes come here.
-
-    Attributes:
-        connections: Connections that a fetch begins with.
-        max_connections: The most that it may find worth having.
-        chunk_bytes: One ranged read.
-        stall_timeout_s: A connection that brings nothing for so long is given up.
-        max_bytes_per_s: What one fetch may bring a second; unset: as much as comes.
-        require_manifest: Refuse builds whose store has no manifest with digests.
-    """
-
-    connections: Annotated[int, Field(ge=1, le=64)] = 8
-    max_connections: Annotated[int, Field(ge=1, le=64)] = 64
-    chunk_bytes: Annotated[int, Field(ge=2**16, le=2**28)] = 16 * 2**20
-    stall_timeout_s: Seconds = 20.0
-    max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
-    require_manifest: bool = False
 
 
 class Mlx(Section):

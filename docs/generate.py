@@ -39,7 +39,13 @@ HERE = Path(__file__).parent
 HOMES = (config, stores, engines, client)
 
 UNITS: Mapping[str, str] = MappingProxyType(
-    {"_bytes_per_s": "bytes a second", "_s": "seconds", "_bytes": "bytes", "_gib": "GiB", "_tokens": "tokens"}
+    {
+        "_bytes_per_s": "bytes a second",
+        "_s": "seconds",
+        "_bytes": "bytes",
+        "_gib": "GiB",
+        "_tokens": "tokens",
+    }
 )
 """What the end of a key's name says of its value."""
 

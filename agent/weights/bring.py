@@ -19,7 +19,7 @@ from ...backends.stores.base import Progress, RemoteFile, Store
 from ...backends.stores.errors import FetchDied, WeightsCorrupt, WeightsUnsafe
 from ...backends.stores.paths import is_wanted
 from ...config.refs import ModelRef
-from ...config.settings import Stores
+from ...config.stores import Stores
 from . import manifest
 from .alone import all_targets, is_held
 from .boot import boot_id

@@ -20,7 +20,7 @@ from .verify import verify
 
 __all__ = ["FetchJob", "fetch", "sizes"]
 
-CHILD = (sys.executable, "-m", "poolhand.agent.weights.fetcher")
+CHILD = (sys.executable, "-m", "poolhand.agent.weights.child")
 STOP_PATIENCE_S = 5.0
 _TAIL_BYTES = 4096
 

@@ -14,7 +14,8 @@ from ...backends.stores.base import Progress
 from ...backends.stores.errors import WeightsError
 from ...config.errors import AgentError, ConfigError
 from ...config.refs import ModelRef
-from ...config.settings import Stores, Weights
+from ...config.stores import Stores
+from ...config.weights import Weights
 
 Mode = Literal["fetch", "list"]
 MAX_LINE_BYTES = 2**20

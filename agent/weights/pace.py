@@ -6,7 +6,6 @@ under one rate, and :func:`laggards` picks the reads that are to be begun anew e
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 LOOK_EVERY_S = 2.0
 """So long a change is given to show what it brought."""
@@ -116,7 +115,8 @@ def laggards(
     """
     if len(finished) < _ENOUGH_PEERS:
         return []
-    usual_s = median(took_s / count for took_s, count in finished if count) if finished else 0.0
+    paces = sorted(took_s / count for took_s, count in finished if count)
+    usual_s = paces[len(paces) // 2] if paces else 0.0
     return [
         key
         for key, (so_far_s, count) in running.items()

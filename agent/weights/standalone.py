@@ -20,7 +20,8 @@ from pathlib import Path
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
 from ...config.refs import ModelRef
-from ...config.settings import Stores, Weights
+from ...config.stores import Stores
+from ...config.weights import Weights
 from .cache import Cache
 from .fetch import CHILD, arrive
 from .journal import JOURNAL_NAME

@@ -1,0 +1,29 @@
+"""How bytes come here: the table ``[weights]``; light enough for the fetching child."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .stores import Section
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Weights(Section):
+    """``[weights]``: how bytes come here.
+
+    Attributes:
+        connections: Connections that a fetch begins with.
+        max_connections: The most that it may find worth having.
+        chunk_bytes: One ranged read.
+        stall_timeout_s: A connection that brings nothing for so long is given up.
+        max_bytes_per_s: What one fetch may bring a second; unset: as much as comes.
+        require_manifest: Refuse builds whose store has no manifest with digests.
+    """
+
+    connections: Annotated[int, Field(ge=1, le=64)] = 8
+    max_connections: Annotated[int, Field(ge=1, le=64)] = 32
+    chunk_bytes: Annotated[int, Field(ge=2**16, le=2**28)] = 16 * 2**20
+    stall_timeout_s: Seconds = 20.0
+    max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
+    require_manifest: bool = False
