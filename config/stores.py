@@ -11,6 +11,13 @@ ARRAY = Field(strict=False)
 """A TOML array becomes a tuple; what is in it stays strict."""
 
 
+HostPort = Annotated[
+    str,
+    Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"),
+]
+"""A host by name or by address, and perhaps a port; IPv6 addresses in brackets."""
+
+
 class Section(BaseModel):
     """Base of every table of the file."""
 
@@ -21,7 +28,9 @@ class S3(Section):
     """``[stores.s3]``: S3, or whatever speaks S3.
 
     Attributes:
-        endpoint: Wins over ``AWS_ENDPOINT_URL_S3``, which wins over ``AWS_ENDPOINT_URL``.
+        endpoint: Wins over ``AWS_ENDPOINT_URL_S3``, which wins over ``AWS_ENDPOINT_URL``. R2:
+            ``https://ACCOUNT.r2.cloudflarestorage.com`` with region ``auto``; MinIO and Ceph:
+            their own URL, and no region if they have none.
         addressing: ``auto`` is path style everywhere but at AWS itself.
         unsigned: Ask without credentials, for public buckets.
         profile: A profile of the shared AWS configuration files.
@@ -115,7 +124,7 @@ class Stores(Section):
             by itself.
     """
 
-    trusted_hosts: Annotated[tuple[str, ...], ARRAY] = ()
+    trusted_hosts: Annotated[tuple[HostPort, ...], ARRAY] = ()
     s3: S3 = S3()
     gs: Gs = Gs()
     hf: Hf = Hf()

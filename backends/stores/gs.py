@@ -92,9 +92,10 @@ class GsStore:
         self.notes: tuple[str, ...] = ()
         self._metadata_host = environ.get("GCE_METADATA_HOST", "").strip() or METADATA_HOST
         own = [named(self._endpoint)] if is_chosen else []
-        machine = [self._metadata_host] if self._config.auth == "machine" else []
-        guard = Guard(self.name, [*stores.trusted_hosts, *own, *machine])
+        guard = Guard(self.name, [*stores.trusted_hosts, *own])
         self._client = HttpClient(self.name, guard, ca_file=self._config.ca_file)
+        # of its own, so that no redirect of the store's can lead to the metadata server
+        self._machine = HttpClient(self.name, Guard(self.name, [self._metadata_host]))
         self._files = WebFiles(
             self._client,
             model=self._model,
@@ -146,12 +147,13 @@ class GsStore:
     async def close(self) -> None:
         """Give back connections; safe to call twice. Locations can still be had."""
         self._client.close()
+        self._machine.close()
 
     def _found(self) -> GoogleTokens | None:
         auth, is_google = self._config.auth, _is_google(self._endpoint)
         if auth == "machine":
             self.notes = ("reads as this machine's own account",)
-            return GoogleTokens(self._client, None, metadata_host=self._metadata_host)
+            return GoogleTokens(self._machine, None, metadata_host=self._metadata_host)
         path = None
         if auth == "adc" or (auth == "auto" and is_google):
             path = key_file(self._config.credentials_file, self._environ)

@@ -142,6 +142,7 @@ class HttpClient:
             try:
                 answer = self._once(peer, url, headers, most_bytes, form, is_home=is_home)
             except (OSError, http.client.HTTPException) as error:
+                self.close()  # what died on one idle line may have died on all
                 if is_last:
                     reason = _words(error)
                     raise StoreUnreachable(store=self.store, reason=reason) from None
@@ -161,7 +162,7 @@ class HttpClient:
         *,
         is_home: bool,
     ) -> Answer:
-        connection = self._connection(peer)
+        connection = self._connection(peer, is_fresh=form is not None)
         is_kept = False
         try:
             target = "/" + url.partition("://")[2].partition("#")[0].partition("/")[2]
@@ -201,11 +202,11 @@ class HttpClient:
             raise http.client.IncompleteRead(body)
         return body
 
-    def _connection(self, peer: Peer) -> http.client.HTTPConnection:
+    def _connection(self, peer: Peer, *, is_fresh: bool) -> http.client.HTTPConnection:
         place = peer.origin
         with self._lock:
             idle = self._idle.get(_bare(place), [])
-            if idle:
+            if idle and not is_fresh:
                 return idle.pop()
         connection = http.client.HTTPConnection(place.host, place.port)
         with ExitStack() as undo:

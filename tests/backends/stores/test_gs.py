@@ -12,6 +12,7 @@ from poolhand.backends.stores.errors import (
     ModelMissing,
     StoreDenied,
     StoreUnreachable,
+    StoreUnsafe,
     WeightsChanged,
     WeightsUnsafe,
 )
@@ -111,6 +112,32 @@ async def test_a_public_bucket_needs_no_credentials(shelf: Shelf, store: Make) -
     shelf.token = TOKEN
     with pytest.raises(StoreDenied, match="does not serve this to strangers"):
         await store(Gs(endpoint=shelf.url, auth="none")).files()
+
+
+async def test_the_machine_s_own_account_and_no_way_from_the_store_to_it(shelf: Shelf) -> None:
+    async def machine(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"access_token": TOKEN, "expires_in": 3599})
+
+    async with standing(machine) as metadata:
+        host = metadata.url.removeprefix("http://")
+        stores = Stores(gs=Gs(endpoint=shelf.url, auth="machine"))
+        environ = {"GCE_METADATA_HOST": host}
+        opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, environ)
+        assert len(await opened.files()) == 2
+        assert opened.notes == ("reads as this machine's own account",)
+        await opened.close()
+
+        async def lead(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(status=302, headers={"Location": f"{metadata.url}/token"})
+
+        asked = len(metadata.seen)
+        async with standing(lead) as leading:
+            stores = Stores(gs=Gs(endpoint=leading.url, auth="machine"))
+            opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, environ)
+            with pytest.raises(StoreUnsafe):
+                await opened.files()
+            await opened.close()
+        assert len(metadata.seen) == asked + 1, "its own token, and nothing that the store wanted"
 
 
 async def test_an_emulator_by_its_variable(shelf: Shelf, store: Make) -> None:
