@@ -84,6 +84,19 @@ def rate(text: str) -> float:
     return bytes_s
 
 
+def count(text: str) -> int:
+    """How many connections, 1 to 64.
+
+    Raises:
+        ArgumentTypeError: It is no such number.
+    """
+    most = 64
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        message = f"{text!r} is no number from 1 to {most}"
+        raise ArgumentTypeError(message)
+    return int(text)
+
+
 def _add_fetch(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="REF", help="s3://bucket/prefix, …, or a configured id")
     parser.add_argument(
@@ -106,7 +119,7 @@ def _add_fetch(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--id", metavar="ID", help="name in the cache (default: the ref's end)")
     parser.add_argument("--endpoint", metavar="URL", help="S3 endpoint; wins over AWS_ENDPOINT_URL")
-    parser.add_argument("--connections", metavar="N", type=int, help="at once (default: 8)")
+    parser.add_argument("--connections", metavar="N", type=count, help="at once, 1 to 64")
     parser.add_argument("--limit", metavar="RATE", type=rate, help="such as 500K, 20MiB/s, 1.5G")
 
 

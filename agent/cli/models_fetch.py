@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,16 +20,17 @@ from ...backends.stores.base import Build, Progress
 from ...backends.stores.errors import WeightsCorrupt
 from ...config.errors import AgentError, RefInvalid
 from ...config.settings import S3, Stores, Weights
-from ..weights import standalone
+from ..weights import shelves, standalone
 from ..weights.alone import read_checksums
 from ..weights.cache import Cache
-from ..weights.fetch import fetch
+from ..weights.fetch import fetch, sizes
 from ..weights.lines import Alone, FetchJob
 from ..weights.record import Record
-from ..weights.verify import read_record
+from ..weights.remote_code import asks_for_code
+from ..weights.verify import config_of, read_record
 from .bar import Bar
 from .exits import Exit
-from .models_place import Place, place_of
+from .models_place import Place, in_use, place_of
 from .render import plain, size, span
 
 
@@ -79,6 +80,7 @@ def models_fetch(args: Namespace) -> int:
         return Exit.FAILURE
     bar.close()
     said = {**found, "seconds": round(time.monotonic() - began_s, 3)}
+    said["warnings"] = _warn(Path(cast("str", said["folder"])))
     said["bytes_resumed"] = heard.resumed_bytes
     said["bytes_fetched"] = max(0, cast("int", said["size_bytes"]) - heard.resumed_bytes)
     _print_result(args, said)
@@ -98,12 +100,39 @@ def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) ->
         is_held = alone.checksums is not None or not alone.is_verified
         held = alone if is_held else None
         job = FetchJob(place.model, place.ref, stores, weights, str(place.cache_dir), held)
+        _make_room(place, job, in_use(args))
         build = asyncio.run(fetch(job, told=told))
         _hold(place, alone)
         return _of_build(place, build)
     copy = standalone.Copy(place.ref, Path(os.path.abspath(to)), place.cache_dir)  # noqa: PTH100  # keeps links
     work = standalone.bring(copy, stores=stores, weights=weights, alone=alone, told=told)
     return _of_copy(copy, alone, asyncio.run(work))
+
+
+def _make_room(place: Place, job: FetchJob, protected: Collection[str]) -> None:
+    """Let unused builds leave if the bounds ask for it, unless this one takes nothing more."""
+    cache = Cache(place.cache_dir)
+    if place.ref.scheme == "file" or cache.build(place.model, str(place.ref)) is not None:
+        return
+    size_bytes = asyncio.run(sizes(job))
+    for name in shelves.make_room(
+        cache, place.model, size_bytes, settings=place.cache, protected=protected
+    ):
+        print(f"poolhand: {name} left the cache to make room", file=sys.stderr)
+
+
+def _warn(folder: Path) -> list[str]:
+    """What the owner should know of a build that is whole and right."""
+    said: list[str] = []
+    for name in ("config.json", "tokenizer_config.json"):
+        try:
+            config = config_of(folder, model=str(folder), name=name)
+        except (WeightsCorrupt, OSError):
+            continue  # a copy may hold anything
+        said += asks_for_code(name, config)
+    for line in said:
+        print(f"poolhand: {line}", file=sys.stderr)
+    return said
 
 
 def _hold(place: Place, alone: Alone) -> None:
@@ -129,7 +158,9 @@ def _stores(args: Namespace, place: Place) -> Stores:
 def _weights(args: Namespace, place: Place) -> Weights:
     chosen: dict[str, object] = {}
     if args.connections is not None:
-        chosen["connections"] = cast("int", args.connections)
+        chosen["connections"] = chosen["max_connections"] = cast("int", args.connections)
+    if args.limit is not None:
+        chosen["max_bytes_per_s"] = int(cast("float", args.limit))
     return Weights.model_validate({**place.weights.model_dump(), **chosen})
 
 

@@ -18,7 +18,6 @@ from typing import cast
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import ModelMissing
 from ...config.refs import ModelRef
-from ..control.client import AgentNotRunning, get
 from ..weights import repair, scrub, shelves, standalone
 from ..weights.cache import Cache
 from ..weights.fetch import fetch
@@ -28,13 +27,8 @@ from ..weights.record import Record
 from ..weights.verify import changed_files, place_of, read_record
 from .bar import Bar
 from .exits import Exit
-from .models_place import Ground, ground_of
-from .places import socket_of
+from .models_place import Ground, ground_of, in_use
 from .render import items, plain, size, table
-from .status import ANSWER_S, read
-
-_AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
-"""States of a model that no engine has and no fetch brings."""
 
 
 def models_show(args: Namespace) -> int:
@@ -129,7 +123,7 @@ def models_rm(args: Namespace) -> int:
     """
     ground = ground_of(args)
     model = _model(ground, cast("str", args.model))
-    if model in _in_use(args):
+    if model in in_use(args):
         print(f"poolhand: {plain(model)} is in use by the running agent", file=sys.stderr)
         return Exit.FAILURE
     cache = Cache(ground.cache_dir)
@@ -152,7 +146,7 @@ def models_prune(args: Namespace) -> int:
     cache = Cache(ground.cache_dir)
     known = [entry.id for entry in ground.entries] or None
     before = {one.folder: one for one in shelves.held(cache)}
-    gone = shelves.prune(cache, settings=ground.cache, known=known, protected=_in_use(args))
+    gone = shelves.prune(cache, settings=ground.cache, known=known, protected=in_use(args))
     freed = sum(before[name].size_bytes for name in gone if name in before)
     lines = [f"{plain(name)}: {size(before[name].size_bytes)} freed" for name in gone]
     said = {"gone": list(gone), "freed_bytes": freed}
@@ -216,16 +210,6 @@ def _model(ground: Ground, text: str) -> str:
         if record is not None and text in {record.model, record.ref, folder.name}:
             return record.model if folder_name(record.model) == folder.name else text
     return text
-
-
-def _in_use(args: Namespace) -> set[str]:
-    """Models that a running agent has in memory or on their way there."""
-    try:
-        code, body = get(socket_of(args), "/v1/models", ANSWER_S)
-    except AgentNotRunning:
-        return set()
-    models = [table(one) for one in items(read(code, body).get("models"))]
-    return {str(one.get("id")) for one in models if one.get("state") not in _AT_REST}
 
 
 def _of_record(folder: Path, record: Record) -> dict[str, object]:

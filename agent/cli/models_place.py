@@ -16,7 +16,13 @@ from ...config.paths import cache_dir
 from ...config.refs import ModelRef
 from ...config.settings import Cache as CacheSettings
 from ...config.settings import ModelEntry, Settings, Stores, Weights
-from .places import config_of, home
+from ..control.client import AgentNotRunning, get
+from .places import config_of, home, socket_of
+from .render import items, table
+from .status import ANSWER_S, read
+
+_AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
+"""States of a model that no engine has and no fetch brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Place:
     Attributes:
         model: The build's id.
         cache_dir: The cache folder, absolute.
+        cache: Its bounds.
         stores: As configured, or by default.
         weights: As configured, or by default.
     """
@@ -33,6 +40,7 @@ class Place:
     model: str
     ref: ModelRef
     cache_dir: Path
+    cache: CacheSettings
     stores: Stores
     weights: Weights
 
@@ -91,7 +99,17 @@ def place_of(args: Namespace, text: str) -> Place:
     ref = entry.place if entry is not None else ModelRef.parse(text)
     named = cast("str | None", getattr(args, "id", None))
     model = named or (entry.id if entry is not None else model_of(ref))
-    return Place(model, ref, ground.cache_dir, ground.stores, ground.weights)
+    return Place(model, ref, ground.cache_dir, ground.cache, ground.stores, ground.weights)
+
+
+def in_use(args: Namespace) -> set[str]:
+    """Models that a running agent has in memory or on their way there."""
+    try:
+        code, body = get(socket_of(args), "/v1/models", ANSWER_S)
+    except AgentNotRunning:
+        return set()
+    models = [table(one) for one in items(read(code, body).get("models"))]
+    return {str(one.get("id")) for one in models if one.get("state") not in _AT_REST}
 
 
 def model_of(ref: ModelRef) -> str:

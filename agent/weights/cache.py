@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import cast
 
 from ...backends.stores.base import Build
-from ...backends.stores.errors import CacheBusy, WeightsCorrupt
+from ...backends.stores.errors import CacheBusy, WeightsCorrupt, WeightsUnsafe
 from .journal import JOURNAL_NAME
 from .manifest import folder_name
 from .record import RECORD_NAME
@@ -103,14 +103,19 @@ class Cache:
 
         Raises:
             CacheBusy: Another process holds it.
+            WeightsUnsafe: The folder is a link to somewhere else.
             OSError: The folder cannot be made.
         """
         folder = self.folder(model)
+        if folder.is_symlink():
+            reason = f"its folder {folder} is a symbolic link"
+            raise WeightsUnsafe(model=model, reason=reason)
         folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(folder / _LOCK_NAME, flags, 0o644)
         try:
             _lock(fd, model, give_up_s=time.monotonic() + patience_s)
+            _take_links_away(folder)
             yield
         finally:
             os.close(fd)
@@ -141,6 +146,15 @@ class Cache:
 def listed_key(model: str, ref: str) -> str:
     """Under which name :meth:`Cache.listed` keeps a build's size."""
     return f"{model} {ref}"
+
+
+def _take_links_away(folder: Path) -> None:
+    """Nobody but us writes here, and we make no links: one that is here leads us astray."""
+    for base, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(base) / name
+            if path.is_symlink():
+                path.unlink()
 
 
 def _lock(fd: int, model: str, *, give_up_s: float) -> None:

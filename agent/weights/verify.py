@@ -18,6 +18,7 @@ from typing import cast
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
 from .digests import sha256_of
+from .gguf import gguf_bytes
 from .headers import HeaderInvalid, tensor_bytes
 from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
 
@@ -35,7 +36,7 @@ class Contents:
     """What a folder holds, as far as a slot has to know.
 
     Attributes:
-        weights_bytes: Tensor bytes of all safetensors files.
+        weights_bytes: Tensor bytes of all safetensors and GGUF files.
     """
 
     weights_bytes: int
@@ -73,6 +74,12 @@ def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> 
             _ = tensor_bytes(file)
         except HeaderInvalid as error:
             raise WeightsCorrupt(model=model, file=path, reason=f"safetensors: {error}") from error
+        return
+    if path.endswith(".gguf") and not is_plain:
+        try:
+            _ = gguf_bytes(file)
+        except HeaderInvalid as error:
+            raise WeightsCorrupt(model=model, file=path, reason=f"GGUF: {error}") from error
         return
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
@@ -121,19 +128,19 @@ def check_build(folder: Path, paths: Sequence[str], *, model: str) -> Contents:
     try:
         weights = sum(
             tensor_bytes(folder / path) for path in paths if path.endswith(".safetensors")
-        )
+        ) + sum(gguf_bytes(folder / path) for path in paths if path.endswith(".gguf"))
     except HeaderInvalid as error:
-        raise WeightsCorrupt(model=model, file="safetensors", reason=str(error)) from error
+        raise WeightsCorrupt(model=model, file="a header", reason=str(error)) from error
     return Contents(weights, _has_chat_template(folder, known, model=model))
 
 
-def config_of(folder: Path, *, model: str) -> dict[str, object]:
-    """The parsed ``config.json``; empty if the build has none.
+def config_of(folder: Path, *, model: str, name: str = "config.json") -> dict[str, object]:
+    """The parsed ``config.json``, or another configuration; empty if the build has none.
 
     Raises:
         WeightsCorrupt: It is no JSON object, or absurdly large.
     """
-    return _json(folder, "config.json", model=model, most_bytes=_MAX_CONFIG_BYTES)
+    return _json(folder, name, model=model, most_bytes=_MAX_CONFIG_BYTES)
 
 
 def read_record(folder: Path) -> Record | None:

@@ -131,6 +131,8 @@ def test_what_is_not_understood(cli: Cli, tmp_path: Path) -> None:
     assert "no-scheme" in ended.stderr
     ended = cli("models", "fetch", "s3://b/m", "--checksums", "x", "--no-verify")
     assert ended.returncode == Exit.USAGE
+    ended = cli("models", "fetch", "s3://bucket/m", "--connections", "65")
+    assert ended.returncode == Exit.USAGE
     ended = cli("models", "fetch", f"file://{tmp_path}/none", "--to", tmp_path / "to", "--json")
     assert ended.returncode == Exit.FAILURE
     assert json.loads(ended.stdout)["error"]["code"] == "model_missing"
@@ -146,6 +148,15 @@ def test_a_folder_on_this_machine_is_copied(cli: Cli, tmp_path: Path) -> None:
     ended = cli("models", "fetch", f"file://{place}", "--to", tmp_path / "to")
     assert (ended.returncode, "pickle" in ended.stderr) == (Exit.FAILURE, True)
     assert below(tmp_path / "to")["notes.txt"] == b"hello", "the old one stays"
+
+
+async def test_a_limit_holds(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
+    ended = await fetched(cli, store, "--to", tmp_path / "to", "--limit", "250K", "--json")
+    said = json.loads(ended.stdout)
+    assert ended.returncode == Exit.OK, ended.stderr
+    # half a megabyte at a quarter a second; a bucket may let its first moment through at once
+    assert said["seconds"] > 1.0
+    assert below(tmp_path / "to") == OBJECTS
 
 
 @pytest.mark.parametrize(
@@ -167,3 +178,36 @@ def test_rates(text: str, bytes_s: float) -> None:
 def test_what_is_no_rate(text: str) -> None:
     with pytest.raises(ArgumentTypeError):
         _ = rate(text)
+
+
+async def test_the_caches_bounds_hold(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
+    def config(bounds: str) -> Path:
+        path = tmp_path / "a.toml"
+        _ = path.write_text(
+            '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
+            f'[cache]\ndir = "{tmp_path}/cache"\nreserve_ratio = 0\n{bounds}\n'
+        )
+        return path
+
+    ended = await fetched(cli, store, "--config", config("reserve_gib = 1000000"), "--json")
+    assert ended.returncode == Exit.FAILURE
+    assert json.loads(ended.stdout)["error"]["code"] == "cache_full"
+    assert "cache.reserve_gib" in ended.stderr
+    # one build takes 12 KiB of blocks, so a second is beyond 10.5 KiB
+    bounds = config("reserve_gib = 0\nquota_gib = 0.00001")
+    assert (await fetched(cli, store, "--config", bounds, "--id", "old")).returncode == Exit.OK
+    ended = await fetched(cli, store, "--config", bounds, "--id", "new")
+    assert (ended.returncode, "old--" in ended.stderr) == (Exit.OK, True), ended.stderr
+    names = [path.name for path in (tmp_path / "cache" / "models").iterdir()]
+    assert [name.split("--")[0] for name in names if not name.startswith(".")] == ["new"]
+
+
+def test_a_build_that_asks_for_code_is_told(cli: Cli, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    _ = (place / "config.json").write_text('{"auto_map": {"AutoModel": "modeling.Mine"}}')
+    ended = cli("models", "fetch", f"file://{place}", "--to", tmp_path / "to", "--json")
+    (warning,) = json.loads(ended.stdout)["warnings"]
+    assert ended.returncode == Exit.OK
+    assert warning in ended.stderr
+    assert "auto_map" in warning

@@ -14,7 +14,7 @@ from poolhand.agent.weights.journal import JOURNAL_NAME, Header, Journal, Listed
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.publish import publish
 from poolhand.backends.stores.base import Stock
-from poolhand.backends.stores.errors import CacheBusy
+from poolhand.backends.stores.errors import CacheBusy, WeightsUnsafe
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import ModelEntry, Stores, Weights
 
@@ -159,6 +159,30 @@ def test_the_lock_holds_between_processes_and_waits_if_told(tmp_path: Path) -> N
         other.stdin.close()
         with Cache(tmp_path).lock(ENTRY.id, patience_s=20):
             pass
+
+
+def test_a_folder_that_is_a_link_is_refused(cache: Cache, tmp_path: Path) -> None:
+    cache.models.mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    cache.folder(ENTRY.id).symlink_to(tmp_path / "outside")
+    with pytest.raises(WeightsUnsafe, match="symbolic link"), cache.lock(ENTRY.id):
+        pass
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_links_in_a_folder_are_taken_away_before_anything_is_written(
+    cache: Cache, tmp_path: Path
+) -> None:
+    folder = fill(cache)
+    (tmp_path / "outside").mkdir()
+    _ = (tmp_path / "outside" / "precious").write_bytes(b"x")
+    for name in ("sub", ".partial", "deep/er"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(tmp_path / "outside")
+    with cache.lock(ENTRY.id):
+        assert not any(path.is_symlink() for path in folder.rglob("*"))
+    assert (tmp_path / "outside" / "precious").read_bytes() == b"x"
+    assert cache.build(ENTRY.id, ENTRY.ref) is not None
 
 
 def test_this_boot_has_a_name() -> None:

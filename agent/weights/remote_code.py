@@ -1,0 +1,28 @@
+"""Whether a build asks its reader to run code that came with it (pure).
+
+``auto_map`` in a configuration tells transformers to import a file of the build, and
+``model_file`` tells mlx-lm the same. This node never does, and never downloads such files;
+the owner should know that the build was made for a reader that would.
+
+Source:
+    transformers, "Custom models" (``auto_map``); mlx-lm, utils.py ``load_model``
+    (``model_file``).
+"""
+
+from collections.abc import Mapping
+
+KEYS = ("auto_map", "model_file", "custom_pipelines")
+
+
+def asks_for_code(name: str, config: Mapping[str, object]) -> tuple[str, ...]:
+    """Which keys of a configuration name code to be run.
+
+    Args:
+        name: The file's name, for the answer.
+        config: The parsed JSON object.
+
+    Returns:
+        One sentence a key, sorted; empty if there is none.
+    """
+    named = [key for key in KEYS if config.get(key)]
+    return tuple(f"{name} asks for code of its own by {key!r}: it is not run" for key in named)
