@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from poolhand.backends.engines.catalog import engine_for, support
+from poolhand.backends.engines.catalog import Shelter, engine_for, shelter, support
 from poolhand.backends.engines.errors import EngineMissing
 from poolhand.config.settings import ModelEntry, Settings
 
@@ -28,6 +28,26 @@ def test_a_missing_library_names_its_extra(asked: str, monkeypatch: pytest.Monke
         engine_for(entry(asked), "/m", SETTINGS)
     assert support() == {"mlx": "pip install 'poolhand[mlx]'"}
     assert engine_for(entry("echo"), "/m", SETTINGS).name == "echo"
+
+
+@pytest.mark.parametrize(
+    ("engine", "isolation", "is_inprocess"),
+    [
+        ("echo", "child", True),
+        ("auto", "child", False),
+        ("mlx", "child", False),
+        ("auto", "inprocess", True),
+        ("mlx", "inprocess", True),
+    ],
+)
+def test_where_text_is_kept_is_where_the_engine_will_be(
+    engine: str, isolation: str, *, is_inprocess: bool
+) -> None:
+    document = SETTINGS.model_dump() | {"engines": {"mlx": {"isolation": isolation}}}
+    settings = Settings.model_validate(document)
+    told = shelter(entry(engine), settings)
+    assert told == Shelter(is_inprocess=is_inprocess, is_hidden=True)
+    assert engine_for(entry(engine), "/m", settings).name == ("echo" if engine == "echo" else "mlx")
 
 
 def test_what_is_installed_lacks_nothing() -> None:
