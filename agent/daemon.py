@@ -118,8 +118,9 @@ class Daemon:
         """
         probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
         cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
-        world = World(self._loaded.settings, self._key, probe, cache)
+        world = World(self._loaded.settings, self._key, probe, cache, self._state_dir)
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
+        doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         await self._loop(doers)
         raise _Left

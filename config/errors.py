@@ -11,6 +11,7 @@ in one text, so the texts it gets are written here too, in :attr:`AgentError.loa
         * ConfigInvalid         ``config_invalid``
         * SecretUnusable        ``secret_unusable``
         * RefInvalid            ``ref_invalid``
+        * StateDamaged          ``state_damaged``
     * LinkError: the line to the coordinator
         * LinkRefused           ``link_refused``
         * LinkLost              ``link_lost``
@@ -158,6 +159,16 @@ class RefInvalid(ConfigError):
         self.ref = ref
         self.reason = reason
         super().__init__(f"model reference {ref!r}: {reason}")
+
+
+class StateDamaged(ConfigError):
+    """A file of the state folder cannot be read, understood or written."""
+
+    code = "state_damaged"
+    remedy = "Check the state folder's disk and permissions; the agent goes on without the file."
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
 
 
 class LinkError(AgentError):

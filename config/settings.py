@@ -123,10 +123,21 @@ class Pools(Section):
     Attributes:
         assigned: An alias or a model id; empty: chosen by the node from what is offered.
         allowed: Names or globs over aliases and ids; empty: whatever ``[[models]]`` offers.
+        enforce: ``false`` refuses nothing for the pool's sake; the allow-list and the slots stay.
+        follow_coordinator: Whether a ``load_model`` for another allowed pool moves an idle node.
+        advertise: ``pool``: a coordinator hears of the assigned pool alone. ``all``: of all that
+            is allowed, and the first load or request that is taken chooses the pool.
+        min_dwell_s: A node that was moved to another pool stays there for so long.
+        move_deadline_s: A move to another pool that takes longer is undone.
     """
 
     assigned: Name | None = None
     allowed: Annotated[tuple[str, ...], ARRAY] = ()
+    enforce: bool = True
+    follow_coordinator: bool = False
+    advertise: Literal["pool", "all"] = "pool"
+    min_dwell_s: Annotated[float, Field(ge=0, le=86400)] = 300.0
+    move_deadline_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
 
 
 class Slots(Section):
@@ -144,6 +155,7 @@ class ModelEntry(Section):
         ref: Where its weights live; see :class:`~poolhand.config.refs.ModelRef`.
         engine: Which engine runs it; ``auto`` takes what fits the machine, never ``echo``.
         context_tokens: Upper bound of prompt plus answer; unset: the model's own.
+        pinned: Once in memory, it makes way for no other model.
     """
 
     id: Name
@@ -151,6 +163,7 @@ class ModelEntry(Section):
     ref: str
     engine: Literal["auto", "mlx", "echo"] = "auto"
     context_tokens: Annotated[int, Field(ge=16)] | None = None
+    pinned: bool = False
 
     @field_validator("ref")
     @classmethod
@@ -277,6 +290,11 @@ class Settings(Section):
             problem = f"two [[models]] have the id {twice[0]!r}"
             raise ValueError(problem)
         return models
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Ids of the models that make way for no other."""
+        return frozenset(entry.id for entry in self.models if entry.pinned)
 
     def entry(self, model: str) -> ModelEntry | None:
         """The offered build with this id, if there is one."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ...backends.stores.base import Build
 from ..wire.inbound import InferenceRequest
 from ..wire.outbound import Outbound
+from .assignment import Assignment
 from .events import RequestKey
 
 
@@ -123,10 +124,26 @@ class ForgetRequest:
     request: RequestKey
 
 
+@dataclass(frozen=True, slots=True)
+class PersistAssignment:
+    """Write down whose this machine is, before anything that follows from it.
+
+    Attributes:
+        at_s: The node's time now; the assignment's own times are on the same clock.
+        topology: Digest of which keys each build has.
+    """
+
+    assignment: Assignment
+    at_s: float
+    topology: str
+
+
 LinkEffect: TypeAlias = Dial | HangUp | Send
 WeightsEffect: TypeAlias = FetchWeights | CancelFetch | VerifyWeights | RefreshInventory
 EngineEffect: TypeAlias = LoadEngine | StopEngine
 RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
 
-Effect: TypeAlias = LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost
+Effect: TypeAlias = (
+    LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost | PersistAssignment
+)
 """Everything that can be done."""

@@ -14,6 +14,7 @@ from ...backends.stores.base import Build, Progress, Stock
 from ...config.errors import AgentError, LinkError
 from ...config.settings import Settings
 from ..wire.inbound import Inbound
+from .assignment import Assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,27 @@ class SettingsRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentRead:
+    """What the state file says of this machine's pool; the line is not dialled before.
+
+    Attributes:
+        assignment: Its times are seconds before now, as negative numbers; ``None`` if there is
+            no file, or none that can be understood.
+        error: What is wrong with the file, which was set aside.
+    """
+
+    assignment: Assignment | None = None
+    error: AgentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentUnsaved:
+    """The state file could not be written; what holds in memory holds."""
+
+    error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Somebody wants the node to leave; ``now`` without patience."""
 
@@ -231,8 +253,16 @@ EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
 RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
 HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed
 OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked
+AssignmentEvent: TypeAlias = AssignmentRead | AssignmentUnsaved
 
 Event: TypeAlias = (
-    LinkEvent | WeightsEvent | EngineEvent | RequestEvent | HostEvent | OwnerEvent | Due
+    LinkEvent
+    | WeightsEvent
+    | EngineEvent
+    | RequestEvent
+    | HostEvent
+    | OwnerEvent
+    | AssignmentEvent
+    | Due
 )
 """Everything that can happen."""

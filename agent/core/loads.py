@@ -63,6 +63,7 @@ class Loads:
         self.is_draining = False
         self.refusal: Refusal | None = None
         self.refusals = 0
+        self.refusals_by_reason: dict[str, int] = {}
         self.desired: DesiredModels | None = None
         self._prefetches: dict[str, _Told] = {}
         self._wished: set[str] = set()
@@ -72,10 +73,9 @@ class Loads:
 
     def asked(self, model: str, busy: Collection[str], now_s: float) -> list[Said]:
         """The coordinator wants the model in memory; each asking gets exactly one answer."""
-        match self._admit(model, busy):
+        match self.admits(model, busy):
             case placement.Refuse(error):
-                self._refused(model, error, now_s)
-                return [_status(model, error)]
+                return self.refused(model, error, now_s)
             case placement.Join(stay) if stay.state is SlotState.READY:
                 return [_status(model, None)]
             case placement.Join(stay):
@@ -93,9 +93,9 @@ class Loads:
         Returns:
             What is to be done, nothing if it is on its way already; or why it cannot come.
         """
-        match self._admit(model, busy):
+        match self.admits(model, busy):
             case placement.Refuse(error):
-                self._refused(model, error, now_s)
+                self.note(model, error, now_s)
                 return error
             case placement.Join(stay):
                 if stay.state in COMING:
@@ -147,6 +147,35 @@ class Loads:
                 return self._bring(model, now_s)
         return []
 
+    def admits(
+        self, model: str, busy: Collection[str], pool: Pool | None = None
+    ) -> placement.Refuse | placement.Join | placement.Admit:
+        """Whether the model may come, into this pool or into another one."""
+        if self.is_draining:
+            return placement.Refuse(NodeDraining())
+        return placement.admit(
+            model,
+            pool=pool or self.pool,
+            stays=self.stays.all(),
+            slots=self.settings.slots.max_model_slots,
+            busy=busy,
+            pinned=self.settings.pinned,
+        )
+
+    def refused(self, model: str, error: AgentError, now_s: float) -> list[Said]:
+        """A load that does not come: counted, and told."""
+        self.note(model, error, now_s)
+        return [_status(model, error)]
+
+    def note(self, model: str, error: AgentError, now_s: float) -> None:
+        """Count a refusal, for the owner's eyes."""
+        self.refusals += 1
+        counted = self.refusals_by_reason
+        counted[error.code] = counted.get(error.code, 0) + 1
+        last = self.refusal
+        again = last is not None and (last.model, last.error.code) == (model, error.code)
+        self.refusal = Refusal(model, error, last.count + 1 if last and again else 1, now_s)
+
     # ── what the rooms tell ───────────────────────────────────────────────────────────
 
     def progressed(self, model: str, progress: Progress, now_s: float) -> list[Said]:
@@ -197,13 +226,39 @@ class Loads:
     ) -> list[Said]:
         """The operator chose otherwise: whoever is outside the pool or the slots goes."""
         self.settings, self.pool = settings, pool
-        said: list[Said] = []
-        for stay in self.stays.all():
-            if not pool.serves(stay.model):
-                error = placement.outside(stay.model, pool)
-                said += self._carry(self.stays.release(stay.model, error, now_s))
+        said = self.expel(busy, now_s, is_all=True)
         said += self._carry(self.stays.narrow(settings.slots.max_model_slots, busy, now_s))
         return [*said, *self._carry(self.stays.drained(busy, now_s))]
+
+    def expel(
+        self,
+        busy: Collection[str],
+        now_s: float,
+        *,
+        is_all: bool,
+        why: AgentError | None = None,
+    ) -> list[Said]:
+        """Let go of whoever is outside the pool.
+
+        Args:
+            busy: Models with requests that have not ended; they end first.
+            now_s: The node's time.
+            is_all: Whether those go that are in memory; otherwise only those on their way.
+            why: What whoever asked for them is told; usually that they are outside.
+        """
+        said: list[Said] = []
+        for stay in self.stays.all():
+            is_here = stay.state is SlotState.READY
+            if not self.pool.serves(stay.model) and (is_all or not is_here):
+                error = why or placement.outside(stay.model, self.pool)
+                said += self._carry(self.stays.release(stay.model, error, now_s))
+        return [*said, *self._carry(self.stays.drained(busy, now_s))]
+
+    def bring_back(self, model: str, now_s: float) -> list[Said]:
+        """Have a model again that had to go, if it did not come back by itself."""
+        if self.stays.find(model, COMING | {SlotState.READY}) or self.is_draining:
+            return []
+        return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
 
     def empty(self, why: AgentError, busy: Collection[str], now_s: float) -> list[Said]:
         """Take nothing new, and let everyone go who is here."""
@@ -215,30 +270,11 @@ class Loads:
 
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    def _admit(
-        self, model: str, busy: Collection[str]
-    ) -> placement.Refuse | placement.Join | placement.Admit:
-        if self.is_draining:
-            return placement.Refuse(NodeDraining())
-        return placement.admit(
-            model,
-            pool=self.pool,
-            stays=self.stays.all(),
-            slots=self.settings.slots.max_model_slots,
-            busy=busy,
-        )
-
     def _bring(self, model: str, now_s: float) -> list[Said]:
         stay = self.stays.find(model, COMING)
         if stay is not None:
             return []
         return self._carry(self.stays.begin(model, now_s, is_load=False, askers=0))
-
-    def _refused(self, model: str, error: AgentError, now_s: float) -> None:
-        self.refusals += 1
-        last = self.refusal
-        again = last is not None and (last.model, last.error.code) == (model, error.code)
-        self.refusal = Refusal(model, error, last.count + 1 if last and again else 1, now_s)
 
     def _carry(self, outcomes: Iterable[Outcome]) -> list[Said]:
         said: list[Said] = []

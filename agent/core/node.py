@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
-from ...config.change import diff
 from ...config.errors import AgentError, ModelNotReady, NodeDraining
 from ...config.settings import Settings
 from ..wire.inbound import (
@@ -24,8 +23,7 @@ from ..wire.inbound import (
     TrustStatus,
     Unknown,
 )
-from ..wire.outbound import LoadModelStatus, ModelsUpdate, Outbound
-from ..wire.types import ModelInfo
+from ..wire.outbound import LoadModelStatus, Outbound
 from . import events as happened
 from . import report
 from .admission import budget_bytes
@@ -33,6 +31,8 @@ from .answers import Answers
 from .effects import Dial, Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event, RequestKey
 from .loads import Loads, Said
+from .moves import Moves
+from .offer import Offer
 from .pool import pool_of
 from .session import Session, State, Step
 from .slots import HOLDS_MEMORY
@@ -69,6 +69,9 @@ class Node:
         )
         self.loads = Loads(settings, pool_of(settings, machine_id=identity.machine_id))
         self.answers = Answers(self.loads)
+        self.moves = Moves(
+            settings, self.loads, self.answers.ledger, machine_id=identity.machine_id
+        )
         self.facts: HostFacts | None = None
         self.sample = HostSample()
         self.engine_loads: dict[str, Load] = {}
@@ -81,8 +84,7 @@ class Node:
         self._owed: dict[str, LoadModelStatus] = {}
         self._cut_s: float | None = None
         self._gone_s: float | None = None
-        self._told: dict[str, ModelInfo] = {}
-        self._dialled = settings
+        self._offer = Offer(settings)
 
     @property
     def is_done(self) -> bool:
@@ -93,6 +95,7 @@ class Node:
     def deadline_s(self) -> float:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
         known = [self.session.deadline_s if self.facts else None, self._cut_s, self._gone_s]
+        known.append(self.moves.deadline_s)
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
@@ -104,6 +107,7 @@ class Node:
         before = self._slots()
         effects = [] if self.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
+        effects += self._carry(self.moves.look(now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
@@ -144,8 +148,16 @@ class Node:
                 return self._on_host(event, now_s)
             case happened.SettingsChanged() | happened.SettingsRejected() | happened.StopAsked():
                 return self._on_owner(event, now_s)
-            case happened.RequestOpened():
-                return self.answers.opened(event, now_s)
+            case happened.AssignmentRead(assignment, error):
+                self._failed(error, now_s)
+                return self.moves.recalled(assignment, now_s)
+            case happened.AssignmentUnsaved(error):
+                self._failed(error, now_s)
+                return []
+            case happened.RequestOpened(_, model):
+                said = self.answers.opened(event, now_s)
+                is_taken = self.answers.ledger.entry(event.request) is not None
+                return [*self.moves.taken(model, "request", now_s), *said] if is_taken else said
             case happened.RequestUnreadable(key, error):
                 return self.answers.unreadable(key, error)
             case happened.GenerationEnded():
@@ -168,7 +180,6 @@ class Node:
                 return []
 
     def _on_words(self, heard: happened.Heard, now_s: float) -> list[Said]:
-        busy = self.answers.ledger.busy()
         match heard.message:
             case InferenceRequest() as request:
                 return self.answers.heard(heard.line, request, now_s)
@@ -177,11 +188,12 @@ class Node:
             case AttestationChallenge() as challenge:
                 return [report.attestation(self.snapshot(now_s), challenge)]
             case LoadModel(model_id=model):
-                return self.loads.asked(model, busy, now_s)
+                return self.moves.asked(model, now_s)
             case PrefetchModel() as wish:
                 return self.loads.prefetch(wish, now_s)
             case DesiredModels() as wish:
-                return self.loads.desire(wish, self.stocks, now_s)
+                said = self.moves.desired(wish, self.loads.desired, now_s)
+                return [*said, *self.loads.desire(wish, self.stocks, now_s), *self._news(now_s)]
             case TrustStatus() as trust:
                 self.trust = trust
             case RuntimeStatus() as runtime:
@@ -229,7 +241,9 @@ class Node:
                 return []
             case happened.InventoryChanged(stocks):
                 self.stocks = {stock.model: stock for stock in stocks}
-                return [*self._news(now_s), *self.loads.pursue(self.stocks, now_s)]
+                total_bytes = self.facts.memory_total_bytes if self.facts else None
+                moved = self.moves.sized(stocks, total_bytes, now_s)
+                return [*moved, *self._news(now_s), *self.loads.pursue(self.stocks, now_s)]
 
     def _on_owner(self, event: happened.OwnerEvent, now_s: float) -> list[Said]:
         match event:
@@ -250,11 +264,11 @@ class Node:
             effects.append(HangUp(step.hang_up, step.is_polite))
             effects += self._carry(self._lost(step.hang_up, now_s), now_s)
         if step.dial is not None:
-            self._dialled = self.settings
+            self._offer.dialled(self.settings)
             effects.append(Dial(step.dial))
         if step.is_registration_due:
             who = report.register(self.snapshot(now_s))
-            self._told = {model.id: model for model in who.models}
+            self._offer.registered(who)
             effects += self._say(who)
         if step.is_registration_due or step.is_heartbeat_due:
             effects += [*self._say(report.heartbeat(self.snapshot(now_s))), SampleHost()]
@@ -272,36 +286,17 @@ class Node:
         return list(owed.values())
 
     def _news(self, now_s: float) -> list[Said]:
-        """What of the offer is new to this line; the wire takes nothing back.
-
-        A build is news once it lies here verified: a coordinator that hears of an alias's
-        desired build drops the previous one, so neither is named before it can be served,
-        nor one without the other.
-        """
-        offer = report.models(self.snapshot(now_s))
-        added = [model for model in offer if model.id not in self._told]
-        here = [model for model in offer if model.weight_hash is not None]
-        is_news = added or any(self._told.get(model.id) != model for model in here)
-        if not is_news or not self.session.is_online:
-            return []
-        named = tuple(model for model in offer if model in here or model in added)
-        self._told |= {model.id: model for model in named}
-        return [ModelsUpdate(models=named)]
+        return list(self._offer.news(self.snapshot(now_s))) if self.session.is_online else []
 
     def _is_stale(self) -> bool:
-        """Whether only a new line can say how things are.
-
-        A model is to be unsaid, or the operator changed whom to call, or by what name.
-        """
-        changed = diff(self._dialled, self.settings)
-        words = [key for key in changed.keys if key.startswith(("coordinator.", "wire."))]
-        is_gone = not self._told.keys() <= set(self.loads.pool.models)
-        return is_gone or bool({*words} - {"coordinator.heartbeat_interval_s"})
+        if self.moves.deadline_s is not None:
+            return False  # a move is under way, or has just ended
+        return self._offer.is_stale(self.settings, self.loads.pool.advertised)
 
     def _lost(self, line: int, now_s: float) -> list[Said]:
         """A line is gone, and with it everyone who waited on it."""
         self.trust = self.runtime = None
-        self._told = {}
+        self._offer.lost()
         self.loads.line_lost()
         return self.answers.line_lost(line, now_s)
 
@@ -318,7 +313,8 @@ class Node:
         effects: list[Effect] = []
         for item in said:
             if isinstance(item, LoadEnded):
-                effects += self._carry(self.answers.loaded(item), now_s)
+                after = [*self.answers.loaded(item), *self.moves.load_ended(item, now_s)]
+                effects += self._carry(after, now_s)
             elif isinstance(item, Send):
                 if self.session.is_online and item.line == self.session.line:
                     effects.append(item)
@@ -342,6 +338,8 @@ class Node:
                 holdings=holdings_of(self.loads.stays.all(), busy),
             ),
             now_s=now_s,
+            outside=self.moves.outside(),
+            pinned=self.settings.pinned,
         )
 
     def _resettle(self, settings: Settings, now_s: float) -> list[Said]:
@@ -349,9 +347,8 @@ class Node:
         self.settings, self.rejected = settings, None
         self.session.heartbeat_s = settings.coordinator.heartbeat_interval_s
         self.session.patience_s = settings.coordinator.dial_timeout_s + LINK_GRACE_S
-        pool = pool_of(settings, machine_id=self.identity.machine_id)
-        said = self.loads.repool(settings, pool, self.answers.ledger.busy(), now_s)
-        return [*said, RefreshInventory(pool.models)]
+        said = self.moves.chosen(settings, now_s)
+        return [*said, RefreshInventory(self.loads.pool.models)]
 
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:
         cut_s = now_s + (0.0 if now else self.settings.requests.drain_s)
@@ -380,5 +377,6 @@ class Node:
         here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]
         return [(stay.model, stay.state) for stay in here]
 
-    def _failed(self, error: AgentError, now_s: float) -> None:
-        self.failures = [*self.failures, (now_s, error)][-LAST_FAILURES:]
+    def _failed(self, error: AgentError | None, now_s: float) -> None:
+        if error is not None:
+            self.failures = [*self.failures, (now_s, error)][-LAST_FAILURES:]

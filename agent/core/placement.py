@@ -38,7 +38,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Release this idle resident, then ask again."""
+    """Release this resident, which is idle or outside the pool, then ask again."""
 
     model: str
 
@@ -49,7 +49,13 @@ class Wait:
 
 
 def admit(
-    model: str, *, pool: Pool, stays: Sequence[Stay], slots: int, busy: Collection[str]
+    model: str,
+    *,
+    pool: Pool,
+    stays: Sequence[Stay],
+    slots: int,
+    busy: Collection[str],
+    pinned: Collection[str] = (),
 ) -> Refuse | Join | Admit:
     """Decide whether ``model`` may come to this node at all.
 
@@ -59,6 +65,7 @@ def admit(
         stays: Every stay, in any state.
         slots: ``max_model_slots``.
         busy: Models with requests that have not ended.
+        pinned: Models that make way for no other.
 
     Returns:
         :class:`Refuse` also when every slot is promised: to a resident that answers, or to
@@ -69,7 +76,8 @@ def admit(
     here = [stay for stay in stays if stay.model == model and stay.state not in LEAVING]
     if here and here[0].is_load:
         return Join(here[0])
-    promised = [stay for stay in stays if is_promised(stay, busy)]
+    kept = {*busy, *(name for name in pinned if pool.serves(name))}
+    promised = [stay for stay in stays if is_promised(stay, kept)]
     if len(promised) >= slots:
         return Refuse(SlotsBusy(model=model, slots=slots))
     return Join(here[0]) if here else Admit()
@@ -81,7 +89,7 @@ def outside(model: str, pool: Pool) -> ModelNotInPool:
 
 
 def is_promised(stay: Stay, busy: Collection[str]) -> bool:
-    """Whether a stay's slot cannot be had by another: it loads, or it answers."""
+    """Whether a stay's slot cannot be had by another: it loads, answers, or is pinned."""
     if stay.state in COMING:
         return stay.is_load
     return stay.state in {SlotState.READY, SlotState.DRAINING} and stay.model in busy
@@ -94,6 +102,8 @@ def settle(
     slots: int,
     busy: Collection[str],
     free_bytes: int,
+    outside: Collection[str] = (),
+    pinned: Collection[str] = (),
 ) -> Refuse | Grant | Evict | Wait:
     """Decide whether a STAGED stay may take a slot now.
 
@@ -103,23 +113,33 @@ def settle(
         slots: ``max_model_slots``.
         busy: Models with requests that have not ended.
         free_bytes: Memory that a new model may take as things are.
+        outside: Models outside the pool: they go even if they answer, once they have answered.
+        pinned: Models that make way for no other.
 
     Returns:
         Never an :class:`Evict` that would not help: if the model does not fit even with
-        every idle resident gone, all of them stay.
+        every resident gone that may go, all of them stay.
     """
     here = residents(stays)
     leaving = [stay for stay in here if stay.state in LEAVING]
-    if any(stay.model not in busy or stay.model == staged.model for stay in leaving):
+    gone_soon = {stay.model for stay in leaving if stay.model not in busy} | {*outside}
+    if any(stay.model in gone_soon or stay.model == staged.model for stay in leaving):
         return Wait()
-    idle = [stay for stay in here if stay.state is SlotState.READY and stay.model not in busy]
+    idle = [
+        stay
+        for stay in here
+        if stay.state is SlotState.READY
+        and (stay.model not in busy or stay.model in outside)
+        and (stay.model not in pinned or stay.model in outside)
+    ]
     is_full = len(here) >= slots
     if not is_full and staged.needs_bytes <= free_bytes:
         return Grant()
     if staged.needs_bytes > free_bytes + sum(stay.takes_bytes for stay in idle):
         return Refuse(_too_large(staged, here, idle, slots, free_bytes))
     if idle:
-        return Evict(min(idle, key=lambda stay: stay.last_used_s).model)
+        last = min(idle, key=lambda stay: (stay.model not in outside, stay.last_used_s))
+        return Evict(last.model)
     return Refuse(SlotsBusy(model=staged.model, slots=slots))
 
 

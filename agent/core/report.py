@@ -103,7 +103,7 @@ class Snapshot:
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
-            holdings=holdings_of(self.stays, self.busy),
+            holdings=holdings_of(self.stays, self.busy | self.settings.pinned),
             slots=0 if self.is_draining else slots,
         )
 
@@ -131,12 +131,12 @@ def register(node: Snapshot) -> Register:
 
 
 def models(node: Snapshot) -> tuple[ModelInfo, ...]:
-    """What we offer: builds of the pool and no others, on disk or not.
+    """What we offer: builds of the pool, on disk or not; others only if the operator says so.
 
     A size that is not known yet goes out as 0, the wire's word for unknown; an update follows
     as soon as the store was asked.
     """
-    return tuple(_model(model, node.stocks.get(model)) for model in node.pool.models)
+    return tuple(_model(model, node.stocks.get(model)) for model in node.pool.advertised)
 
 
 def heartbeat(node: Snapshot) -> Heartbeat:
@@ -232,9 +232,10 @@ def _slot(node: Snapshot, stay: Stay) -> SlotCapacity:
     load = node.loads.get(stay.model, Load())
     mine = [entry for entry in node.requests if entry.model == stay.model]
     running = [e for e in mine if e.state in {RequestState.RUNNING, RequestState.ENDING}]
+    is_closed = node.is_draining or not node.pool.serves(stay.model)
     return SlotCapacity(
         model=stay.model,
-        state=_word(stay, is_draining=node.is_draining, is_running=bool(running)),
+        state=_word(stay, is_closed=is_closed, is_running=bool(running)),
         num_running=len(running),
         num_waiting=len(mine) - len(running),
         max_concurrency=load.max_running,
@@ -249,9 +250,9 @@ def _slot(node: Snapshot, stay: Stay) -> SlotCapacity:
     )
 
 
-def _word(stay: Stay, *, is_draining: bool, is_running: bool) -> SlotWord:
+def _word(stay: Stay, *, is_closed: bool, is_running: bool) -> SlotWord:
     """Nothing new is sent to a slot that is ``reloading``: right for one that comes or goes."""
-    if stay.state is not SlotState.READY or is_draining:
+    if stay.state is not SlotState.READY or is_closed:
         return "reloading"
     return "running" if is_running else "idle"
 

@@ -115,10 +115,17 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
     refusal = node.loads.refusal
     return {
         "assigned": node.loads.pool.assigned,
+        "scope": list(node.loads.pool.scope),
         "source": node.loads.pool.source,
+        "epoch": node.moves.assignment.epoch,
+        "for_s": _age(node.moves.assignment.since_s, now_s),
+        "enforced": node.settings.pools.enforce,
+        "moving": node.moves.move is not None,
+        "stays_because": node.moves.obstacle(now_s),
         "models": list(node.loads.pool.models),
         "allowed": list(node.settings.pools.allowed),
         "refusals": node.loads.refusals,
+        "refusals_by_reason": dict(node.loads.refusals_by_reason),
         "last_refusal": None
         if refusal is None
         else {

@@ -129,6 +129,8 @@ class Stays:
         busy: Collection[str],
         free_bytes: Callable[[], int],
         now_s: float,
+        outside: Collection[str] = (),
+        pinned: Collection[str] = (),
     ) -> list[Outcome]:
         """Give slots to those who wait for one, as far as there are any.
 
@@ -137,11 +139,19 @@ class Stays:
             busy: Models with requests that have not ended.
             free_bytes: The budget as the stays are at that moment.
             now_s: The node's time.
+            outside: Residents outside the pool.
+            pinned: Models that make way for no other.
         """
         outcomes: list[Outcome] = []
         for staged in [stay for stay in self._stays if stay.state is SlotState.STAGED]:
             answer = placement.settle(
-                staged, stays=self._stays, slots=slots, busy=busy, free_bytes=free_bytes()
+                staged,
+                stays=self._stays,
+                slots=slots,
+                busy=busy,
+                free_bytes=free_bytes(),
+                outside=outside,
+                pinned=pinned,
             )
             match answer:
                 case placement.Grant():

@@ -20,6 +20,7 @@ from ..core import effects
 from ..core.effects import Effect
 from ..core.events import Event
 from ..wire.sealing import NodeKey
+from .assignment_file import AssignmentFile
 from .link import Link
 from .relay import Relay
 from .residents import Residents
@@ -34,12 +35,14 @@ class World:
     Attributes:
         key: Opens requests.
         cache_dir: Where weights lie.
+        state_dir: This agent's own folder.
     """
 
     settings: Settings
     key: NodeKey
     probe: HostProbe
     cache_dir: Path
+    state_dir: Path
 
 
 class Performer:
@@ -70,8 +73,13 @@ class Performer:
             tell=tell,
             tasks=tasks,
         )
+        self._assignment = AssignmentFile(world.state_dir, tell=tell)
         self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks)
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
+
+    def recall(self) -> None:
+        """Read what an earlier run has left; ``AssignmentRead`` follows."""
+        self._assignment.recall()
 
     def perform(self, effect: Effect) -> None:
         """Start the work that the effect asks for."""
@@ -84,6 +92,8 @@ class Performer:
                 self._link.send(line, message)
             case effects.SampleHost():
                 self._sampler.ask()
+            case effects.PersistAssignment():
+                self._assignment.persist(effect)
             case effects.LoadEngine(model, build):
                 self._residents.load(model, build)
             case effects.StopEngine(model):

@@ -136,6 +136,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "trusted_hosts": ('["h:1"]', ("h:1",)),
         "auth": ("hmac", "hmac"),
         "isolation": ("inprocess", "inprocess"),
+        "advertise": ("all", "all"),
         "level": ("error", "error"),
         "format": ("json", "json"),
         "addressing": ("virtual", "virtual"),
@@ -148,7 +149,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
     if text is None:
         match default:
             case bool():
-                text, expected = "true", True
+                text, expected = str(not default).lower(), not default
             case int():
                 text, expected = str(default + 1), default + 1
             case float():

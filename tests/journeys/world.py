@@ -253,8 +253,8 @@ def beats(effects: list[Effect]) -> list[Heartbeat]:
 
 
 def done(effects: list[Effect]) -> list[Effect]:
-    """What was done, apart from saying something and reading the machine."""
-    quiet = (do.Send, do.SampleHost, do.RefreshInventory)
+    """What was done, apart from saying something, writing it down and reading the machine."""
+    quiet = (do.Send, do.SampleHost, do.RefreshInventory, do.PersistAssignment)
     return [effect for effect in effects if not isinstance(effect, quiet)]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.core.pool import Pool, is_allowed, keys_of, pool_of
+from poolhand.agent.core.pool import Pool, Topology, is_allowed, pool_of
 from poolhand.config.settings import ModelEntry, Settings
 
 
@@ -29,7 +29,9 @@ def pool(settings: Settings, machine_id: str = "m") -> Pool:
 
 
 def test_an_alias_is_one_pool_with_all_its_builds() -> None:
-    assert pool(offer(A, B, C, assigned="tiny")) == Pool("tiny", ("org/a", "org/b"), "config")
+    both = ("org/a", "org/b")
+    expected = Pool("tiny", both, "config", ("tiny",), both)
+    assert pool(offer(A, B, C, assigned="tiny")) == expected
 
 
 def test_a_build_can_be_assigned_by_its_id() -> None:
@@ -47,7 +49,8 @@ def test_the_allow_list_stands_before_the_assignment() -> None:
 
 
 def test_two_builds_of_one_alias_are_one_candidate() -> None:
-    assert pool(offer(A, ("org/d", ("tiny",)))) == Pool("tiny", ("org/a", "org/d"), "sole")
+    chosen = pool(offer(A, ("org/d", ("tiny",))))
+    assert (chosen.assigned, chosen.models, chosen.source) == ("tiny", ("org/a", "org/d"), "sole")
 
 
 def test_nothing_offered_serves_nothing() -> None:
@@ -75,7 +78,7 @@ def test_allowed_names_and_globs(allowed: tuple[str, ...], *, is_in: bool) -> No
 
 
 def test_a_build_without_an_alias_is_its_own_pool() -> None:
-    assert keys_of(ModelEntry(id="org/c", ref="s3://models/c")) == {"org/c"}
+    assert Topology().keys_of(ModelEntry(id="org/c", ref="s3://models/c")) == {"org/c"}
 
 
 def test_a_fleet_spreads_and_a_new_key_moves_a_third() -> None:

@@ -8,6 +8,7 @@ from typing import get_args
 from runtime_world import Inbox, group
 
 from poolhand.agent.core import effects
+from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.events import (
     EngineFailed,
@@ -51,6 +52,7 @@ LEADS_TO: dict[Effect, type[Event] | None] = {
     effects.StartGeneration(KEY, "m", 5): GenerationEnded,
     effects.CancelGeneration(KEY): None,
     effects.ForgetRequest(KEY): None,
+    effects.PersistAssignment(Assignment(("tiny",)), 0.0, ""): None,
 }
 
 
@@ -67,7 +69,8 @@ def settings(port: int = 9, cache: str | None = None) -> Settings:
 async def test_every_effect_finds_its_doer(
     inbox: Inbox, tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    world = World(settings(unused_tcp_port), NodeKey(os.urandom(32)), GenericProbe(), tmp_path)
+    key = NodeKey(os.urandom(32))
+    world = World(settings(unused_tcp_port), key, GenericProbe(), tmp_path, tmp_path)
     counts: dict[type[Event], int] = {}
     async with group() as tasks:
         doers = Performer(world, tell=inbox.tell, hear=inbox.hear, tasks=tasks)
@@ -82,7 +85,7 @@ async def test_every_effect_finds_its_doer(
 
 def test_the_key_is_shown_to_nobody() -> None:
     secret = os.urandom(32)
-    world = World(settings(), NodeKey(secret), GenericProbe(), Path("/x"))
+    world = World(settings(), NodeKey(secret), GenericProbe(), Path("/x"), Path("/x"))
     assert repr(secret)[2:-1] not in repr(world)
     assert secret.hex() not in repr(world)
 
