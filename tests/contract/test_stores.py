@@ -32,6 +32,7 @@ from poolhand.backends.stores.catalog import store_for
 from poolhand.backends.stores.errors import ModelMissing, WeightsChanged, WeightsUnsafe
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores
+from poolhand.config.stores import Gs
 
 BUCKET = "models"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t/+key"}
@@ -99,6 +100,17 @@ class Moto:
 
 
 @dataclass
+class Interoperable(Moto):
+    """The same as a bucket of Google's that is read with HMAC keys."""
+
+    def ref(self, path: str) -> str:
+        return f"gs://{BUCKET}/{path}"
+
+    def stores(self) -> Stores:
+        return Stores(gs=Gs(endpoint=f"http://{self.host}:{self.port}", auth="hmac"))
+
+
+@dataclass
 class Opened:
     """Stores that a test opened and the fixture closes."""
 
@@ -132,7 +144,7 @@ def moto() -> Iterator[Moto]:
     server.stop()
 
 
-@pytest.fixture(params=["ours", "moto", "folder", "gcs", "hub", "ngc", "registry"])
+@pytest.fixture(params=["ours", "moto", "folder", "hmac", "gcs", "hub", "ngc", "registry"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     root = tmp_path / "root"
     (root / BUCKET).mkdir(parents=True)
@@ -149,6 +161,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield other
         case "folder":
             yield Folder(root)
+        case "hmac":
+            same: Moto = request.getfixturevalue("moto")
+            await same.reset()
+            yield Interoperable(same.host, same.port)
         case kind:
             async with web(kind, tmp_path) as stood:
                 yield stood
