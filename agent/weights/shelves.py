@@ -3,6 +3,11 @@
 Leaving is safe at any moment, a kill among them (see :func:`~.cache.remove`): what is left of
 a folder on its way out is no build, and is swept by whoever prunes next.
 
+What is synced, and when: a file's bytes before it is renamed to its final name; the record,
+and the folder that names it, before a build is told of; the journal's lines only as far as
+the bytes that they claim. Removal syncs nothing: a build that a power cut brings back without
+its record is no build, and one that comes back whole has lost nothing.
+
 Last use is the modification time of ``.last_used``, an empty file: setting it is one system
 call, so that after a crash it holds the old time or the new.
 """
