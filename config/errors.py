@@ -190,11 +190,7 @@ class LinkRefused(LinkError):
 
 
 class LinkLost(LinkError):
-    """A line that stood is gone.
-
-    Attributes:
-        close_code: The WebSocket close code; 1006 if the peer vanished without one.
-    """
+    """A line that stood is gone; with close code 1006 if the peer vanished without one."""
 
     code = "link_lost"
     remedy = "Nothing: the agent dials again by itself."
@@ -308,11 +304,7 @@ class RequestError(AgentError):
 
 
 class RequestUnreadable(RequestError):
-    """A request's body cannot be opened or is no request.
-
-    Attributes:
-        reason: What is wrong with its form; never a part of its content.
-    """
+    """A request's body cannot be opened or is no request; the reason names nothing of it."""
 
     code = "request_unreadable"
     is_public = True

@@ -75,7 +75,7 @@ def load_error(effects: list[do.Effect]) -> str | None:
 
 
 def following(models: Offered | None = None, **pools: object) -> Settings:
-    return chosen(models=models, follow_coordinator=True, **pools)
+    return chosen(slots=1, models=models, follow_coordinator=True, **pools)
 
 
 def at_x(models: Offered | None = None, **pools: object) -> World:
