@@ -185,7 +185,6 @@ def _of_copy(copy: standalone.Copy, alone: Alone, record: Record) -> dict[str, o
         "folder": str(copy.to),
         "size_bytes": record.size_bytes,
         "verified_by": verified_by if alone.is_verified else None,
-        "weight_hash": record.weight_hash,
         "files": [
             {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256}
             for file in record.files
