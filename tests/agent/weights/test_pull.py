@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Run:
         *,
         locate: Callable[[RemoteFile], Location] | None = None,
         promised: str | None = None,
+        stall_timeout_s: float = 1.0,
+        max_bytes_per_s: int | None = None,
     ) -> None:
         store = OriginStore(origin.port)
         self.store = store
@@ -54,7 +57,9 @@ class Run:
         def refresh() -> None:
             store.refreshes += 1
 
-        source = Source("m", "s", locate or store.location, refresh, lambda: 0.0, 1.0)
+        reach = locate or store.location
+        limits = (stall_timeout_s, max_bytes_per_s)
+        source = Source("m", "s", reach, refresh, lambda: 0.0, *limits)
         self.pull = Pull(source, self.parts, self.journal, GRID, ended=self.over.set)
 
     def go(self, connections: int = 3) -> "Run":
@@ -182,3 +187,41 @@ def test_a_bug_in_a_worker_ends_the_pull(origin: Origin, tmp_path: Path) -> None
     run = Run(tmp_path, origin, locate=broken).go()
     assert run.pull.is_broken
     assert run.pull.error is None
+
+
+def look_until_over(run: Run) -> None:
+    while not run.over.wait(0.05):
+        run.pull.look(time.monotonic())
+    run.pull.stop()
+    run.journal.close()
+
+
+def test_a_connection_that_stands_still_is_not_waited_for(origin: Origin, tmp_path: Path) -> None:
+    """Its peers show how long a chunk takes; the time-out alone would be six times as long."""
+
+    def fault(number: int, path: str, asked: str) -> Reply | None:
+        return Reply(cut_bytes=1000, stall_s=12.0) if number == 1 else None
+
+    origin.fault = fault
+    run = Run(tmp_path, origin, stall_timeout_s=12.0)
+    begun_s = time.monotonic()
+    run.pull.start(3)
+    look_until_over(run)
+    assert run.pull.is_done
+    assert time.monotonic() - begun_s < 8.0
+    assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
+
+
+def test_all_connections_together_keep_to_the_limit_until_it_is_lifted(
+    origin: Origin, tmp_path: Path
+) -> None:
+    total = sum(map(len, DATA.values()))
+    run = Run(tmp_path, origin, max_bytes_per_s=total // 4)
+    begun_s = time.monotonic()
+    run.pull.start(3)
+    assert not run.over.wait(1.0), "four seconds' worth of bytes"
+    assert run.pull.bytes_done <= total // 4 * (time.monotonic() - begun_s + 0.3) + 3 * 65_536
+    run.pull.limit(None)
+    look_until_over(run)
+    assert run.pull.is_done
+    assert run.pull.bytes_done == total
