@@ -17,6 +17,7 @@ from ...backends.stores.base import Location, RemoteFile
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
 from .arrival import Arrival
+from .behind import writing_behind
 from .digests import Interrupted
 from .journal import Journal
 from .pace import LOOK_EVERY_S, Bucket, Crew, laggards
@@ -97,6 +98,7 @@ class Pull:
         self._looked: tuple[float, int] | None = None
         self._bucket = Bucket(source.max_bytes_per_s)
         self._bucket_lock = threading.Lock()
+        self._begin_writing = writing_behind()
         self._refresh_lock = threading.Lock()
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
@@ -335,7 +337,10 @@ class Pull:
     def arrived(self, file: int, block: int) -> None:
         """A block was written: claim it, then let the digest pass."""
         self._journal.arrived(file, block)
-        self._parts[file].open()[1].arrived(block)
+        fd, digest = self._parts[file].open()
+        digest.arrived(block)
+        span = self._grid.block_span(block, size_bytes=self._parts[file].size_bytes)
+        self._begin_writing(fd, span.start, len(span))
 
     def open(self, file: int) -> int:
         """The open file that a chunk is written to."""
