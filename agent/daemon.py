@@ -23,7 +23,6 @@ from .. import __version__
 from ..backends.engines.leash import forbid_debuggers
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
-from ..config.errors import ConfigUnreadable
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
@@ -206,10 +205,10 @@ def _own(state_dir: Path, held: ExitStack) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         reason = "another agent runs with this state folder; give each its own --state-dir"
-        raise ConfigUnreadable(path=str(state_dir), reason=reason) from error
+        raise paths.StateUnusable(path=str(state_dir), reason=reason) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigUnreadable(path=str(state_dir), reason=reason) from error
+        raise paths.StateUnusable(path=str(state_dir), reason=reason) from error
 
 
 def _default_cache(environ: Mapping[str, str]) -> Path:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from .errors import ConfigUnreadable
+from .errors import ConfigError
 
 NAME = "poolhand"
 CONFIG_NAME = "agent.toml"
@@ -26,6 +26,16 @@ SOCKET_NAME = "control.sock"
 _DARWIN = "darwin"
 _PRIVATE = 0o700
 _OTHERS_WRITE = 0o022
+
+
+class StateUnusable(ConfigError):
+    """The state folder cannot be this agent's own: ``state_unusable``."""
+
+    code = "state_unusable"
+    remedy = "Mend what is said of the folder, or name another with --state-dir."
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(f"state folder {path}: {reason}")
 
 
 def config_file(platform: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -87,17 +97,19 @@ def own_dir(path: Path) -> Path:
     what has to be kept from them has a mode of its own.
 
     Raises:
-        ConfigUnreadable: It cannot be made, is no folder, or others own it or may write to it.
+        StateUnusable: It cannot be made, is no folder, or others own it or may write to it.
     """
     try:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         facts = path.stat()  # systemd makes a DynamicUser's folder a link to the real one
+    except FileExistsError as error:
+        raise StateUnusable(path=str(path), reason="it is no folder") from error
     except OSError as error:
-        raise ConfigUnreadable(path=str(path), reason=error.strerror or "no folder") from error
+        raise StateUnusable(path=str(path), reason=error.strerror or "no folder") from error
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise ConfigUnreadable(path=str(path), reason="it is no folder of this user's own")
+        raise StateUnusable(path=str(path), reason="it is no folder of this user's own")
     if facts.st_mode & _OTHERS_WRITE:
-        raise ConfigUnreadable(path=str(path), reason=f"others may write to it: chmod 700 {path}")
+        raise StateUnusable(path=str(path), reason=f"others may write to it: chmod 700 {path}")
     return path
 
 

@@ -30,13 +30,14 @@ from poolhand.agent.wire.types import Sealed
 from poolhand.backends.engines import errors as engines
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
+from poolhand.config import paths
 from poolhand.config.errors import GIB, AgentError
 from poolhand.config.problems import entry_of, table_of
 from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
-HOMES = (config, stores, engines, client)
+HOMES = (config, paths, stores, engines, client)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -246,8 +247,8 @@ def _kind(kind: object) -> str:
 ERRORS_HEAD = """\
 # Errors
 
-Generated from `config/errors.py`, `backends/stores/errors.py`, `backends/engines/errors.py` and
-`agent/control/client.py` by `docs/generate.py`; do not edit.
+Generated from `config/errors.py`, `config/paths.py`, `backends/stores/errors.py`,
+`backends/engines/errors.py` and `agent/control/client.py` by `docs/generate.py`; do not edit.
 
 A code is never renamed and never reused. *retry* says what must happen first: `later` (time
 alone), `operator` (a person has to change something), `never` (the request itself is wrong).

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import h11
 
-from ...config.errors import ConfigUnreadable
-from ...config.paths import own_dir
+from ...config.paths import StateUnusable, own_dir
 
 MAX_REQUEST_BYTES = 2**14
 PATIENCE_S = 5.0
@@ -109,7 +108,7 @@ def control_socket(path: Path) -> Generator[socket.socket]:
         path: Of the socket; its folder is made, and nobody else may write to it.
 
     Raises:
-        ConfigUnreadable: The socket cannot be made.
+        StateUnusable: The socket cannot be made.
     """
     own_dir(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -119,7 +118,7 @@ def control_socket(path: Path) -> Generator[socket.socket]:
         path.chmod(0o600)
     except OSError as error:
         bound.close()
-        raise ConfigUnreadable(path=str(path), reason=error.strerror or str(error)) from error
+        raise StateUnusable(path=str(path), reason=error.strerror or str(error)) from error
     try:
         yield bound
     finally:

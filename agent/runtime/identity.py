@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from ... import __version__
 from ...backends.engines.catalog import shelter
-from ...config.errors import ConfigUnreadable
+from ...config.paths import StateUnusable
 from ...config.secrets import Secret
 from ...config.settings import Settings
 from ..core.report import Identity
@@ -46,7 +46,7 @@ def identify(
         Who we are, and the key that opens requests; only the relay gets the latter.
 
     Raises:
-        ConfigUnreadable: The state folder cannot be read or written.
+        StateUnusable: The state folder cannot be read or written.
     """
     key = NodeKey(os.urandom(SECRET_BYTES))
     identity = Identity(
@@ -67,7 +67,7 @@ def machine_id(state_dir: Path) -> str:
     only spreads a fleet over pools, so a new one is better than none.
 
     Raises:
-        ConfigUnreadable: The state folder cannot be read or written.
+        StateUnusable: The state folder cannot be read or written.
     """
     path = state_dir / MACHINE_FILE
     try:
@@ -86,7 +86,7 @@ def machine_id(state_dir: Path) -> str:
         fresh.chmod(0o600)
         fresh.replace(path)
     except OSError as error:
-        raise ConfigUnreadable(path=str(path), reason=error.strerror or str(error)) from error
+        raise StateUnusable(path=str(path), reason=error.strerror or str(error)) from error
     return made
 
 

@@ -176,6 +176,9 @@ async def test_a_state_folder_that_others_may_write_to_is_refused(tmp_path: Path
     _, err = await agent.communicate()
     assert agent.returncode == 78
     assert b"chmod 700" in err
+    # the configuration is not to blame, so nobody is sent there
+    assert b"--state-dir" in err
+    assert b"--config" not in err
 
 
 async def test_a_socket_that_cannot_be_made_is_a_sentence_and_no_traceback(tmp_path: Path) -> None:

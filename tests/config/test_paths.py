@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.config.errors import ConfigUnreadable
-from poolhand.config.paths import cache_dir, config_file, control_socket, own_dir, state_dir
+from poolhand.config.paths import (
+    StateUnusable,
+    cache_dir,
+    config_file,
+    control_socket,
+    own_dir,
+    state_dir,
+)
 
 HOME = Path("/home/ada")
 MAC = Path("/Users/ada")
@@ -112,7 +118,7 @@ def test_a_folder_that_others_may_look_into_is_taken(tmp_path: Path, mode: int) 
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(mode)
-    with pytest.raises(ConfigUnreadable, match="chmod 700"):
+    with pytest.raises(StateUnusable, match="chmod 700"):
         own_dir(tmp_path / "open")
 
 
@@ -121,11 +127,14 @@ def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert own_dir(tmp_path / "link").is_dir()
     (tmp_path / "real").chmod(0o777)
-    with pytest.raises(ConfigUnreadable, match="chmod 700"):
+    with pytest.raises(StateUnusable, match="chmod 700"):
         own_dir(tmp_path / "link")
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigUnreadable, match="File exists"):
+    with pytest.raises(StateUnusable, match="it is no folder"):
         own_dir(tmp_path / "file")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(StateUnusable, match="it is no folder"):
+        own_dir(tmp_path / "nowhere")

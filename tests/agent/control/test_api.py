@@ -14,7 +14,7 @@ import pytest
 from poolhand.agent.control import api as room
 from poolhand.agent.control.api import MAX_CLIENTS, MAX_REQUEST_BYTES, Api, control_socket
 from poolhand.agent.control.client import AgentNotRunning, get
-from poolhand.config.errors import ConfigUnreadable
+from poolhand.config.paths import StateUnusable
 
 ROUTES: dict[str, Callable[[], object]] = {"/v1/status": lambda: {"serving": True}}
 
@@ -112,14 +112,14 @@ async def test_what_a_dead_process_left_is_replaced(path: Path) -> None:
 def test_a_folder_that_others_may_write_to_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with pytest.raises(ConfigUnreadable, match="chmod 700"), control_socket(path):
+    with pytest.raises(StateUnusable, match="chmod 700"), control_socket(path):
         pass
 
 
 def test_a_place_that_is_taken_by_a_folder_is_named(path: Path) -> None:
     path.mkdir(parents=True)
     path.parent.chmod(0o700)
-    with pytest.raises(ConfigUnreadable, match="control"), control_socket(path):
+    with pytest.raises(StateUnusable, match="control"), control_socket(path):
         pass
 
 

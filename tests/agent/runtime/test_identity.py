@@ -13,7 +13,7 @@ from nacl.signing import VerifyKey
 from poolhand.agent.core.report import Identity
 from poolhand.agent.runtime.identity import MACHINE_FILE, identify, machine_id, privacy
 from poolhand.agent.wire.sealing import NodeKey
-from poolhand.config.errors import ConfigUnreadable
+from poolhand.config.paths import StateUnusable
 from poolhand.config.secrets import Secret
 from poolhand.config.settings import Coordinator, Settings
 
@@ -86,7 +86,7 @@ def test_a_file_that_means_nothing_is_set_aside(tmp_path: Path, content: bytes) 
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigUnreadable, match=r"machine\.json"):
+    with pytest.raises(StateUnusable, match=r"machine\.json"):
         machine_id(tmp_path / "nowhere")
 
 
