@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program beside the pages that it writes, not a package
-"""Writes what is read from the source: configuration.md, errors.md, ARCHITECTURE.md's error table.
+"""Writes what is read from the source: three pages here, and ARCHITECTURE.md's error table.
 
 ``python docs/generate.py`` writes them, ``--check`` only compares and ends with 1 if one has
 drifted; ``tests/test_docs.py`` runs the latter. It ships nowhere.
@@ -8,6 +8,7 @@ drifted; ``tests/test_docs.py`` runs the latter. It ships nowhere.
 import argparse
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from poolhand.agent.control import client
@@ -24,6 +26,7 @@ from poolhand.agent.core.events import RequestKey, RequestOpened
 from poolhand.agent.core.loads import Loads
 from poolhand.agent.core.pool import pool_of
 from poolhand.agent.core.stays import LoadEnded
+from poolhand.agent.wire.extensions import COMMANDS, VERSION, Answer
 from poolhand.agent.wire.inbound import InferenceRequest
 from poolhand.agent.wire.outbound import InferenceError
 from poolhand.agent.wire.types import Sealed
@@ -369,6 +372,57 @@ def _reasons() -> dict[str, str]:
     return {code: remedy for code, remedy in sorted(found.items()) if code not in codes}
 
 
+# ── protocol-extensions.md ────────────────────────────────────────────────────────────
+
+EXTENSIONS_HEAD = f"""\
+# Additions to the protocol
+
+Generated from `agent/wire/extensions.py` by `docs/generate.py`; do not edit.
+
+Every agent announces `"extensions":{{"pools":{VERSION}}}` in `register`, and says in `register`
+and each `heartbeat` which pool it serves:
+`"pool":{{"assigned":"tiny","scope":["tiny"],"epoch":7,"source":"hash"}}`. A coordinator that does
+not know these fields ignores them, and never gets a message of this page: the agent sends each
+only as the answer to one of the coordinator's, on the same line.
+
+Local policy stands before every command: nothing here reaches a model outside `[[models]]` and
+`pools.allowed`, moves a machine whose `pools.assigned` is set, or unloads a pinned model.
+
+* **`assign_pool`** moves the machine to a pool and answers `assign_pool_status`. A repetition of
+  pool and epoch is `applied` again. A lower epoch is `refused` with `stale epoch`, the same epoch
+  with another pool with `epoch conflict`, what local policy forbids with `pool 'P' not allowed by
+  local policy`; the answer's `epoch` and `assigned` are what holds now. A busy machine says
+  `draining` at once: what runs is finished, new requests for the old pool get 503 `model 'X' not
+  loaded: outside assigned pool`. Then `applied`, or `failed` after `expires_at` or
+  `pools.move_deadline_s`: the old pool holds again, under a new epoch. For `pools.min_dwell_s`
+  after a move the next one is refused. `assign_model` with `model_id` and `epoch` means the same
+  with `pool` and `preload` set to the model.
+* **`unload_model`** gives an idle model's memory back; **`cancel_load`** gives up a load that no
+  request waits for, keeps the bytes that are here, and leaves the resident model alone.
+* **`drain`** finishes what runs and takes nothing new until **`undrain`** or the end of the line;
+  `drain_status` says `draining`, then `drained`.
+
+Unknown fields are ignored, `null` means absent, and a message that cannot be read is dropped.
+"""
+
+
+def extensions() -> str:
+    """Every additional message with its JSON Schema."""
+    shapes = [*COMMANDS.values(), *get_args(Answer)]
+    return EXTENSIONS_HEAD + "".join(_shape(shape) for shape in shapes)
+
+
+def _shape(shape: type[BaseModel]) -> str:
+    kind: object = shape.model_fields["type"].default
+    way = "to the agent" if shape in COMMANDS.values() else "to the coordinator"
+    said = (inspect.getdoc(shape) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
+    schema = shape.model_json_schema()
+    schema = {name: part for name, part in schema.items() if name not in {"title", "description"}}
+    schema["required"] = sorted({"type", *cast("list[str]", schema.get("required", []))})
+    text = json.dumps(schema, indent=1)
+    return f"\n## {kind}\n\n{way.capitalize()}. {said}\n\n```json\n{text}\n```\n"
+
+
 # ── both ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -394,6 +448,7 @@ def main() -> int:
     pages = {
         root / "docs" / "configuration.md": configuration(),
         root / "docs" / "errors.md": errors(),
+        root / "docs" / "protocol-extensions.md": extensions(),
         house: _house(house.read_text(encoding="utf-8")),
     }
     code = 0

@@ -55,10 +55,15 @@ class LinkClosed:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The coordinator said something."""
+    """The coordinator said something.
+
+    Attributes:
+        unix_s: When, on the wall clock; only what the coordinator dates is held against it.
+    """
 
     line: int
     message: Inbound
+    unix_s: float = 0.0
 
 
 # ── weights ───────────────────────────────────────────────────────────────────────────

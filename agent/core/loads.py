@@ -254,6 +254,20 @@ class Loads:
                 said += self._carry(self.stays.release(stay.model, error, now_s))
         return [*said, *self._carry(self.stays.drained(busy, now_s))]
 
+    def move_in(self, model: str, now_s: float) -> list[Said]:
+        """Bring the model that the machine moves for; whoever is in its slot goes in time."""
+        stay = self.stays.find(model, COMING | {SlotState.READY})
+        if stay is None:
+            return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
+        if stay.state in COMING:
+            self.stays.join(stay, is_load=True, askers=0)
+        return []
+
+    def let_go(self, model: str, now_s: float, why: AgentError | None = None) -> list[Said]:
+        """Let one model go, which nobody waits for."""
+        said = self._carry(self.stays.release(model, why, now_s))
+        return [*said, *self._carry(self.stays.drained((), now_s))]
+
     def bring_back(self, model: str, now_s: float) -> list[Said]:
         """Have a model again that had to go, if it did not come back by itself."""
         if self.stays.find(model, COMING | {SlotState.READY}) or self.is_draining:

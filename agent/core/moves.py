@@ -63,6 +63,7 @@ class Moves:
         self._too_large: frozenset[str] = frozenset()
         self.topology = Topology()
         self.move: Move | None = None
+        self.given_up = 0
         self.quiet_s: float | None = None
         self.assignment = seed(settings, self._names(), machine_id=machine_id)
         self._repool()
@@ -83,6 +84,7 @@ class Moves:
 
     def chosen(self, settings: Settings, now_s: float) -> list[Said]:
         """The operator chose otherwise; a move that was under way ends where it is."""
+        self.given_up += self.move is not None
         self._settings, self.move = settings, None
         after = self._seeded(now_s)
         changed = after != self.assignment
@@ -171,6 +173,39 @@ class Moves:
         outside = self.outside()
         self.move = Move(before, outside, model, deadline_s)
         return [*said, *self._loads.expel(self._busy, now_s, is_all=model is None)]
+
+    def adopt(self, after: Assignment, now_s: float) -> list[Said]:
+        """Take a new epoch for the pool that is served anyway."""
+        return self._assign(after, now_s)
+
+    def settled(self, now_s: float) -> list[Said]:
+        """The model that the machine moves for is here already."""
+        return self._finish(now_s) if self.move is not None else []
+
+    def is_allowed(self, pool: str, models: Iterable[str]) -> bool:
+        """Whether local policy lets this machine serve these builds of a pool, or any of it."""
+        names = candidates(self._settings, self.topology)
+        members = {name for name, keys in names.items() if pool == name or pool in keys}
+        return bool(members) and members.issuperset(models)
+
+    def chosen_by(self, pool: str | None, model: str | None, now_s: float) -> tuple[str, ...]:
+        """The keys that a wish means; without one, those that this machine would choose."""
+        if pool is not None:
+            return (
+                tuple(self.topology.keys_of(entry))
+                if pool == model and (entry := self._settings.entry(pool)) is not None
+                else (pool,)
+            )
+        kept = replace(self.assignment, scope=())
+        here = self._here()
+        return seed(
+            self._settings,
+            self._names(),
+            machine_id=self._machine_id,
+            kept=kept,
+            here=here,
+            now_s=now_s,
+        ).scope
 
     def look(self, now_s: float) -> list[Said]:
         """Go on with a move as far as things are."""
@@ -265,6 +300,7 @@ class Moves:
         move, self.move = self.move, None
         if move is None:
             return []
+        self.given_up += 1
         before = move.before
         again = self.assignment.then(before.scope, before.source, now_s, only=before.only)
         said = self._assign(again, now_s)

@@ -12,6 +12,7 @@ from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError, ModelNotReady, NodeDraining
 from ...config.settings import Settings
+from ..wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
 from ..wire.inbound import (
     AttestationChallenge,
     Cancel,
@@ -28,6 +29,7 @@ from . import events as happened
 from . import report
 from .admission import budget_bytes
 from .answers import Answers
+from .commands import Commands
 from .effects import Dial, Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event, RequestKey
 from .loads import Loads, Said
@@ -72,6 +74,7 @@ class Node:
         self.moves = Moves(
             settings, self.loads, self.answers.ledger, machine_id=identity.machine_id
         )
+        self.commands = Commands(settings, self.loads, self.answers, self.moves)
         self.facts: HostFacts | None = None
         self.sample = HostSample()
         self.engine_loads: dict[str, Load] = {}
@@ -95,7 +98,7 @@ class Node:
     def deadline_s(self) -> float:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
         known = [self.session.deadline_s if self.facts else None, self._cut_s, self._gone_s]
-        known.append(self.moves.deadline_s)
+        known += [self.moves.deadline_s, self.commands.deadline_s]
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
@@ -108,6 +111,7 @@ class Node:
         effects = [] if self.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
+        effects += self._carry(self.commands.look(now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
@@ -131,6 +135,7 @@ class Node:
             stocks=self.stocks,
             loads=self.engine_loads,
             is_draining=self.loads.is_draining,
+            epoch=self.moves.assignment.epoch,
         )
 
     # ── one event ─────────────────────────────────────────────────────────────────────
@@ -194,13 +199,21 @@ class Node:
             case DesiredModels() as wish:
                 said = self.moves.desired(wish, self.loads.desired, now_s)
                 return [*said, *self.loads.desire(wish, self.stocks, now_s), *self._news(now_s)]
-            case TrustStatus() as trust:
-                self.trust = trust
-            case RuntimeStatus() as runtime:
-                self.runtime = runtime
+            case AssignPool() | UnloadModel() | CancelLoad() | Drain() | Undrain() as command:
+                return self.commands.heard(heard.line, command, now_s, heard.unix_s)
+            case TrustStatus() | RuntimeStatus() | Unknown() as word:
+                self._noted(word)
+                return []
+
+    def _noted(self, word: TrustStatus | RuntimeStatus | Unknown) -> None:
+        """What is shown to the owner, and to nobody else."""
+        match word:
+            case TrustStatus():
+                self.trust = word
+            case RuntimeStatus():
+                self.runtime = word
             case Unknown():
                 self.unknown_frames += 1
-        return []
 
     def _on_model(
         self, event: happened.WeightsEvent | happened.EngineEvent, now_s: float
@@ -297,6 +310,7 @@ class Node:
         """A line is gone, and with it everyone who waited on it."""
         self.trust = self.runtime = None
         self._offer.lost()
+        self.commands.line_lost()
         self.loads.line_lost()
         return self.answers.line_lost(line, now_s)
 
@@ -347,6 +361,7 @@ class Node:
         self.settings, self.rejected = settings, None
         self.session.heartbeat_s = settings.coordinator.heartbeat_interval_s
         self.session.patience_s = settings.coordinator.dial_timeout_s + LINK_GRACE_S
+        self.commands.settings = settings
         said = self.moves.chosen(settings, now_s)
         return [*said, RefreshInventory(self.loads.pool.models)]
 
@@ -354,6 +369,7 @@ class Node:
         cut_s = now_s + (0.0 if now else self.settings.requests.drain_s)
         if self._gone_s is None or cut_s + LEAVE_GRACE_S < self._gone_s:
             self._cut_s, self._gone_s = cut_s, cut_s + LEAVE_GRACE_S
+        self.commands.leaving()
         said = self.loads.empty(NodeDraining(), self.answers.ledger.busy(), now_s)
         return [*said, *self.answers.turn_away(NodeDraining())]
 
@@ -375,7 +391,8 @@ class Node:
 
     def _slots(self) -> list[tuple[str, str]]:
         here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]
-        return [(stay.model, stay.state) for stay in here]
+        told = [("epoch", str(self.moves.assignment.epoch)), ("", str(self.loads.is_draining))]
+        return [*told, *((stay.model, stay.state) for stay in here)]
 
     def _failed(self, error: AgentError | None, now_s: float) -> None:
         if error is not None:

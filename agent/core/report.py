@@ -14,13 +14,16 @@ from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
 from ...config.settings import Settings
+from ..wire.extensions import VERSION
 from ..wire.inbound import AttestationChallenge
 from ..wire.outbound import AttestationResponse, Heartbeat, Register
 from ..wire.types import (
     BackendCapacity,
     CpuCores,
+    Extensions,
     Hardware,
     ModelInfo,
+    PoolState,
     PrivacyCapabilities,
     SlotCapacity,
     SlotWord,
@@ -71,6 +74,7 @@ class Snapshot:
     stocks: Mapping[str, Stock]
     loads: Mapping[str, Load]
     is_draining: bool
+    epoch: int = 0
 
     @property
     def busy(self) -> frozenset[str]:
@@ -127,6 +131,8 @@ def register(node: Snapshot) -> Register:
         prefill_tps=_fastest([load.prefill_tps for load in node.loads.values()]),
         private_only=True if node.settings.coordinator.private_only else None,
         auth_token=node.identity.token,
+        extensions=Extensions(pools=VERSION),
+        pool=_pool(node),
     )
 
 
@@ -154,6 +160,7 @@ def heartbeat(node: Snapshot) -> Heartbeat:
             thermal_state=node.sample.thermal_state,
         ),
         backend_capacity=_capacity(node),
+        pool=_pool(node),
     )
 
 
@@ -171,6 +178,11 @@ def attestation(node: Snapshot, challenge: AttestationChallenge) -> AttestationR
         model_hashes=hashes or None,
         active_model_hash=next(iter(hashes.values()), None),
     )
+
+
+def _pool(node: Snapshot) -> PoolState:
+    pool = node.pool
+    return PoolState(assigned=pool.assigned, scope=pool.scope, epoch=node.epoch, source=pool.source)
 
 
 def _hardware(node: Snapshot) -> Hardware:

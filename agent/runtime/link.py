@@ -8,6 +8,7 @@ reads on while the node is busy, up to a bound, and then lets the socket wait.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -171,7 +172,7 @@ class Link:
             while True:
                 # undecoded: bytes that are no UTF-8 are a bad message, not the end of the line
                 frame = await connection.recv(decode=False)
-                await self._hear(Heard(call.line, decode(frame)))
+                await self._hear(Heard(call.line, decode(frame), time.time()))
                 await call.lanes.calm()
         except ConnectionClosed:
             return

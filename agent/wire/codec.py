@@ -12,6 +12,7 @@ from typing import cast
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from .extensions import read_command
 from .inbound import SHAPES, Inbound, Unknown, read
 from .outbound import Outbound
 
@@ -91,15 +92,18 @@ def _message(fields: dict[str, object]) -> Inbound:
     if not isinstance(kind, str):
         return Unknown(type="", reason="no type")
     shape = SHAPES.get(kind)
-    if shape is None:
-        return Unknown(type=kind if _WORD.fullmatch(kind) else "", reason="unknown type")
     try:
-        return read(shape, fields)
+        if shape is not None:
+            return read(shape, fields)
+        command = read_command(kind, fields)
+        if command is not None:
+            return command
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         # places are our field names and list positions, types are pydantic's words
         place = ".".join(str(step) for step in first["loc"])
         return Unknown(type=kind, reason=f"{place}: {first['type']}")
+    return Unknown(type=kind if _WORD.fullmatch(kind) else "", reason="unknown type")
 
 
 def _bounded(text: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import (
     model_serializer,
 )
 
+from .extensions import Answer
 from .types import (
     Amount,
     BackendCapacity,
@@ -207,5 +208,6 @@ Outbound: TypeAlias = (
     | PrefetchModelStatus
     | ModelsUpdate
     | AttestationResponse
+    | Answer
 )
 """Everything this version may send."""

@@ -158,6 +158,27 @@ SCHEMA: Mapping[str, Fields] = {
     },
 }
 
+EXTENSIONS: Mapping[str, Fields] = {
+    "assign_pool_status": {
+        "pool": "text",
+        "epoch": "int!",
+        "status": "draining|applied|refused|failed!",
+        "error": "text",
+        "assigned": "text",
+    },
+    "unload_model_status": {
+        "model_id": "text!",
+        "status": "unloading|unloaded|refused!",
+        "error": "text",
+    },
+    "cancel_load_status": {
+        "model_id": "text!",
+        "status": "cancelled|not_loading|refused!",
+        "error": "text",
+    },
+    "drain_status": {"status": "draining|drained|undrained|refused!", "in_flight": "int!"},
+}
+
 
 def faults(frame: str) -> list[str]:
     """What a coordinator would find wrong with ``frame``; empty if it takes it."""
@@ -169,9 +190,10 @@ def faults(frame: str) -> list[str]:
         return ["not an object"]
     message = cast("dict[str, object]", value)
     kind = message.pop("type", None)
-    if not isinstance(kind, str) or kind not in SCHEMA:
+    wanted = {**SCHEMA, **EXTENSIONS}
+    if not isinstance(kind, str) or kind not in wanted:
         return [f"type {kind!r}"]
-    return _struct(kind, message, SCHEMA[kind])
+    return _struct(kind, message, wanted[kind])
 
 
 def _never(word: str) -> object:
