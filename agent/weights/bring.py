@@ -257,6 +257,7 @@ class Bring:
             chance=random.random,
             stall_timeout_s=self._job.weights.stall_timeout_s,
             max_bytes_per_s=self._limit,
+            note_date=getattr(store, "note_server_date", None),
         )
 
     async def _watch(self, pull: Pull, over: asyncio.Event, total: int) -> None:

@@ -48,6 +48,7 @@ class Source:
         chance: Gives numbers in [0, 1).
         stall_timeout_s: Seconds without a byte before a connection is given up.
         max_bytes_per_s: All connections together; ``None``: as fast as it goes.
+        note_date: Hears the store's time when it says that ours is too far off.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Source:
     chance: Callable[[], float]
     stall_timeout_s: float
     max_bytes_per_s: int | None = None
+    note_date: Callable[[str], None] | None = None
 
 
 class Pull:
@@ -307,6 +309,8 @@ class Pull:
                 if was_refreshed:
                     reason = "credentials expired"
                     raise StoreDenied(store=self._source.store, reason=reason) from stale
+                if stale.date is not None and self._source.note_date is not None:
+                    self._source.note_date(stale.date)
                 self._refresh(seen_refreshes)
                 was_refreshed = True
 

@@ -65,7 +65,15 @@ class Hiccup(Exception):  # not a failure yet
 
 
 class CredentialsStale(Exception):  # not a failure yet
-    """The store wants fresh credentials."""
+    """The store wants fresh credentials, or another clock.
+
+    Attributes:
+        date: The store's own time, if it says that ours is too far off.
+    """
+
+    def __init__(self, date: str | None = None) -> None:
+        self.date = date
+        super().__init__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +239,8 @@ class RangeReader:
         code = found[1].decode("ascii") if found else ""
         words = f"answers {status} {code}".strip()
         if code in _STALE_CODES:
-            raise CredentialsStale
+            is_skewed = code == "RequestTimeTooSkewed"
+            raise CredentialsStale(response.getheader("Date") if is_skewed else None)
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             raise Hiccup(
                 reason=words,

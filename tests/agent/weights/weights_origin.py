@@ -43,6 +43,7 @@ class Reply:
         body: Instead of the object's bytes.
         close: Close the connection after the answer, and say so.
         drop: Close the connection after the answer, and do not say so.
+        drip_s: Send the body a hundred bytes at a time, with such a rest after each.
         is_chunked: Send no length.
     """
 
@@ -54,6 +55,7 @@ class Reply:
     body: bytes | None = None
     close: bool = False
     drop: bool = False
+    drip_s: float = 0.0
     is_chunked: bool = False
     ignores_range: bool = False
 
@@ -209,9 +211,11 @@ class _Answerer(BaseHTTPRequestHandler):
 
     def _pour(self, body: bytes, reply: Reply) -> None:
         end = len(body) if reply.cut_bytes is None else reply.cut_bytes
-        for at in range(0, end, 65536):
-            piece = body[at : min(at + 65536, end)]
+        step = 100 if reply.drip_s else 65536
+        for at in range(0, end, step):
+            piece = body[at : min(at + step, end)]
             self.wfile.write(piece)
+            time.sleep(reply.drip_s)
             with self.origin.lock:
                 self.origin.sent_bytes += len(piece)
             if self.origin.pause_s:
@@ -229,6 +233,10 @@ class OriginStore:
         self._port = port
         self._folder = folder
         self.refreshes = 0
+        self.dates: list[str] = []
+
+    def note_server_date(self, date: str) -> None:
+        self.dates.append(date)
 
     async def files(self) -> tuple[RemoteFile, ...]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/?list") as answer:  # noqa: ASYNC210  # a test's child
