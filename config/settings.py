@@ -141,9 +141,16 @@ class Pools(Section):
 
 
 class Slots(Section):
-    """``[slots]``: how many models may be in memory at once."""
+    """``[slots]``: how many models may be in memory at once, and how often they may change.
+
+    Attributes:
+        max_loads_per_h: Loads an hour and slot, over time; for a start, those of two hours.
+        min_residency_s: A model that was loaded makes way for no other for so long.
+    """
 
     max_model_slots: Annotated[int, Field(ge=1, le=64)] = 1
+    max_loads_per_h: Annotated[int, Field(ge=1, le=3600)] = 6
+    min_residency_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
 
 
 class ModelEntry(Section):
@@ -239,11 +246,13 @@ class Requests(Section):
         max_concurrent: Requests accepted and not ended, over all models.
         default_max_tokens: Answer length when a request does not say.
         drain_s: Seconds that running requests may take to end when the node stops.
+        cold_wait_s: A request for a model whose last load took longer is refused at once.
     """
 
     max_concurrent: Annotated[int, Field(ge=1, le=1024)] = 24
     default_max_tokens: Annotated[int, Field(ge=1)] = 4096
     drain_s: Annotated[float, Field(ge=0, le=86400)] = 120.0
+    cold_wait_s: Annotated[float, Field(gt=0, le=86400)] = 120.0
 
 
 class Memory(Section):

@@ -69,7 +69,7 @@ class Answers:
             )
             return [accepted, _start(entry)]
         came = self._loads.needed(opened.model, self.ledger.busy(), now_s)
-        if isinstance(came, PlacementError):
+        if isinstance(came, AgentError):
             return [ForgetRequest(key), self._refuse(key, came)]
         self.ledger.move(key, RequestState.WAITING, model=opened.model, max_tokens=longest)
         return [accepted, *came]

@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...backends.stores.base import Build, Progress, Stock
-from ...config.errors import AgentError, NodeDraining, PlacementError
+from ...config.errors import (
+    AgentError,
+    ModelNotReady,
+    NodeDraining,
+    PlacementError,
+    RequestError,
+    SlotsBusy,
+)
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound, PrefetchModelStatus
 from . import placement
 from .admission import needs_of
 from .effects import Effect, RefreshInventory
+from .guard import Guard
 from .pool import Pool, is_allowed
 from .shape import ModelShape
 from .slots import COMING, SlotState
@@ -65,6 +73,7 @@ class Loads:
         self.refusals = 0
         self.refusals_by_reason: dict[str, int] = {}
         self.desired: DesiredModels | None = None
+        self._guard = Guard()
         self._prefetches: dict[str, _Told] = {}
         self._wished: set[str] = set()
         self._tried: set[str] = set()
@@ -73,7 +82,7 @@ class Loads:
 
     def asked(self, model: str, busy: Collection[str], now_s: float) -> list[Said]:
         """The coordinator wants the model in memory; each asking gets exactly one answer."""
-        match self.admits(model, busy):
+        match self.admits(model, busy, now_s):
             case placement.Refuse(error):
                 return self.refused(model, error, now_s)
             case placement.Join(stay) if stay.state is SlotState.READY:
@@ -82,27 +91,29 @@ class Loads:
                 self.stays.join(stay, is_load=True, askers=1)
                 return [LoadModelStatus(model_id=model, status="started")]
             case placement.Admit():
-                began = self.stays.begin(model, now_s, is_load=True, askers=1)
-                return [LoadModelStatus(model_id=model, status="started"), *self._carry(began)]
+                began = self._begin(model, now_s, askers=1)
+                return [LoadModelStatus(model_id=model, status="started"), *began]
 
-    def needed(
-        self, model: str, busy: Collection[str], now_s: float
-    ) -> list[Said] | PlacementError:
+    def needed(self, model: str, busy: Collection[str], now_s: float) -> list[Said] | AgentError:
         """A request needs the model; nobody is told of the load but those who wait for it.
 
         Returns:
             What is to be done, nothing if it is on its way already; or why it cannot come.
         """
-        match self.admits(model, busy):
+        match self.admits(model, busy, now_s):
             case placement.Refuse(error):
                 self.note(model, error, now_s)
                 return error
+            case placement.Admit() if self._is_too_slow(model):
+                late = ModelNotReady(model=model, reason="its load takes too long to wait for")
+                self.note(model, late, now_s)
+                return late
             case placement.Join(stay):
                 if stay.state in COMING:
                     self.stays.join(stay, is_load=True, askers=0)
                 return []
             case placement.Admit():
-                return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
+                return self._begin(model, now_s, askers=0)
 
     def prefetch(self, wish: PrefetchModel, now_s: float) -> list[Said]:
         """The coordinator wants the model's bytes here; whatever is allowed may come."""
@@ -148,19 +159,33 @@ class Loads:
         return []
 
     def admits(
-        self, model: str, busy: Collection[str], pool: Pool | None = None
+        self, model: str, busy: Collection[str], now_s: float, pool: Pool | None = None
     ) -> placement.Refuse | placement.Join | placement.Admit:
         """Whether the model may come, into this pool or into another one."""
         if self.is_draining:
             return placement.Refuse(NodeDraining())
-        return placement.admit(
+        slots = self.settings.slots
+        answer = placement.admit(
             model,
             pool=pool or self.pool,
             stays=self.stays.all(),
-            slots=self.settings.slots.max_model_slots,
+            slots=slots.max_model_slots,
             busy=busy,
-            pinned=self.settings.pinned,
+            pinned=self.kept(now_s),
         )
+        is_new = not isinstance(answer, placement.Refuse | placement.Join) or (
+            isinstance(answer, placement.Join) and not answer.stay.is_load
+        )
+        if is_new and not self._guard.lets(model, slots, now_s):
+            return placement.Refuse(SlotsBusy(model=model, slots=slots.max_model_slots))
+        return answer
+
+    def kept(self, now_s: float) -> frozenset[str]:
+        """Models that make way for no other now: pinned, or here for too short a time."""
+        newest_s = now_s - self.settings.slots.min_residency_s
+        stays = self.stays.all()
+        fresh = (s.model for s in stays if s.state is SlotState.READY and s.since_s > newest_s)
+        return self.settings.pinned.union(fresh)
 
     def refused(self, model: str, error: AgentError, now_s: float) -> list[Said]:
         """A load that does not come: counted, and told."""
@@ -213,6 +238,14 @@ class Loads:
         """Carry on what the stays gave back."""
         return self._carry(outcomes)
 
+    def ended(self, ended: LoadEnded, now_s: float) -> None:
+        """A load is over: what is to be learnt of it for the next one."""
+        ready = self.stays.ready(ended.model)
+        if ended.error is None and ready is not None:
+            self._guard.ended(ended.model, took_s=ready.load_s or 0.0, now_s=now_s)
+        elif ended.error is not None and not isinstance(ended.error, PlacementError | RequestError):
+            self._guard.ended(ended.model, took_s=None, now_s=now_s)
+
     # ── what the owner and the line change ────────────────────────────────────────────
 
     def line_lost(self) -> None:
@@ -258,7 +291,7 @@ class Loads:
         """Bring the model that the machine moves for; whoever is in its slot goes in time."""
         stay = self.stays.find(model, COMING | {SlotState.READY})
         if stay is None:
-            return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
+            return self._begin(model, now_s, askers=0)
         if stay.state in COMING:
             self.stays.join(stay, is_load=True, askers=0)
         return []
@@ -272,7 +305,7 @@ class Loads:
         """Have a model again that had to go, if it did not come back by itself."""
         if self.stays.find(model, COMING | {SlotState.READY}) or self.is_draining:
             return []
-        return self._carry(self.stays.begin(model, now_s, is_load=True, askers=0))
+        return self._begin(model, now_s, askers=0)
 
     def empty(self, why: AgentError, busy: Collection[str], now_s: float) -> list[Said]:
         """Take nothing new, and let everyone go who is here."""
@@ -283,6 +316,14 @@ class Loads:
         return [*said, *self._carry(self.stays.drained(busy, now_s))]
 
     # ── inside ────────────────────────────────────────────────────────────────────────
+
+    def _is_too_slow(self, model: str) -> bool:
+        took_s = self._guard.took_s(model)
+        return took_s is not None and took_s > self.settings.requests.cold_wait_s
+
+    def _begin(self, model: str, now_s: float, *, askers: int) -> list[Said]:
+        self._guard.began(self.settings.slots, now_s)
+        return self._carry(self.stays.begin(model, now_s, is_load=True, askers=askers))
 
     def _bring(self, model: str, now_s: float) -> list[Said]:
         stay = self.stays.find(model, COMING)

@@ -156,7 +156,7 @@ class Moves:
             return [*self.taken(model, "load", now_s), *said]
         after = self.assignment.then(self.topology.keys_of(entry), "load", now_s)
         refused = self._loads.admits(
-            model, self._busy, pool_for(after, self._settings, self.topology)
+            model, self._busy, now_s, pool_for(after, self._settings, self.topology)
         )
         if isinstance(refused, placement.Refuse):
             return self._loads.refused(model, refused.error, now_s)
@@ -222,6 +222,7 @@ class Moves:
 
     def load_ended(self, ended: LoadEnded, now_s: float) -> list[Said]:
         """A load is over; perhaps the one that the machine moved for."""
+        self._loads.ended(ended, now_s)
         if self.move is None or ended.model != self.move.model:
             return []
         return self._finish(now_s) if ended.error is None else self._undo(ended.error, now_s)

@@ -353,7 +353,7 @@ class Node:
             ),
             now_s=now_s,
             outside=self.moves.outside(),
-            pinned=self.settings.pinned,
+            pinned=self.loads.kept(now_s),
         )
 
     def _resettle(self, settings: Settings, now_s: float) -> list[Said]:

@@ -104,6 +104,7 @@ def settle(
     free_bytes: int,
     outside: Collection[str] = (),
     pinned: Collection[str] = (),
+    now_s: float = 0.0,
 ) -> Refuse | Grant | Evict | Wait:
     """Decide whether a STAGED stay may take a slot now.
 
@@ -115,6 +116,7 @@ def settle(
         free_bytes: Memory that a new model may take as things are.
         outside: Models outside the pool: they go even if they answer, once they have answered.
         pinned: Models that make way for no other.
+        now_s: The node's time.
 
     Returns:
         Never an :class:`Evict` that would not help: if the model does not fit even with
@@ -138,9 +140,18 @@ def settle(
     if staged.needs_bytes > free_bytes + sum(stay.takes_bytes for stay in idle):
         return Refuse(_too_large(staged, here, idle, slots, free_bytes))
     if idle:
-        last = min(idle, key=lambda stay: (stay.model not in outside, stay.last_used_s))
-        return Evict(last.model)
+        cheapest = min(
+            idle,
+            key=lambda s: (s.model not in outside, reload_cost(s, now_s), s.last_used_s),
+        )
+        return Evict(cheapest.model)
     return Refuse(SlotsBusy(model=staged.model, slots=slots))
+
+
+def reload_cost(stay: Stay, now_s: float) -> float:
+    """What it costs to have an idle resident gone: bytes, load time, how lately it was asked."""
+    idle_s = max(0.0, now_s - stay.last_used_s)
+    return stay.takes_bytes * (1.0 if stay.load_s is None else stay.load_s) / (1.0 + idle_s)
 
 
 def _too_large(

@@ -152,6 +152,7 @@ class Stays:
                 free_bytes=free_bytes(),
                 outside=outside,
                 pinned=pinned,
+                now_s=now_s,
             )
             match answer:
                 case placement.Grant():
