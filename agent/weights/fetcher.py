@@ -39,7 +39,6 @@ from .lines import (
     encode_result,
 )
 
-_NICENESS = 5
 _OPEN_FILES = 4096
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -51,7 +50,6 @@ def main(find_store: FindStore = store_for) -> int:
         find_store: How a reference becomes a store.
     """
     job, mode = decode_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
-    _ = os.nice(_NICENESS)
     _allow_open_files()
     try:
         result = asyncio.run(_run(job, mode, find_store))
