@@ -34,7 +34,10 @@ _LEVELS: Mapping[str, int] = {
 _QUIET = (HostSampled, InventoryChanged, WeightsProgressed, SampleHost, RefreshInventory)
 """What happens all the time, and what nobody asks about."""
 
-_TOLD = ("model_id", "request_id", "status", "error", "status_code", "model", "reason", "type")
+_TOLD = (
+    *("model_id", "request_id", "status", "error", "status_code", "model", "reason", "type"),
+    *("pool", "epoch", "assigned"),
+)
 """Fields of wire messages that may be read by others."""
 
 
