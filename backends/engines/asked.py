@@ -14,6 +14,18 @@ STOP_WORDS = 16
 TEMPLATE_OPTIONS = frozenset({"enable_thinking", "thinking", "reasoning_effort"})
 
 
+class TooLong(Exception):
+    """The prompt is longer than the model can hold.
+
+    Attributes:
+        tokens: How many were counted before the rest was not read any more.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        super().__init__(tokens)
+
+
 class BadRequest(ValueError):
     """The body's form is not what an engine takes; the text is fit for the sender."""
 

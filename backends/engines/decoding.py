@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .answer_text import AnswerText
-from .asked import Asked, BadRequest, Sampling, read
+from .asked import Asked, BadRequest, Sampling, TooLong, read
 from .messages import (
     AskStats,
     Begun,
@@ -77,6 +77,7 @@ class Speaker(Protocol):
 
         Raises:
             BadRequest: The model's template does not take these messages.
+            TooLong: It does not fit, by so much that it is not read to its end.
         """
         ...
 
@@ -206,6 +207,10 @@ class Loop:
             tokens = self._model.tokens(asked)
         except BadRequest as bad:
             self._pipe.say(Refused(message.answer, "bad_request", str(bad)))
+            return
+        except TooLong as long:
+            context = self._model.context_tokens or 0
+            self._pipe.say(Refused(message.answer, "context", "", long.tokens, context))
             return
         context, max_tokens = self._model.context_tokens, message.max_tokens
         if context is not None:

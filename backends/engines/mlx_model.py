@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
 
 from .answer_text import AnswerText, Detokenizer, ToolParser, Tools
-from .asked import Asked, BadRequest, Sampling
+from .asked import Asked, BadRequest, Sampling, TooLong
 from .decoding import Step
 from .mlx_sampling import processors, sampler
 from .pace import Pace
@@ -100,6 +100,14 @@ class _Splitting:
         return state, text
 
 
+SURE_CHARS_A_TOKEN = 4
+"""A text of so many characters for each token of the context is read at once; most texts of
+that length fit."""
+
+SLICE_CHARS = 2**14
+SLICE_SLACK_TOKENS = 16
+
+
 class Model:
     """A model in memory, and the batch of rows it decodes.
 
@@ -144,6 +152,7 @@ class Model:
 
         Raises:
             BadRequest: The model's template does not take these messages.
+            TooLong: It does not fit, by so much that it is not read to its end.
         """
         is_chat = bool(asked.messages)
         text = self._rendered(asked) if is_chat else asked.prompt
@@ -152,6 +161,7 @@ class Model:
         except UnicodeEncodeError:
             # half a surrogate pair: JSON can say it, no tokenizer can read it
             raise BadRequest(field="all text", must="be valid Unicode") from None
+        self._refuse_far_too_long(text)
         tokens = self._tokenizer.encode(text, add_special_tokens=not is_chat)
         if not tokens:
             raise BadRequest(field="prompt", must="not be empty")
@@ -205,6 +215,23 @@ class Model:
         mx.clear_cache()
         if mx.metal.is_available():
             mx.set_wired_limit(0)
+
+    def _refuse_far_too_long(self, text: str) -> None:
+        """Count in slices, so that a text of megabytes costs no more than one that fits.
+
+        Everybody else waits while a prompt is read. A slice's edges may cost a few tokens
+        more than the text has, so the counts are taken with some slack.
+        """
+        context = self.context_tokens
+        if context is None or len(text) <= SURE_CHARS_A_TOKEN * context:
+            return
+        counted = 0
+        for at in range(0, len(text), SLICE_CHARS):
+            piece = text[at : at + SLICE_CHARS]
+            count = len(self._tokenizer.encode(piece, add_special_tokens=False))
+            counted += max(0, count - SLICE_SLACK_TOKENS)
+            if counted > context:
+                raise TooLong(counted)
 
     def _rendered(self, asked: Asked) -> str:
         if not self._tokenizer.has_chat_template:

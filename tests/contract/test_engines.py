@@ -314,6 +314,9 @@ async def test_a_context_bounds_prompt_and_answer_and_stop_gives_all_back(build:
     assert usage.prompt_tokens + usage.completion_tokens == 40
     with pytest.raises(ContextExceeded):
         await hear(engine.generate(asked("word " * 100)))
+    with pytest.raises(ContextExceeded):
+        await hear(engine.generate(asked("x" * 2**22)))
+    end_of(await hear(engine.generate(asked("[loop]", max_tokens=2))))
     pid = engine.pid or 0
     assert psutil.pid_exists(pid)
     await engine.stop()

@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
-from poolhand.backends.engines.asked import BadRequest, Sampling, read
+from poolhand.backends.engines.asked import BadRequest, Sampling, TooLong, read
 from poolhand.backends.engines.manners import limits_kept
 from poolhand.backends.engines.messages import LoadModel
 
 pytestmark = pytest.mark.engine
 with limits_kept():
     from poolhand.backends.engines import mlx_loading
-    from poolhand.backends.engines.mlx_model import OUTPUT_CHARS, Model
+    from poolhand.backends.engines.mlx_model import (
+        OUTPUT_CHARS,
+        SLICE_CHARS,
+        Model,
+    )
 
 COLD = Sampling(temperature=0.0)
 
@@ -85,9 +89,18 @@ def test_half_a_surrogate_pair_is_told_to_the_sender(model: Model, body: dict[st
         model.tokens(asked)
 
 
-def test_a_long_question_may_become_a_long_prompt(model: Model) -> None:
+def test_a_long_question_is_counted_not_refused_for_its_form(model: Model) -> None:
     text = "word " * (OUTPUT_CHARS // 4)
-    assert len(model.tokens(read("chat", chat(text), defaults=COLD))) > OUTPUT_CHARS // 8
+    with pytest.raises(TooLong) as caught:
+        model.tokens(read("chat", chat(text), defaults=COLD))
+    assert caught.value.tokens > (model.context_tokens or 0)
+
+
+def test_what_is_far_too_long_is_not_read_to_its_end(model: Model) -> None:
+    context = model.context_tokens or 0
+    with pytest.raises(TooLong) as caught:
+        model.tokens(read("text", {"prompt": "x" * 2**23}, defaults=COLD))
+    assert context < caught.value.tokens <= context + SLICE_CHARS
 
 
 def test_it_works_in_the_thread_that_made_it(tmp_path: Path) -> None:
