@@ -13,8 +13,10 @@ from poolhand.agent.weights.lines import (
     Result,
     decode,
     decode_job,
+    decode_limits,
     encode_error,
     encode_job,
+    encode_limit,
     encode_progress,
     encode_result,
 )
@@ -131,3 +133,15 @@ def test_what_means_nothing(said: object) -> None:
 @given(st.binary(max_size=100))
 def test_any_line_is_survived(line: bytes) -> None:
     assert decode(line) is None
+
+
+def test_limits_are_heard_in_order_and_nonsense_is_not() -> None:
+    said = encode_limit(5) + b"what\n" + encode_limit(None) + b'{"limit": 0}\n{"limit": "1"}\n'
+    assert decode_limits(said) == [5, None]
+    assert decode_limits(b"") == []
+
+
+def test_when_it_will_be_over_is_told_by_the_rate_of_now() -> None:
+    assert Progress(300, 1000, 0, 100.0).eta_s == 7.0
+    assert Progress(300, 1000).eta_s is None
+    assert Progress(300, 1000, 0, 0.0).eta_s is None
