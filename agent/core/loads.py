@@ -5,7 +5,7 @@ pool that is not loaded, and a wish for bytes alone (``prefetch_model`` or a des
 The pool decides first, whoever wishes; a refusal changes nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound, PrefetchModelStatus
 from . import placement
 from .admission import needs_of
+from .ahead import Ahead
 from .effects import Effect, RefreshInventory
 from .guard import Guard
 from .pool import Pool, is_allowed
@@ -64,7 +65,9 @@ class _Told:
 class Loads:
     """Every wish for a model, and the stays that come of them."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, *, chance: Callable[[], float] = lambda: 0.5
+    ) -> None:
         self.stays = Stays()
         self.settings = settings
         self.pool = pool
@@ -74,6 +77,7 @@ class Loads:
         self.refusals_by_reason: dict[str, int] = {}
         self.desired: DesiredModels | None = None
         self._guard = Guard()
+        self._ahead = Ahead(chance)
         self._prefetches: dict[str, _Told] = {}
         self._wished: set[str] = set()
         self._tried: set[str] = set()
@@ -128,12 +132,17 @@ class Loads:
         started = PrefetchModelStatus(model_id=model, status="started")
         if self.stays.ready(model):
             return [started, *self._prefetched(model, None)]
+        others = (s for s in self.stays.all() if s.state in COMING and s.model != model)
+        if any(not stay.is_load for stay in others):
+            return [started] if self._ahead.put(model, wish.priority) else self._full(model)
         return [started, *self._bring(model, now_s)]
 
     def desire(self, wish: DesiredModels, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """The coordinator says what it wants here, in full; an empty list stops everything."""
+        if wish != self.desired:
+            self._tried.clear()
+            self._ahead.forgive()
         self.desired = wish
-        self._tried.clear()
         wanted = {model.desired_build for model in wish.models}
         said: list[Said] = []
         for model in sorted(self._wished - wanted):
@@ -142,6 +151,23 @@ class Loads:
             if stay is not None and not stay.is_load and model not in self._prefetches:
                 said += self._carry(self.stays.release(model, None, now_s))
         return [*said, *self.pursue(stocks, now_s)]
+
+    @property
+    def deadline_s(self) -> float | None:
+        """By when :meth:`look` wants to be called; ``None`` if only an event can help."""
+        return self._ahead.deadline_s
+
+    def look(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
+        """Begin what has its turn now: prefetches first, then what is desired."""
+        if not self._ahead.look(now_s) or self.is_draining:
+            return []
+        if any(stay.state in COMING and not stay.is_load for stay in self.stays.all()):
+            return []
+        model = self._ahead.next()
+        if model is None:
+            return self.pursue(stocks, now_s)
+        is_here = self.stays.ready(model) is not None
+        return self._prefetched(model, None) if is_here else self._bring(model, now_s)
 
     def pursue(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """Bring the next desired build of the pool to disk, one at a time."""
@@ -153,7 +179,8 @@ class Loads:
             model = wanted.desired_build
             is_here = model in stocks and stocks[model].state == "here"
             is_here = is_here or self.stays.ready(model) is not None
-            if self.pool.serves(model) and not is_here and model not in self._tried:
+            may_try = model not in self._tried and self._ahead.may_try(model)
+            if self.pool.serves(model) and not is_here and may_try:
                 self._wished.add(model)
                 return self._bring(model, now_s)
         return []
@@ -183,9 +210,8 @@ class Loads:
     def kept(self, now_s: float) -> frozenset[str]:
         """Models that make way for no other now: pinned, or here for too short a time."""
         newest_s = now_s - self.settings.slots.min_residency_s
-        stays = self.stays.all()
-        fresh = (s.model for s in stays if s.state is SlotState.READY and s.since_s > newest_s)
-        return self.settings.pinned.union(fresh)
+        ready = (s for s in self.stays.all() if s.state is SlotState.READY)
+        return self.settings.pinned.union(s.model for s in ready if s.since_s > newest_s)
 
     def refused(self, model: str, error: AgentError, now_s: float) -> list[Said]:
         """A load that does not come: counted, and told."""
@@ -252,6 +278,7 @@ class Loads:
         """Whoever asked is gone: one answer is owed to the line that comes, not one each."""
         self.stays.owe_one_answer_each()
         self._prefetches.clear()
+        self._ahead.clear_queue()
         self.desired = None
 
     def repool(
@@ -325,6 +352,10 @@ class Loads:
         self._guard.began(self.settings.slots, now_s)
         return self._carry(self.stays.begin(model, now_s, is_load=True, askers=askers))
 
+    def _full(self, model: str) -> list[Said]:
+        del self._prefetches[model]
+        return [PrefetchModelStatus(model_id=model, status="failed", error="server busy")]
+
     def _bring(self, model: str, now_s: float) -> list[Said]:
         stay = self.stays.find(model, COMING)
         if stay is not None:
@@ -340,7 +371,11 @@ class Loads:
                     said += self._prefetched(model, error)
                     said.append(outcome)
                 case PrefetchEnded(model, error):
-                    self._tried.add(model)
+                    if error is None:
+                        self._tried.add(model)
+                        self._ahead.came(model)
+                    else:
+                        self._ahead.failed(model)
                     said += self._prefetched(model, error)
                 case _:
                     said.append(outcome)

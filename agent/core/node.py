@@ -69,7 +69,8 @@ class Node:
             heartbeat_s=settings.coordinator.heartbeat_interval_s,
             patience_s=settings.coordinator.dial_timeout_s + LINK_GRACE_S,
         )
-        self.loads = Loads(settings, pool_of(settings, machine_id=identity.machine_id))
+        chosen = pool_of(settings, machine_id=identity.machine_id)
+        self.loads = Loads(settings, chosen, chance=chance)
         self.answers = Answers(self.loads)
         self.moves = Moves(
             settings, self.loads, self.answers.ledger, machine_id=identity.machine_id
@@ -98,7 +99,7 @@ class Node:
     def deadline_s(self) -> float:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
         known = [self.session.deadline_s if self.facts else None, self._cut_s, self._gone_s]
-        known += [self.moves.deadline_s, self.commands.deadline_s]
+        known += [self.moves.deadline_s, self.commands.deadline_s, self.loads.deadline_s]
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
@@ -112,6 +113,7 @@ class Node:
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
         effects += self._carry(self.commands.look(now_s), now_s)
+        effects += self._carry(self.loads.look(self.stocks, now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
@@ -121,7 +123,6 @@ class Node:
 
     def snapshot(self, now_s: float) -> report.Snapshot:
         """Everything the node knows of itself now."""
-        ledger = self.answers.ledger
         return report.Snapshot(
             now_s=now_s,
             identity=self.identity,
@@ -130,8 +131,8 @@ class Node:
             facts=self.facts or HostFacts("generic"),
             sample=self.sample,
             stays=self.loads.stays.all(),
-            requests=ledger.entries(),
-            stats=ledger.stats(),
+            requests=self.answers.ledger.entries(),
+            stats=self.answers.ledger.stats(),
             stocks=self.stocks,
             loads=self.engine_loads,
             is_draining=self.loads.is_draining,
@@ -207,13 +208,12 @@ class Node:
 
     def _noted(self, word: TrustStatus | RuntimeStatus | Unknown) -> None:
         """What is shown to the owner, and to nobody else."""
-        match word:
-            case TrustStatus():
-                self.trust = word
-            case RuntimeStatus():
-                self.runtime = word
-            case Unknown():
-                self.unknown_frames += 1
+        if isinstance(word, TrustStatus):
+            self.trust = word
+        elif isinstance(word, RuntimeStatus):
+            self.runtime = word
+        else:
+            self.unknown_frames += 1
 
     def _on_model(
         self, event: happened.WeightsEvent | happened.EngineEvent, now_s: float
@@ -302,9 +302,9 @@ class Node:
         return list(self._offer.news(self.snapshot(now_s))) if self.session.is_online else []
 
     def _is_stale(self) -> bool:
-        if self.moves.deadline_s is not None:
-            return False  # a move is under way, or has just ended
-        return self._offer.is_stale(self.settings, self.loads.pool.advertised)
+        is_moving = self.moves.deadline_s is not None  # or has just moved
+        pool = self.loads.pool
+        return not is_moving and self._offer.is_stale(self.settings, pool.advertised)
 
     def _lost(self, line: int, now_s: float) -> list[Said]:
         """A line is gone, and with it everyone who waited on it."""

@@ -186,14 +186,32 @@ def test_nothing_desired_stops_no_load(world: World) -> None:
     assert told(world.loaded("org/a")) == [status("org/a", "succeeded")]
 
 
-def test_a_desired_build_that_does_not_come_is_tried_again_when_it_is_named_again(
+def test_a_desired_build_that_does_not_come_is_tried_again_later_and_later(
     world: World,
 ) -> None:
     world.hear(wanted("org/a"))
     error = StoreUnreachable(store="s3", reason="silence")
+    for longest_s in (30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 1800.0):
+        world.tell(happened.WeightsFailed("org/a", error))
+        assert done(world.stock()) == []
+        assert done(world.hear(wanted("org/a"))) == [], "saying it again hurries nothing"
+        wait_s = longest_s * 0.75
+        assert only(world.after(wait_s - 1.0), do.FetchWeights) == []
+        assert only(world.after(1.0), do.FetchWeights) == [do.FetchWeights("org/a")]
     world.tell(happened.WeightsFailed("org/a", error))
-    assert done(world.stock()) == []
-    assert done(world.hear(wanted("org/a"))) == [do.FetchWeights("org/a")]
+    assert done(world.hear(wanted("org/a", "org/b"))) == [do.FetchWeights("org/a")], "a new wish"
+
+
+def test_prefetches_come_one_at_a_time_and_the_most_wanted_first(world: World) -> None:
+    world.hear(PrefetchModel(model_id="org/a"))
+    for model, priority in (("org/b", 1), ("org/c", 5), ("org/b", 0)):
+        effects = world.hear(PrefetchModel(model_id=model, priority=priority))
+        assert said(effects) == [PrefetchModelStatus(model_id=model, status="started")]
+        assert done(effects) == []
+    assert do.FetchWeights("org/c") in world.stage("org/a")
+    assert do.FetchWeights("org/b") in world.stage("org/c")
+    world.stage("org/b")
+    assert len(only(world.effects, do.FetchWeights)) == 3
 
 
 def test_a_desired_build_that_answers_already_is_not_fetched(world: World) -> None:
