@@ -32,7 +32,7 @@ from .core.status import Json, models, status
 from .runtime.identity import forbid_core_dumps, identify
 from .runtime.log import Log
 from .runtime.perform import Performer, World, cache_folder
-from .runtime.thrift import give_back
+from .runtime.thrift import give_back, keep_one_heap
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
@@ -54,6 +54,7 @@ def run(config_path: Path, state_dir: Path) -> int:
     Raises:
         ConfigError: The configuration, the token or the state folder cannot be used.
     """
+    keep_one_heap()
     loaded = load(config_path, os.environ)
     with ExitStack() as held:
         _own(state_dir, held)
@@ -165,6 +166,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        # what others reload on must not end this one in the middle of an answer
+        words = (
+            "SIGHUP changes nothing: the configuration is read at the start; restart to apply it"
+        )
+        loop.add_signal_handler(signal.SIGHUP, self._log.note, words)
 
     def _status(self) -> dict[str, Json]:
         now_s = clock_s()

@@ -1,4 +1,4 @@
-"""Gives back the memory that starting took.
+"""Keeps the process small: few heaps from the start, and what starting took given back.
 
 Importing leaves some ten megabytes free inside the allocator, which keeps them: the C library
 returns only what lies at its end. It has to be asked once.
@@ -6,6 +6,20 @@ returns only what lies at its end. It has to be asked once.
 
 import ctypes
 import gc
+
+
+_M_ARENA_MAX = -8
+"""Source: malloc.h of glibc."""
+
+
+def keep_one_heap() -> bool:
+    """Let every thread take from one heap: they are few here, and a heap each costs pages.
+
+    Returns:
+        Whether the C library can be told: glibc alone can.
+    """
+    choose = getattr(ctypes.CDLL(None), "mallopt", None)
+    return choose is not None and bool(choose(_M_ARENA_MAX, 1))
 
 
 def give_back() -> bool:

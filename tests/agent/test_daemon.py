@@ -123,6 +123,15 @@ async def test_a_load_that_takes_its_time_does_not_hold_up_the_heartbeat(tmp_pat
             assert await agent.wait() == 0
 
 
+async def test_a_hang_up_ends_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as (coordinator, agent):
+        await coordinator.hear("heartbeat")
+        agent.send_signal(signal.SIGHUP)
+        await coordinator.hear("heartbeat", len(coordinator.heard("heartbeat")) + 3)
+        assert agent.returncode is None
+    assert len(coordinator.lines) == 1
+
+
 async def test_a_second_signal_is_a_wish_to_hurry(tmp_path: Path) -> None:
     async with world(tmp_path) as (coordinator, agent):
         await coordinator.hear("register")

@@ -6,7 +6,7 @@ import platform
 import psutil
 import pytest
 
-from poolhand.agent.runtime.thrift import give_back
+from poolhand.agent.runtime.thrift import give_back, keep_one_heap
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +25,8 @@ def test_what_is_free_in_the_middle_of_the_heap_goes_back() -> None:
     assert give_back()
     assert before - psutil.Process().memory_info().rss > 20 * 2**20
     assert len(kept) == 20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_the_c_library_takes_the_choice_of_one_heap() -> None:
+    assert keep_one_heap()
