@@ -7,7 +7,6 @@ returns only what lies at its end. It has to be asked once.
 import ctypes
 import gc
 
-
 _M_ARENA_MAX = -8
 """Source: malloc.h of glibc."""
 
