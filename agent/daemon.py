@@ -23,10 +23,20 @@ from .. import __version__
 from ..backends.engines.leash import forbid_debuggers
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
+from ..config.change import not_live
+from ..config.errors import ConfigError, ConfigInvalid
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
-from .core.events import Due, Event, Heard, HostKnown, StopAsked
+from .core.events import (
+    Due,
+    Event,
+    Heard,
+    HostKnown,
+    SettingsChanged,
+    SettingsRejected,
+    StopAsked,
+)
 from .core.node import Node
 from .core.status import Json, models, status
 from .runtime.identity import forbid_core_dumps, identify
@@ -157,7 +167,7 @@ class Daemon:
             return Due()
 
     def _obey_signals(self) -> None:
-        """The first signal asks the node to leave; a second one, to hurry."""
+        """SIGTERM asks the node to leave, a second one to hurry; SIGHUP, to read the file."""
 
         def stop() -> None:
             self.tell(StopAsked(now=self._is_asked_to_stop))
@@ -166,11 +176,24 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        # what others reload on must not end this one in the middle of an answer
-        words = (
-            "SIGHUP changes nothing: the configuration is read at the start; restart to apply it"
-        )
-        loop.add_signal_handler(signal.SIGHUP, self._log.note, words)
+        # a terminal that hangs up must not end this one in the middle of an answer either
+        loop.add_signal_handler(signal.SIGHUP, self._reread)
+
+    def _reread(self) -> None:
+        """Take over what the file says now, all of it or, if that cannot be, none."""
+        before, path = self._loaded.settings, self._loaded.path
+        try:
+            loaded = load(path, os.environ)
+        except ConfigError as error:
+            self.tell(SettingsRejected(error))
+            return
+        fixed = not_live(before, loaded.settings)
+        if fixed:
+            problem = f"{', '.join(fixed)}: needs a restart"
+            self.tell(SettingsRejected(ConfigInvalid(path=str(path), line=None, problem=problem)))
+            return
+        self._loaded = loaded
+        self.tell(SettingsChanged(loaded.settings))
 
     def _status(self) -> dict[str, Json]:
         now_s = clock_s()

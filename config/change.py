@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, cast
 
-from .settings import Section, Settings
+from .settings import ModelEntry, Section, Settings
 
 Part = Literal[
     "line", "pool", "slots", "stores", "cache", "weights", "engines", "requests", "memory", "log"
@@ -38,6 +38,11 @@ NEEDS_RESTART = frozenset({"cache.dir", "log.format"})
 """Keys that are read once, at the start: open journals and open streams do not move."""
 
 
+LIVE = frozenset({"pools", "slots", "requests", "memory"})
+"""Tables that a running agent takes over as a whole; of ``[[models]]`` only what says to which
+pool a model belongs and whether it is pinned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What differs between two settings.
@@ -58,6 +63,20 @@ def diff(old: Settings, new: Settings) -> Change:
     keys = tuple(_changed(old, new, ""))
     parts: frozenset[Part] = frozenset(PART_OF[key.split(".")[0]] for key in keys)
     return Change(keys, parts, tuple(key for key in keys if key in NEEDS_RESTART))
+
+
+def not_live(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The keys that differ and that a running agent cannot take over, in the file's order."""
+    same = [_essence(settings) for settings in (old, new)]
+    keys = diff(old, new).keys
+    fixed = [key for key in keys if key.split(".")[0] not in {*LIVE, "models"}]
+    return (*fixed, *(("models",) if same[0] != same[1] else ()))
+
+
+def _essence(settings: Settings) -> list[ModelEntry]:
+    """The models without what may change while the agent runs."""
+    blank: dict[str, object] = {"aliases": (), "pinned": False}
+    return [entry.model_copy(update=blank) for entry in settings.models]
 
 
 def _changed(old: Section, new: Section, prefix: str) -> Iterator[str]:

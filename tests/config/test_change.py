@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.config.change import NEEDS_RESTART, PART_OF, Change, diff
+from poolhand.config.change import NEEDS_RESTART, PART_OF, Change, diff, not_live
 from poolhand.config.problems import dotted, leaves
 from poolhand.config.settings import Settings
 
@@ -73,3 +73,24 @@ def test_law_only_what_differs_is_named(chosen: set[str]) -> None:
     assert {key.split(".")[0] for key in change.keys} == differing
     assert change.parts == {PART_OF[name] for name in differing}
     assert set(change.restart) <= set(change.keys)
+
+
+MODEL = {"id": "m", "ref": "file:///a"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ({}, {"pools": {"enforce": False}, "slots": {"max_model_slots": 2}}, ()),
+        ({}, {"requests": {"drain_s": 1.0}, "memory": {"reserve_gib": 1.0}}, ()),
+        ({}, {"cache": {"dir": "/x"}, "log": {"level": "debug"}}, ("cache.dir", "log.level")),
+        ({"models": [MODEL]}, {"models": [{**MODEL, "aliases": ["x"], "pinned": True}]}, ()),
+        ({"models": [MODEL]}, {"models": [{**MODEL, "ref": "file:///b"}]}, ("models",)),
+        ({"models": [MODEL]}, {"models": [{**MODEL, "engine": "echo"}]}, ("models",)),
+        ({}, {"models": [MODEL]}, ("models",)),
+    ],
+)
+def test_what_a_running_agent_can_take_over(
+    old: dict[str, object], new: dict[str, object], keys: tuple[str, ...]
+) -> None:
+    assert not_live(but(**old), but(**new)) == keys

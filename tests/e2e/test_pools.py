@@ -1,6 +1,7 @@
 """One machine and its pool, against a coordinator that knows nothing of pools."""
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -165,6 +166,36 @@ def test_a_pool_is_assigned_by_a_coordinator_that_knows_how(world: World) -> Non
     world.heard(lambda: len(world.providers()) == 1 and offered(world) == [B], "A is unsaid")
     assert world.load(B)["status"] == "succeeded"
     assert assign(6, B, 5) == ("applied", 5, None), "a repetition"
+
+
+def reread(world: World, config: Path, old: str, new: str) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    world.agent.process.send_signal(signal.SIGHUP)
+
+
+def test_the_switch_and_the_owner_s_choice_are_taken_over_at_run_time(world: World) -> None:
+    keep(world, "tiny")
+    config = configured(world, enforce="true")
+    world.join(config)
+    assert world.load(A)["status"] == "succeeded"
+    assert world.load(B)["error"] == OUTSIDE.format(B, "tiny")
+    reread(world, config, "enforce = true", "enforce = false")
+    world.heard(lambda: pool(world, "enforced") is False, "the switch is off")
+    stream = world.stream("[loop]", most=3500)
+    begun(stream)
+    assert world.load(B)["error"] == FULL.format(B), "slots are slots"
+    stream.close()
+    world.ended()
+    assert world.load(B)["status"] == "succeeded"
+    assert (pool(world, "assigned"), pool(world, "epoch")) == ("tiny", 4)
+    reread(world, config, "enforce = false", f'assigned = "{B}"')
+    world.heard(lambda: pool(world, "assigned") == B, "the owner's choice")
+    assert (pool(world, "source"), pool(world, "epoch")) == ("config", 5)
+    assert at(world.stay(B), "state") == "ready"
+    reread(world, config, "heartbeat_interval_s = 0.5", "heartbeat_interval_s = 0.7")
+    world.heard(lambda: at(world.agent.status(), "config", "rejected") is not None, "rejected")
 
 
 def test_a_coordinator_that_asks_for_nothing_new_hears_nothing_new(world: World) -> None:
