@@ -19,6 +19,10 @@ from .assignment import Assignment, Source, seed
 NO_ALIASES: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
+MAX_ALIASES, MAX_KEY_CHARS = 256, 256
+"""More aliases, or longer names, are not kept: they come from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """Which builds stand behind the aliases, as far as a coordinator told.
@@ -57,7 +61,8 @@ class Topology:
         known = {name: builds for name, builds in self.aliases.items() if name not in gone}
         for model in said.models:
             builds = offered & {model.desired_build, model.previous_build}
-            if builds:
+            has_room = model.model_name in known or len(known) < MAX_ALIASES
+            if builds and has_room and len(model.model_name) <= MAX_KEY_CHARS:
                 known[model.model_name] = known.get(model.model_name, frozenset()) | builds
         return Topology(MappingProxyType(known))
 

@@ -261,3 +261,26 @@ def test_a_crowd_of_requests_and_loads_never_makes_two_residents(world: World) -
         time.sleep(0.1)
     stream.close()
     assert outcomes == [True] * 30
+
+
+def test_an_alias_goes_while_its_build_answers_and_a_shared_build_narrows(world: World) -> None:
+    """Only the coordinator knows the aliases: ``x`` is A and OTHER, ``y`` is B and OTHER."""
+    config = configured(world, advertise='"all"')
+    config.write_text(config.read_text().replace('aliases = ["tiny"]\n', ""))
+    world.join(config)
+    x = {"model_name": "x", "desired_build": OTHER, "previous_build": A}
+    y = {"model_name": "y", "desired_build": OTHER, "previous_build": B}
+    world.post("desired", {"models": [x, y]})
+    assert world.load(OTHER)["status"] == "succeeded"
+    assert pool(world, "scope") == ["x", "y"]
+    assert world.load(A)["status"] == "succeeded"
+    assert pool(world, "scope") == ["x"]
+    assert world.load(B)["error"] == OUTSIDE.format(B, "x")
+    stream = world.stream("[loop]", most=3500)
+    begun(stream)
+    world.post("desired", {"models": [y]})
+    world.heard(lambda: pool(world, "scope") == [A], "the build's own key is left")
+    assert text_of(next(stream)), "its request goes on"
+    stream.close()
+    world.ended()
+    assert at(world.stay(A), "state") == "ready", "nothing is unloaded"

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.core.pool import Pool, Topology, is_allowed, pool_of
+from poolhand.agent.core.pool import MAX_ALIASES, Pool, Topology, is_allowed, pool_of
+from poolhand.agent.wire.inbound import DesiredModels
+from poolhand.agent.wire.types import DesiredModel
 from poolhand.config.settings import ModelEntry, Settings
 
 
@@ -109,3 +111,21 @@ def test_laws(order: list[str], allowed: list[str], assigned: str | None, machin
     assert all(not allowed or model in allowed for model in chosen.models)
     assert assigned is None or chosen.assigned == assigned
     assert assigned is not None or chosen.models, "something is served if anything may be"
+
+
+def test_what_a_coordinator_tells_of_aliases_is_bounded() -> None:
+    rows = [
+        DesiredModel(model_name=f"alias-{number}", desired_build="org/c") for number in range(999)
+    ]
+    long = DesiredModel(model_name="x" * 257, desired_build="org/c")
+    strange = DesiredModel(model_name="strange", desired_build="not offered")
+    said = DesiredModels(models=(long, strange, *rows))
+    known = Topology().after(said, None, offer(A, C))
+    assert len(known.aliases) == MAX_ALIASES
+    assert not {"x" * 257, "strange"} & known.aliases.keys()
+
+
+def test_the_operator_s_aliases_are_not_moved() -> None:
+    said = DesiredModels(models=(DesiredModel(model_name="big", desired_build="org/a"),))
+    known = Topology().after(said, None, offer(A, C))
+    assert known.keys_of(offer(A).models[0]) == {"tiny"}
