@@ -24,11 +24,33 @@ def line(part: Part) -> Iterator[str]:
         yield f"the coordinator says: {plain(part['trust'])}"
 
 
+_SOURCES = {
+    "config": "chosen in the configuration",
+    "persisted": "as before the restart",
+    "resident": "what is in memory",
+    "sole": "the only one offered",
+    "hash": "chosen by this machine's number",
+    "message": "assigned by the coordinator",
+    "load": "chosen by a load",
+    "request": "chosen by a request",
+    "desired": "chosen by the desired models",
+    "none": "nobody has chosen yet",
+}
+"""What the status's ``source`` means to a person."""
+
+
 def pool(part: Part) -> Iterator[str]:
     """What is served, who chose it, and what was refused last."""
-    sources = {"config": "chosen in the configuration", "sole": "the only one offered"}
-    source = sources.get(plain(part.get("source")), "chosen by this machine's number")
-    yield _joined(plain(part.get("assigned")), f"({source})")
+    source = _SOURCES.get(plain(part.get("source")), plain(part.get("source")))
+    scope = [plain(key) for key in items(part.get("scope"))]
+    name = plain(part.get("assigned")) if part.get("assigned") or not scope else " or ".join(scope)
+    since = _for(part.get("for_s"))
+    epoch = f"epoch {plain(part['epoch'])}" if "epoch" in part else ""
+    yield _joined(name, f"({source})", since, epoch)
+    if part.get("enforced") is False:
+        yield "not enforced: whatever is allowed may be loaded"
+    if part.get("stays_because"):
+        yield f"stays because: {plain(part['stays_because'])}"
     for model in items(part.get("models")):
         yield f"  {plain(model)}"
     refusal = table(part.get("last_refusal"))

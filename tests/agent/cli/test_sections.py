@@ -41,6 +41,24 @@ def test_the_pool_says_who_chose_it_and_what_was_refused() -> None:
     assert said[2] == "refused 3x, 12 s ago: model 'x' not in advertised model list"
 
 
+def test_the_pool_says_since_when_and_what_keeps_the_machine_there() -> None:
+    said = rows(
+        sections.pool,
+        scope=["x", "y"],
+        source="load",
+        for_s=12.0,
+        epoch=7,
+        enforced=False,
+        stays_because="1 request(s) in flight",
+    )
+    assert said == [
+        "x or y  (chosen by a load)  for 12 s  epoch 7",
+        "not enforced: whatever is allowed may be loaded",
+        "stays because: 1 request(s) in flight",
+    ]
+    assert rows(sections.pool, source="none") == ["(nobody has chosen yet)"]
+
+
 def test_a_download_is_a_bar_with_a_rate_and_an_end() -> None:
     stay = {
         "model": "org/a",
