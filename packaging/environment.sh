@@ -36,7 +36,7 @@ echo "poolhand: making $venv (once; a minute or two)"
 rm -rf "$venv"
 if command -v uv >/dev/null 2>&1; then
     uv venv --quiet --python "$python" "$venv"
-    VIRTUAL_ENV="$PWD/$venv" uv pip install --quiet --require-hashes --requirement "$lock"
+    VIRTUAL_ENV="$PWD/$venv" uv pip install --quiet --compile-bytecode --require-hashes --requirement "$lock"
     VIRTUAL_ENV="$PWD/$venv" uv pip install --quiet --no-deps --no-build-isolation --editable .
 else
     if ! "$python" -m venv "$venv"; then
@@ -49,4 +49,6 @@ else
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --no-deps --no-build-isolation --editable .
 fi
+# a start compiles nothing then, also where Python is told to write no bytecode
+"$venv/bin/python" -m compileall -q agent backends config
 echo "$want" >"$stamp"

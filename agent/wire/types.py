@@ -36,17 +36,28 @@ SlotWord = Literal["running", "idle", "idle_shutdown", "crashed", "reloading"]
 
 
 class Strict(BaseModel):
-    """Base of what we send: frozen, exact types, finite numbers, no field of our own making."""
+    """Base of what we send: frozen, exact types, finite numbers, no field of our own making.
+
+    Validators are built at the first use: most messages are never said in the first second,
+    and a start has to be quick.
+    """
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
 
 class Tolerant(BaseModel):
     """Base of what we are told: unknown fields are dropped, ``null`` is absent."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +77,9 @@ class Sealed(BaseModel):
         ciphertext: Base64 of nonce (24 bytes), tag (16 bytes) and data. Not shown in a repr.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True
+    )
 
     ephemeral_public_key: str
     ciphertext: str = Field(repr=False)
