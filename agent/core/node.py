@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
-from ...config.errors import AgentError, ModelNotReady, NodeDraining
+from ...config.errors import AgentError, InsufficientMemory, ModelNotReady, NodeDraining
 from ...config.settings import Settings
 from ..wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
 from ..wire.inbound import (
@@ -72,9 +72,8 @@ class Node:
         chosen = pool_of(settings, machine_id=identity.machine_id)
         self.loads = Loads(settings, chosen, chance=chance)
         self.answers = Answers(self.loads)
-        self.moves = Moves(
-            settings, self.loads, self.answers.ledger, machine_id=identity.machine_id
-        )
+        ledger, number = self.answers.ledger, identity.machine_id
+        self.moves = Moves(settings, self.loads, ledger, machine_id=number)
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
         self.facts: HostFacts | None = None
         self.sample = HostSample()
@@ -105,8 +104,7 @@ class Node:
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         """Take one event in; give back what is to be done, in order.
 
-        An event that means nothing as things are is dropped: the outside may always come
-        late or repeat itself.
+        What means nothing as things are is dropped: the outside may come late, or twice.
         """
         before = self._slots()
         effects = [] if self.facts is None else self._step(self.session.woke(now_s), now_s)
@@ -254,7 +252,7 @@ class Node:
                 return []
             case happened.InventoryChanged(stocks):
                 self.stocks = {stock.model: stock for stock in stocks}
-                total_bytes = self.facts.memory_total_bytes if self.facts else None
+                total_bytes = self.snapshot(now_s).facts.memory_total_bytes
                 moved = self.moves.sized(stocks, total_bytes, now_s)
                 return [*moved, *self._news(now_s), *self.loads.pursue(self.stocks, now_s)]
 
@@ -327,6 +325,7 @@ class Node:
         effects: list[Effect] = []
         for item in said:
             if isinstance(item, LoadEnded):
+                self._failed(item.error, now_s, only=InsufficientMemory)
                 after = [*self.answers.loaded(item), *self.moves.load_ended(item, now_s)]
                 effects += self._carry(after, now_s)
             elif isinstance(item, Send):
@@ -394,6 +393,8 @@ class Node:
         told = [("epoch", str(self.moves.assignment.epoch)), ("", str(self.loads.is_draining))]
         return [*told, *((stay.model, stay.state) for stay in here)]
 
-    def _failed(self, error: AgentError | None, now_s: float) -> None:
-        if error is not None:
+    def _failed(
+        self, error: AgentError | None, now_s: float, *, only: type[AgentError] = AgentError
+    ) -> None:
+        if isinstance(error, only):
             self.failures = [*self.failures, (now_s, error)][-LAST_FAILURES:]

@@ -143,3 +143,11 @@ def test_every_offered_model_and_how_far_it_is(world: World) -> None:
 
 def test_no_secret_shows(world: World) -> None:
     assert "secret" not in json.dumps(status(world.node, world.now_s))
+
+
+def test_a_model_that_does_not_fit_is_the_reason_that_is_given() -> None:
+    world = World(settings(memory={"reserve_gib": 4000.0}))
+    world.start()
+    world.load_model("org/a")
+    world.stage("org/a")
+    assert codes(world) == ["insufficient_memory"]
