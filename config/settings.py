@@ -144,7 +144,7 @@ class Slots(Section):
     """``[slots]``: how many models may be in memory at once, and how often they may change.
 
     Attributes:
-        max_loads_per_h: Loads an hour and slot, over time; for a start, those of two hours.
+        max_loads_per_h: Loads an hour and slot, over time; for a start, those of four hours.
         min_residency_s: A model that was loaded makes way for no other for so long.
     """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...config.settings import Slots
 
-BUCKET_HOURS = 2
+BUCKET_HOURS = 4
 """The bucket holds the loads of so many hours: a machine may be tried out, but not for long."""
 
 FIRST_PAUSE_S = 60.0
