@@ -59,7 +59,7 @@ def test_what_ends_in_time_is_left_alone_for_ever() -> None:
     until_s = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < until_s:
         spin(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_an_error_of_its_own_passes_through() -> None:
