@@ -31,6 +31,24 @@ def be_quiet() -> None:
 
 
 @contextmanager
+def quiet_while_importing() -> Generator[None]:
+    """Be quiet in the block, and take back afterwards what others in this process would read.
+
+    The libraries look at these once, when they are imported; a fetch looks at its own time.
+    """
+    before = {name: os.environ.get(name) for name in quiet_environment() if name.startswith("HF_")}
+    be_quiet()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def limits_kept() -> Generator[None]:
     """Let nothing that is imported in the block change this process's limits.
 

@@ -8,10 +8,11 @@ else and writes nothing but where an error came from.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from .footprint import footprint_bytes
 from .leash import hold_to_parent, places
-from .manners import be_quiet, give_back, limits_kept
+from .manners import give_back, limits_kept, quiet_while_importing
 from .messages import Hello, LoadFailed, LoadFault, LoadModel, ModelLoaded, Progress
 from .pipe import Pipe
 
@@ -45,9 +46,11 @@ def lodge(pipe: Pipe, note: Note) -> int:
         pipe: To the engine.
         note: Told where an error came from.
     """
-    be_quiet()
+    held_bytes = footprint_bytes(os.getpid())
+    with quiet_while_importing(), limits_kept():
+        import_module(".mlx_loading", __package__)
     try:
-        return _talk(pipe, note, held_before_bytes=footprint_bytes(os.getpid()))
+        return _talk(pipe, note, held_before_bytes=held_bytes)
     finally:
         give_back()
 

@@ -248,6 +248,7 @@ async def test_a_slow_reader_gets_larger_pieces() -> None:
     async with running("steady") as engine:
         answer = engine.generate(asked(max_tokens=50))
         assert isinstance(await anext(answer), Started)
+        await asyncio.sleep(1.0)  # this is the slow reader: the child has long said that it runs
         await until(engine, running=0)
         rest = await hear(answer)
         assert [type(piece) for piece in rest] == [Delta, Finished]

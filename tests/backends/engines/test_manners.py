@@ -1,12 +1,18 @@
 """What a process is spared: its limits, its environment, its memory."""
 
+import os
 import resource
 import subprocess
 import sys
 
 import pytest
 
-from poolhand.backends.engines.manners import give_back, limits_kept, quiet_environment
+from poolhand.backends.engines.manners import (
+    give_back,
+    limits_kept,
+    quiet_environment,
+    quiet_while_importing,
+)
 
 
 def test_a_limit_that_an_import_would_set_stays_as_it_was() -> None:
@@ -58,3 +64,12 @@ def test_what_is_free_goes_back_to_the_system() -> None:
     )
     assert done.stdout.split() == ["1", "True"]
     give_back()
+
+
+def test_what_others_would_read_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "mine")
+    with quiet_while_importing():
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in os.environ
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "mine"
