@@ -47,7 +47,7 @@ def test_it_works_in_any_thread_and_hits_no_other() -> None:
 
 
 def test_what_ends_in_time_is_left_alone_for_ever() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(200):
         with at_most(30):
             pass
@@ -57,9 +57,9 @@ def test_what_ends_in_time_is_left_alone_for_ever() -> None:
             spin(0.001)
     spin(0.05)
     until_s = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < until_s:
+    while set(threading.enumerate()) - before and time.monotonic() < until_s:
         spin(0.01)
-    assert threading.active_count() <= before
+    assert set(threading.enumerate()) - before == set(), "no thread of ours is left"
 
 
 def test_an_error_of_its_own_passes_through() -> None:
