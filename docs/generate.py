@@ -33,14 +33,14 @@ from poolhand.agent.wire.types import Sealed
 from poolhand.backends.engines import errors as engines
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
-from poolhand.config import paths
+from poolhand.config import paths, refusals
 from poolhand.config.errors import GIB, AgentError
 from poolhand.config.problems import entry_of, table_of
 from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
-HOMES = (config, paths, stores, engines, client)
+HOMES = (config, refusals, paths, stores, engines, client)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -105,10 +105,10 @@ FACTS: Mapping[str, object] = MappingProxyType(
 FAMILIES: tuple[type[AgentError], ...] = (
     config.ConfigError,
     config.LinkError,
-    config.PlacementError,
+    refusals.PlacementError,
     stores.WeightsError,
     engines.EngineError,
-    config.RequestError,
+    refusals.RequestError,
     AgentError,
 )
 """In the order of the page."""
@@ -250,8 +250,9 @@ def _kind(kind: object) -> str:
 ERRORS_HEAD = """\
 # Errors
 
-Generated from `config/errors.py`, `config/paths.py`, `backends/stores/errors.py`,
-`backends/engines/errors.py` and `agent/control/client.py` by `docs/generate.py`; do not edit.
+Generated from `config/errors.py`, `config/refusals.py`, `config/paths.py`,
+`backends/stores/errors.py`, `backends/engines/errors.py` and `agent/control/client.py`
+by `docs/generate.py`; do not edit.
 
 A code is never renamed and never reused. *retry* says what must happen first: `later` (time
 alone), `operator` (a person has to change something), `never` (the request itself is wrong).
@@ -351,7 +352,7 @@ def _entry(error: AgentError, told: tuple[int, str] | None) -> str:
     purpose = (inspect.getdoc(type(error)) or "").split("\n")[0].replace("``", "`")
     lines = [f"## {error.code}\n", f"{purpose}\n", f"* sentence: `{error}`"]
     if told is not None:
-        if not isinstance(error, config.RequestError):
+        if not isinstance(error, refusals.RequestError):
             lines.append(f"* `load_model_status`: `{error.load_text}`")
         lines.append(f"* `inference_error` {told[0]}: `{told[1]}`")
     return "\n".join([*lines, f"* remedy: {error.remedy}", ""])

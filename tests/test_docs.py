@@ -17,7 +17,7 @@ from poolhand.agent.core.backoff import Backoff
 from poolhand.backends.engines import errors as engines
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
-from poolhand.config import paths
+from poolhand.config import paths, refusals
 from poolhand.config.errors import AgentError
 from poolhand.config.problems import entry_of, leaves
 from poolhand.config.settings import Settings
@@ -28,7 +28,7 @@ WINGS = ("agent", "backends", "config")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 WRITTEN = ("docs/configuration.md", "docs/errors.md", "ARCHITECTURE.md")
-HOMES = {home.__name__ for home in (config, paths, stores, engines, client)}
+HOMES = {home.__name__ for home in (config, refusals, paths, stores, engines, client)}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

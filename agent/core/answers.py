@@ -4,8 +4,8 @@ The body travels sealed and is opened by the relay; here only its id, its model 
 longest answer are known. Everything is said on the line the request came on.
 """
 
-from ...config.errors import (
-    AgentError,
+from ...config.errors import AgentError
+from ...config.refusals import (
     ModelNotReady,
     NodeDraining,
     Overloaded,

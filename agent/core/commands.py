@@ -8,7 +8,8 @@ save a drain's own deadline.
 from dataclasses import dataclass
 from datetime import datetime
 
-from ...config.errors import AgentError, RequestCancelled
+from ...config.errors import AgentError
+from ...config.refusals import RequestCancelled
 from ...config.settings import Settings
 from ..wire.extensions import (
     AssignPool,

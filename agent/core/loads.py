@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...backends.stores.base import Build, Progress, Stock
-from ...config.errors import (
-    AgentError,
-    ModelNotReady,
-    NodeDraining,
-    PlacementError,
-    RequestError,
-    SlotsBusy,
-)
+from ...config.errors import AgentError
+from ...config.refusals import ModelNotReady, NodeDraining, PlacementError, RequestError, SlotsBusy
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound, PrefetchModelStatus

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ...backends.stores.base import Stock
-from ...config.errors import AgentError, ModelNotReady, PlacementError
+from ...config.errors import AgentError
+from ...config.refusals import ModelNotReady, PlacementError
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels
 from . import placement

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
-from ...config.errors import AgentError, InsufficientMemory, ModelNotReady, NodeDraining
+from ...config.errors import AgentError
+from ...config.refusals import InsufficientMemory, ModelNotReady, NodeDraining
 from ...config.settings import Settings
 from ..wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
 from ..wire.inbound import (
@@ -43,11 +44,8 @@ from .stays import LoadEnded, Outcome, holdings_of
 LAST_FAILURES = 8
 """How many failures the status remembers."""
 
-LINK_GRACE_S = 5.0
-"""A dial is given up so long after the link should have given it up itself."""
-
-LEAVE_GRACE_S = 5.0
-"""After the drain's end, how long cancelled answers may still take to say their last word."""
+LINK_GRACE_S = LEAVE_GRACE_S = 5.0
+"""How long past its own deadline a dial, and past a drain's end a last word, may still take."""
 
 
 class Node:

@@ -7,7 +7,7 @@ is changed here.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ...config.errors import InsufficientMemory, ModelNotInPool, PlacementError, SlotsBusy
+from ...config.refusals import InsufficientMemory, ModelNotInPool, PlacementError, SlotsBusy
 from .pool import Pool
 from .slots import COMING, LEAVING, SlotState, Stay, residents
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ...backends.engines.base import Usage
-from ...config.errors import AgentError, ModelNotReady, RequestCancelled
+from ...config.errors import AgentError
+from ...config.refusals import ModelNotReady, RequestCancelled
 from ..wire.outbound import InferenceComplete, InferenceError, Outbound
 from ..wire.types import Stats
 from ..wire.types import Usage as Billed

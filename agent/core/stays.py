@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from ...backends.engines.base import Loaded
 from ...backends.stores.base import Build, Progress
-from ...config.errors import AgentError, InsufficientMemory, SlotsBusy
+from ...config.errors import AgentError
+from ...config.refusals import InsufficientMemory, SlotsBusy
 from . import placement
 from .admission import Holding
 from .effects import (

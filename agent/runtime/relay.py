@@ -17,7 +17,8 @@ from typing import Literal, cast
 
 from ...backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started, Usage
 from ...backends.engines.errors import EngineDied, EngineNotRunning
-from ...config.errors import AgentError, LinkLost, RequestRefused, RequestUnreadable
+from ...config.errors import AgentError, LinkLost
+from ...config.refusals import RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
 from ..wire.codec import FrameTooLarge, encode_chunk

@@ -16,7 +16,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 from nacl.signing import SigningKey
 
-from ...config.errors import RequestUnreadable
+from ...config.refusals import RequestUnreadable
 from .types import Sealed
 
 SECRET_BYTES = 32

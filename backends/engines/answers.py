@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 
-from ...config.errors import AgentError, ContextExceeded, RequestRefused
+from ...config.errors import AgentError
+from ...config.refusals import ContextExceeded, RequestRefused
 from .base import Delta, Finished, Piece, Started, ToolCall, Usage
 from .messages import Begun, Ended, Refused, Row, Tokens
 

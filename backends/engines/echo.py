@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import cast
 
-from ...config.errors import RequestRefused
+from ...config.refusals import RequestRefused
 from .base import Delta, Finished, Load, Loaded, Piece, Prompt, Started, Usage
 from .errors import EngineError, EngineNotRunning
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
 
-from ...config.errors import Overloaded, RequestRefused, RequestTooLarge
+from ...config.refusals import Overloaded, RequestRefused, RequestTooLarge
 from ...config.settings import Mlx
 from .answers import Answer, Answers
 from .base import Finished, Load, Loaded, Piece, Prompt

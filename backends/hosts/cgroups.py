@@ -87,7 +87,7 @@ def _folders(root: Path) -> list[tuple[Path, _Names]]:
 
 def _upwards(mount: Path, path: str) -> list[Path]:
     # ".." appears when the reader lives in another namespace; it points out of what we can see
-    parts = [part for part in PurePosixPath(path).parts if part not in {"/", ".."}]
+    parts = [part for part in PurePosixPath(path.lstrip("/")).parts if part != ".."]
     return [mount.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
@@ -114,5 +114,5 @@ def _text(path: Path) -> str:
     """A small file's text; empty if it is not there or not ours to read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):  # a name with NUL in it is no name, and raises the second
         return ""

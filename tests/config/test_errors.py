@@ -12,18 +12,17 @@ from hypothesis import strategies as st
 from poolhand.backends.engines import errors as engines
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
-from poolhand.config.errors import (
-    AgentError,
-    ConfigInvalid,
+from poolhand.config import refusals
+from poolhand.config.errors import AgentError, ConfigInvalid, Retry
+from poolhand.config.refusals import (
     InsufficientMemory,
     ModelNotInPool,
     NodeDraining,
     PlacementError,
-    Retry,
     SlotsBusy,
 )
 
-HOMES: tuple[ModuleType, ...] = (config, stores, engines)
+HOMES: tuple[ModuleType, ...] = (config, refusals, stores, engines)
 
 LOAD_CLASSES: tuple[tuple[str, str], ...] = (
     ("draining_exactly", r"^provider draining for update$"),
@@ -140,10 +139,10 @@ def test_the_texts_are_spelled_as_agreed() -> None:
         "insufficient memory to load model 'org/x' (0.5 GiB free, needs 3.0 GiB)"
     )
     assert NodeDraining().load_text == "provider draining for update"
-    assert config.NodeStopping().load_text == "provider is shutting down"
-    assert config.NodeStopping().request_text == "provider draining for update"
-    assert config.Overloaded(running=1, most=1).request_text == "request rejected: queue full"
-    assert config.RequestCancelled().request_text == "request cancelled"
+    assert refusals.NodeStopping().load_text == "provider is shutting down"
+    assert refusals.NodeStopping().request_text == "provider draining for update"
+    assert refusals.Overloaded(running=1, most=1).request_text == "request rejected: queue full"
+    assert refusals.RequestCancelled().request_text == "request cancelled"
     starved = engines.EngineStartFailed(engine="e", kind="out_of_memory", reason="")
     assert class_of(starved.load_text) == "insufficient_memory"
 
@@ -157,7 +156,7 @@ def test_no_name_moves_a_failure_into_another_class(model: str) -> None:
     for forbidden in ("slot", "insufficient memory", "not loaded"):
         assert forbidden not in outside.load_text.lower()
     for leaf in LEAVES:
-        if issubclass(leaf, PlacementError | config.RequestError):
+        if issubclass(leaf, PlacementError | refusals.RequestError):
             error = made(leaf, model)
             assert not FAULT.search(error.request_text.lower()), leaf
             if issubclass(leaf, PlacementError):
@@ -170,8 +169,8 @@ def test_a_name_that_is_only_a_name_is_quoted() -> None:
 
 
 def test_a_reason_that_sounds_like_a_fault_is_not_passed_on() -> None:
-    assert str(config.RequestRefused(reason="Fatal Error")) == "bad request: not understood"
-    assert str(config.RequestUnreadable(reason="no nonce")) == "bad request: no nonce"
+    assert str(refusals.RequestRefused(reason="Fatal Error")) == "bad request: not understood"
+    assert str(refusals.RequestUnreadable(reason="no nonce")) == "bad request: no nonce"
 
 
 def test_an_invalid_config_names_its_place() -> None:

@@ -13,7 +13,7 @@ from poolhand.agent.dev.checkpoint import make_model
 from poolhand.backends.engines.base import Delta, Finished, Piece, Prompt
 from poolhand.backends.engines.errors import EngineStartFailed
 from poolhand.backends.engines.mlx import MlxEngine
-from poolhand.config.errors import ContextExceeded, RequestRefused, RequestTooLarge
+from poolhand.config.refusals import ContextExceeded, RequestRefused, RequestTooLarge
 from poolhand.config.settings import Mlx
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]

@@ -22,12 +22,7 @@ from poolhand.backends.engines.errors import (
     EngineTimeout,
 )
 from poolhand.backends.engines.mlx import MlxEngine
-from poolhand.config.errors import (
-    ContextExceeded,
-    Overloaded,
-    RequestRefused,
-    RequestTooLarge,
-)
+from poolhand.config.refusals import ContextExceeded, Overloaded, RequestRefused, RequestTooLarge
 from poolhand.config.settings import Mlx
 
 SCRIPT = Path(__file__).with_name("engine_faults.py")

@@ -17,7 +17,7 @@ from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Promp
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineDied, EngineNotRunning
 from poolhand.backends.engines.mlx import MlxEngine
-from poolhand.config.errors import ContextExceeded, RequestRefused
+from poolhand.config.refusals import ContextExceeded, RequestRefused
 from poolhand.config.settings import Mlx
 
 SCRIPT = Path(__file__).with_name("engine_faults.py")

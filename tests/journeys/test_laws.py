@@ -27,7 +27,8 @@ from poolhand.backends.engines.base import Load, Loaded, Usage
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.stores.base import Progress, Stock
 from poolhand.backends.stores.errors import StoreUnreachable
-from poolhand.config.errors import ConfigInvalid, LinkLost, RequestUnreadable
+from poolhand.config.errors import ConfigInvalid, LinkLost
+from poolhand.config.refusals import RequestUnreadable
 from poolhand.config.settings import Settings
 from tests.journeys.world import FACTS, GIB, SEALED, World, build, sample, settings
 

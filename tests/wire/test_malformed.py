@@ -5,7 +5,7 @@ import pytest
 from poolhand.agent.wire.codec import decode
 from poolhand.agent.wire.inbound import InferenceRequest, Unknown
 from poolhand.agent.wire.sealing import NodeKey
-from poolhand.config.errors import RequestUnreadable
+from poolhand.config.refusals import RequestUnreadable
 from tests.wire.malformed import MALFORMED, REFUSABLE
 
 LONGEST_REASON_CHARS = 60

@@ -13,13 +13,8 @@ from poolhand.agent.wire.inbound import InferenceRequest
 from poolhand.agent.wire.outbound import InferenceAccepted, InferenceError, Outbound
 from poolhand.backends.engines.base import Loaded, Usage
 from poolhand.backends.engines.errors import EngineDied
-from poolhand.config.errors import (
-    AgentError,
-    NodeDraining,
-    RequestCancelled,
-    RequestUnreadable,
-    SlotsBusy,
-)
+from poolhand.config.errors import AgentError
+from poolhand.config.refusals import NodeDraining, RequestCancelled, RequestUnreadable, SlotsBusy
 from tests.journeys.world import GIB, SEALED, build, settings
 
 KEY = RequestKey(1, "r1")

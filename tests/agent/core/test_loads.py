@@ -13,7 +13,7 @@ from poolhand.agent.wire.types import DesiredModel
 from poolhand.backends.engines.base import Loaded
 from poolhand.backends.stores.base import Build, Progress, Stock
 from poolhand.backends.stores.errors import StoreUnreachable
-from poolhand.config.errors import ModelNotInPool, NodeDraining, SlotsBusy
+from poolhand.config.refusals import ModelNotInPool, NodeDraining, SlotsBusy
 from poolhand.config.settings import Settings
 from tests.journeys.world import GIB, build, settings, status
 

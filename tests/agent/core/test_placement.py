@@ -18,7 +18,7 @@ from poolhand.agent.core.placement import (
 )
 from poolhand.agent.core.pool import Pool
 from poolhand.agent.core.slots import COMING, LEAVING, SlotState, Stay, residents
-from poolhand.config.errors import InsufficientMemory, ModelNotInPool, SlotsBusy
+from poolhand.config.refusals import InsufficientMemory, ModelNotInPool, SlotsBusy
 
 POOL = Pool("tiny", ("a", "b", "c", "d"), "config")
 S = SlotState

@@ -11,7 +11,7 @@ from poolhand.agent.core.requests import Entry, Ledger, RequestState, busy_of, f
 from poolhand.agent.wire.outbound import InferenceComplete, InferenceError
 from poolhand.backends.engines.base import Usage
 from poolhand.backends.engines.errors import EngineDied
-from poolhand.config.errors import Overloaded, RequestUnreadable
+from poolhand.config.refusals import Overloaded, RequestUnreadable
 
 KEY = RequestKey(1, "r")
 USAGE = Usage(5, 7, 2)

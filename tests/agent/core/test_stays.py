@@ -18,7 +18,7 @@ from poolhand.agent.core.stays import (
 from poolhand.backends.engines.base import Loaded
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.stores.base import Build, Progress
-from poolhand.config.errors import InsufficientMemory, NodeDraining, SlotsBusy
+from poolhand.config.refusals import InsufficientMemory, NodeDraining, SlotsBusy
 from tests.journeys.world import build
 
 NOBODY: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ from poolhand.agent.dev.classes import (
     is_capacity,
     is_hopeless,
 )
-from poolhand.config.errors import InsufficientMemory, ModelNotInPool, NodeDraining, SlotsBusy
+from poolhand.config.refusals import InsufficientMemory, ModelNotInPool, NodeDraining, SlotsBusy
 
 
 @pytest.mark.parametrize(

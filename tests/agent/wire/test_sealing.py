@@ -10,7 +10,7 @@ from nacl.signing import SigningKey
 
 from poolhand.agent.wire.sealing import NONCE_BYTES, NodeKey, RequestBox, sign_challenge
 from poolhand.agent.wire.types import Sealed
-from poolhand.config.errors import RequestUnreadable
+from poolhand.config.refusals import RequestUnreadable
 
 OURS = bytes(range(0x01, 0x21))
 THEIRS = bytes(range(0x21, 0x41))

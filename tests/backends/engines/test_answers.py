@@ -10,7 +10,7 @@ from poolhand.backends.engines.answers import Answers
 from poolhand.backends.engines.base import Delta, Finished, Started, ToolCall, Usage
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.engines.messages import Begun, Ended, Refused, Row, Tokens
-from poolhand.config.errors import ContextExceeded, RequestRefused
+from poolhand.config.refusals import ContextExceeded, RequestRefused
 
 
 def made(limit_tokens: int = 10) -> tuple[Answers, list[bool]]:

@@ -7,7 +7,7 @@ import pytest
 from poolhand.backends.engines.base import Delta, Finished, Piece, Prompt, Usage
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineNotRunning
-from poolhand.config.errors import RequestRefused
+from poolhand.config.refusals import RequestRefused
 
 
 async def heard(engine: EchoEngine, prompt: Prompt) -> list[Piece]:

@@ -82,6 +82,16 @@ def test_a_path_that_only_the_host_can_see(tmp_path: Path) -> None:
     assert room == MemoryRoom(limit_bytes=4 * GIB, available_bytes=4 * GIB)
 
 
+@pytest.mark.parametrize("path", ["//etc", "/a\0b", "///", "/../..//x"])
+def test_a_path_never_leads_out_of_the_mount(tmp_path: Path, path: str) -> None:
+    root = lay_out(
+        tmp_path,
+        {"proc/self/cgroup": f"0::{path}\n", "sys/fs/cgroup/memory.max": f"{4 * GIB}\n"},
+    )
+    room = memory_room(root, total_bytes=TOTAL_BYTES)
+    assert room == MemoryRoom(limit_bytes=4 * GIB, available_bytes=4 * GIB)
+
+
 def test_a_container_of_version_1(tmp_path: Path) -> None:
     base = "sys/fs/cgroup/memory"
     root = lay_out(
