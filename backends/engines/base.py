@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from .errors import EngineError
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The prompt is understood and its tokens are counted; the first event of an answer."""
+    """The prompt is understood; the first event of an answer.
 
-    prompt_tokens: int
+    Attributes:
+        prompt_tokens: As the engine counted them; ``None`` if it tells only at the end.
+    """
+
+    prompt_tokens: int | None
     cached_tokens: int = 0
 
 
