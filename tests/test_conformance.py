@@ -142,7 +142,7 @@ def test_point_09_what_is_not_understood_harms_nobody(world: World) -> None:
         message = decode(frame)
         if isinstance(message, Unknown):
             assert world.hear(message) == []
-    assert world.node.unknown_frames >= 30
+    assert world.node.standing.unknown_frames >= 30
     assert hear(world, type="something_new", later={"x": 1}) == []
     assert world.node.snapshot(world.now_s) == before
     assert hear(world, type="load_model", model_id="org/a", priority_hint=3)

@@ -255,9 +255,8 @@ def test_p08_a_move_reserves_persists_unloads_loads_and_publishes_in_this_order(
     assert only(world.after(2.0), do.Dial), "the old pool is unsaid on a new line"
     order = [type(e) for e in world.effects[before:] if isinstance(e, steps)]
     assert order == [do.PersistAssignment, do.StopEngine, do.LoadEngine, do.Dial]
-    assert {m.id for m in world.node._offer.news(world.node.snapshot(world.now_s))[0].models} == {  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # what a new line hears
-        "b", "ab",
-    }  # fmt: skip
+    (who,) = [word for word in said(world.connect()) if isinstance(word, Register)]
+    assert {model.id for model in who.models} == {"b", "ab"}, "what a new line hears"
 
 
 def test_p08_a_move_whose_model_cannot_load_is_undone() -> None:

@@ -7,11 +7,9 @@ is the whole interface; ``snapshot`` lets others look.
 
 from collections.abc import Callable, Iterable
 
-from ...backends.engines.base import Load
-from ...backends.hosts.base import HostFacts, HostSample
-from ...backends.stores.base import Stock
+from ...backends.hosts.base import HostFacts
 from ...config.errors import AgentError
-from ...config.refusals import InsufficientMemory, ModelNotReady, NodeDraining
+from ...config.refusals import InsufficientMemory, NodeDraining
 from ...config.settings import Settings
 from ..wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
 from ..wire.inbound import (
@@ -25,27 +23,28 @@ from ..wire.inbound import (
     TrustStatus,
     Unknown,
 )
-from ..wire.outbound import LoadModelStatus, Outbound
 from . import events as happened
-from . import report
-from .admission import budget_bytes
+from . import report, rooms
 from .answers import Answers
 from .commands import Commands
-from .effects import Dial, Effect, HangUp, RefreshInventory, SampleHost, Send
+from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event, RequestKey
+from .leaving import Leaving
 from .loads import Loads, Said
+from .machine import Machine
 from .moves import Moves
-from .offer import Offer
 from .pool import pool_of
 from .session import Session, State, Step
 from .slots import HOLDS_MEMORY
-from .stays import LoadEnded, Outcome, holdings_of
+from .standing import Standing
+from .stays import LoadEnded, Outcome
+from .voice import Voice
 
 LAST_FAILURES = 8
 """How many failures the status remembers."""
 
-LINK_GRACE_S = LEAVE_GRACE_S = 5.0
-"""How long past its own deadline a dial, and past a drain's end a last word, may still take."""
+LINK_GRACE_S = 5.0
+"""How long past its own deadline a dial may still take."""
 
 
 class Node:
@@ -73,19 +72,12 @@ class Node:
         ledger, number = self.answers.ledger, identity.machine_id
         self.moves = Moves(settings, self.loads, ledger, machine_id=number)
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
-        self.facts: HostFacts | None = None
-        self.sample = HostSample()
-        self.engine_loads: dict[str, Load] = {}
-        self.stocks: dict[str, Stock] = {}
-        self.trust: TrustStatus | None = None
-        self.runtime: RuntimeStatus | None = None
+        self.machine = Machine()
+        self.standing = Standing()
         self.failures: list[tuple[float, AgentError]] = []
         self.rejected: AgentError | None = None
-        self.unknown_frames = 0
-        self._owed: dict[str, LoadModelStatus] = {}
-        self._cut_s: float | None = None
-        self._gone_s: float | None = None
-        self._offer = Offer(settings)
+        self._voice = Voice(settings, self.session)
+        self._leaving = Leaving()
 
     @property
     def is_done(self) -> bool:
@@ -95,7 +87,7 @@ class Node:
     @property
     def deadline_s(self) -> float:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
-        known = [self.session.deadline_s if self.facts else None, self._cut_s, self._gone_s]
+        known = [self.session.deadline_s if self.machine.facts else None, self._leaving.deadline_s]
         known += [self.moves.deadline_s, self.commands.deadline_s, self.loads.deadline_s]
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
@@ -105,16 +97,16 @@ class Node:
         What means nothing as things are is dropped: the outside may come late, or twice.
         """
         before = self._slots()
-        effects = [] if self.facts is None else self._step(self.session.woke(now_s), now_s)
+        effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
         effects += self._carry(self.commands.look(now_s), now_s)
-        effects += self._carry(self.loads.look(self.stocks, now_s), now_s)
+        effects += self._carry(self.loads.look(self.machine.stocks, now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
-        if self.facts is not None:
+        if self.machine.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
         if self._slots() != before:
-            effects += self._say(report.heartbeat(self.snapshot(now_s)))
+            effects += self._voice.say(report.heartbeat(self.snapshot(now_s)))
         return effects
 
     def snapshot(self, now_s: float) -> report.Snapshot:
@@ -124,13 +116,13 @@ class Node:
             identity=self.identity,
             settings=self.settings,
             pool=self.loads.pool,
-            facts=self.facts or HostFacts("generic"),
-            sample=self.sample,
+            facts=self.machine.facts or HostFacts("generic"),
+            sample=self.machine.sample,
             stays=self.loads.stays.all(),
             requests=self.answers.ledger.entries(),
             stats=self.answers.ledger.stats(),
-            stocks=self.stocks,
-            loads=self.engine_loads,
+            stocks=self.machine.stocks,
+            loads=self.machine.loads,
             is_draining=self.loads.is_draining,
             epoch=self.moves.assignment.epoch,
         )
@@ -194,65 +186,43 @@ class Node:
             case PrefetchModel() as wish:
                 return self.loads.prefetch(wish, now_s)
             case DesiredModels() as wish:
-                said = self.moves.desired(wish, self.loads.desired, now_s)
-                return [*said, *self.loads.desire(wish, self.stocks, now_s), *self._news(now_s)]
+                said = self.moves.desired(wish, self.loads.wishes.desired, now_s)
+                return [
+                    *said,
+                    *self.loads.desire(wish, self.machine.stocks, now_s),
+                    *self._news(now_s),
+                ]
             case AssignPool() | UnloadModel() | CancelLoad() | Drain() | Undrain() as command:
                 return self.commands.heard(heard.line, command, now_s, heard.unix_s)
             case TrustStatus() | RuntimeStatus() | Unknown() as word:
-                self._noted(word)
+                self.standing.heard(word)
                 return []
-
-    def _noted(self, word: TrustStatus | RuntimeStatus | Unknown) -> None:
-        """What is shown to the owner, and to nobody else."""
-        if isinstance(word, TrustStatus):
-            self.trust = word
-        elif isinstance(word, RuntimeStatus):
-            self.runtime = word
-        else:
-            self.unknown_frames += 1
 
     def _on_model(
         self, event: happened.WeightsEvent | happened.EngineEvent, now_s: float
     ) -> list[Said]:
-        stays, busy = self.loads.stays, self.answers.ledger.busy()
-        match event:
-            case happened.WeightsProgressed(model, progress):
-                return self.loads.progressed(model, progress, now_s)
-            case happened.WeightsFetched(model):
-                return self.loads.came(stays.fetched(model, now_s))
-            case happened.WeightsVerified(model, build):
-                return self.loads.verified(model, build, now_s)
-            case happened.WeightsFailed(model, error):
-                self._failed(error, now_s)
-                return self.loads.came(stays.weights_failed(model, error, now_s))
-            case happened.EngineLoaded(model, loaded):
-                return [*self.loads.came(stays.loaded(model, loaded, now_s)), SampleHost()]
-            case happened.EngineStopped(model):
-                self.engine_loads.pop(model, None)
-                return self.loads.came(stays.stopped(model, now_s))
-            case happened.EngineFailed(model, error):
-                self._failed(error, now_s)
-                return self.loads.came(
-                    [*stays.engine_failed(model, error, now_s), *stays.drained(busy, now_s)]
-                )
+        if isinstance(event, happened.WeightsFailed | happened.EngineFailed):
+            self._failed(event.error, now_s)
+        if isinstance(event, happened.EngineStopped):
+            self.machine.stopped(event.model)
+        return rooms.told(event, self.loads, self.answers.ledger.busy(), now_s)
 
     def _on_host(self, event: happened.HostEvent, now_s: float) -> list[Said]:
         match event:
             case happened.HostKnown(facts):
-                self.facts = facts
+                self.machine.facts = facts
                 return [SampleHost(), RefreshInventory(self.loads.pool.models)]
             case happened.HostSampled(sample, loads):
-                self.sample = sample
-                self.engine_loads = dict(loads)
+                self.machine.sampled(sample, loads)
                 return self.loads.came(self._settle(now_s))
             case happened.ListingFailed(_, error):
                 self._failed(error, now_s)
                 return []
             case happened.InventoryChanged(stocks):
-                self.stocks = {stock.model: stock for stock in stocks}
+                self.machine.listed(stocks)
                 total_bytes = self.snapshot(now_s).facts.memory_total_bytes
                 moved = self.moves.sized(stocks, total_bytes, now_s)
-                return [*moved, *self._news(now_s), *self.loads.pursue(self.stocks, now_s)]
+                return [*moved, *self._news(now_s), *self.loads.pursue(self.machine.stocks, now_s)]
 
     def _on_owner(self, event: happened.OwnerEvent, now_s: float) -> list[Said]:
         match event:
@@ -273,50 +243,27 @@ class Node:
             effects.append(HangUp(step.hang_up, step.is_polite))
             effects += self._carry(self._lost(step.hang_up, now_s), now_s)
         if step.dial is not None:
-            self._offer.dialled(self.settings)
-            effects.append(Dial(step.dial))
+            effects += self._voice.dial(step.dial, self.settings)
         if step.is_registration_due:
-            who = report.register(self.snapshot(now_s))
-            self._offer.registered(who)
-            effects += self._say(who)
-        if step.is_registration_due or step.is_heartbeat_due:
-            effects += [*self._say(report.heartbeat(self.snapshot(now_s))), SampleHost()]
-        if step.is_registration_due:
-            effects += [effect for status in self._settled() for effect in self._say(status)]
+            effects += self._voice.greet(self.snapshot(now_s))
+        elif step.is_heartbeat_due:
+            effects += self._voice.beat(self.snapshot(now_s))
         return effects
 
-    def _settled(self) -> list[LoadModelStatus]:
-        """The answers that are owed; what was loaded and is gone again has not succeeded."""
-        owed, self._owed = self._owed, {}
-        for model, status in owed.items():
-            if status.status == "succeeded" and self.loads.stays.ready(model) is None:
-                error = ModelNotReady(model=model, reason="gone again").load_text
-                owed[model] = LoadModelStatus(model_id=model, status="failed", error=error)
-        return list(owed.values())
-
     def _news(self, now_s: float) -> list[Said]:
-        return list(self._offer.news(self.snapshot(now_s))) if self.session.is_online else []
+        return [*self._voice.news(self.snapshot(now_s))]
 
     def _is_stale(self) -> bool:
         is_moving = self.moves.deadline_s is not None  # or has just moved
-        pool = self.loads.pool
-        return not is_moving and self._offer.is_stale(self.settings, pool.advertised)
+        return not is_moving and self._voice.is_stale(self.settings, self.loads.pool.advertised)
 
     def _lost(self, line: int, now_s: float) -> list[Said]:
         """A line is gone, and with it everyone who waited on it."""
-        self.trust = self.runtime = None
-        self._offer.lost()
+        self.standing.line_lost()
+        self._voice.lost()
         self.commands.line_lost()
         self.loads.line_lost()
         return self.answers.line_lost(line, now_s)
-
-    def _say(self, message: Outbound) -> list[Effect]:
-        """Say it now; an answer that is owed for a load waits for the next line."""
-        if self.session.is_online:
-            return [Send(self.session.line, message)]
-        if isinstance(message, LoadModelStatus) and message.status != "started":
-            self._owed[message.model_id] = message
-        return []
 
     def _carry(self, said: Iterable[Said], now_s: float) -> list[Effect]:
         """Turn what came of an event into effects, in order."""
@@ -327,12 +274,11 @@ class Node:
                 after = [*self.answers.loaded(item), *self.moves.load_ended(item, now_s)]
                 effects += self._carry(after, now_s)
             elif isinstance(item, Send):
-                if self.session.is_online and item.line == self.session.line:
-                    effects.append(item)
+                effects += self._voice.pass_on(item)
             elif isinstance(item, Effect):
                 effects.append(item)
             else:
-                effects += self._say(item)
+                effects += self._voice.say(item)
         return effects
 
     # ── slots, pool, leaving ──────────────────────────────────────────────────────────
@@ -342,12 +288,7 @@ class Node:
         return self.loads.stays.settle(
             slots=self.settings.slots.max_model_slots,
             busy=busy,
-            free_bytes=lambda: budget_bytes(
-                total_bytes=self.sample.memory_total_bytes,
-                available_bytes=self.sample.memory_available_bytes,
-                reserve_bytes=report.reserve_bytes(self.settings),
-                holdings=holdings_of(self.loads.stays.all(), busy),
-            ),
+            free_bytes=lambda: self.machine.free_bytes(self.settings, self.loads.stays.all(), busy),
             now_s=now_s,
             outside=self.moves.outside(),
             pinned=self.loads.kept(now_s),
@@ -363,9 +304,7 @@ class Node:
         return [*said, RefreshInventory(self.loads.pool.models)]
 
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:
-        cut_s = now_s + (0.0 if now else self.settings.requests.drain_s)
-        if self._gone_s is None or cut_s + LEAVE_GRACE_S < self._gone_s:
-            self._cut_s, self._gone_s = cut_s, cut_s + LEAVE_GRACE_S
+        self._leaving.begin(now_s, 0.0 if now else self.settings.requests.drain_s)
         self.commands.leaving()
         said = self.loads.empty(NodeDraining(), self.answers.ledger.busy(), now_s)
         return [*said, *self.answers.turn_away(NodeDraining())]
@@ -373,18 +312,13 @@ class Node:
     def _leave(self, now_s: float) -> list[Said]:
         """Go on leaving, or go over to a new line, as far as nobody is harmed."""
         is_idle = not self.answers.ledger.entries()
-        if self._gone_s is None:
-            if is_idle and self.session.is_online and self._is_stale():
+        if not self._leaving.is_begun:
+            if is_idle and self._is_stale():
                 return list(self._step(self.session.redial(now_s), now_s))
             return []
-        is_empty = is_idle and not self.loads.stays.all()
-        if is_empty or now_s >= self._gone_s:
-            self._cut_s = self._gone_s = None
+        if self._leaving.is_over(now_s, is_empty=is_idle and not self.loads.stays.all()):
             return list(self._step(self.session.leave(now_s), now_s))
-        if self._cut_s is not None and now_s >= self._cut_s:
-            self._cut_s = None
-            return self.answers.stop_all()
-        return []
+        return self.answers.stop_all() if self._leaving.is_cut(now_s) else []
 
     def _slots(self) -> list[tuple[str, str]]:
         here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]

@@ -89,6 +89,10 @@ class Snapshot:
             sorted(here, key=lambda s: (s.model in self.busy, s.last_used_s), reverse=True)
         )
 
+    def answers(self, model: str) -> bool:
+        """Whether the model is in memory and stays."""
+        return any(s.model == model and s.state is SlotState.READY for s in self.stays)
+
     @property
     def memory_gb(self) -> int | None:
         """Whole GiB of the memory in which weights live, rounded down."""

@@ -32,10 +32,10 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
         "memory": _memory(snapshot),
-        "cache": {"models": [_stock(stock) for stock in node.stocks.values()]},
+        "cache": {"models": [_stock(stock) for stock in node.machine.stocks.values()]},
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
         "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
-        "unknown_frames": node.unknown_frames,
+        "unknown_frames": node.standing.unknown_frames,
     }
 
 
@@ -48,8 +48,8 @@ def models(node: Node) -> list[Json]:
             "ref": entry.ref,
             "in_pool": node.loads.pool.serves(entry.id),
             "allowed": is_allowed(entry, node.settings.pools.allowed),
-            "state": _state(entry.id, node.loads.stays.all(), node.stocks),
-            **_stock(node.stocks.get(entry.id) or Stock(entry.id, "listed")),
+            "state": _state(entry.id, node.loads.stays.all(), node.machine.stocks),
+            **_stock(node.machine.stocks.get(entry.id) or Stock(entry.id, "listed")),
         }
         for entry in node.settings.models
     ]
@@ -62,11 +62,12 @@ def reasons(node: Node, snapshot: Snapshot) -> list[Json]:
         found.append(_reason("node_draining", "the node finishes what runs and then leaves"))
     if node.session.state is not State.ONLINE:
         found.append(_line_reason(node))
-    if node.trust is not None and node.trust.status == "untrusted":
-        words = f"the coordinator does not trust this node: {node.trust.reason or 'no reason'}"
+    trust, runtime = node.standing.trust, node.standing.runtime
+    if trust is not None and trust.status == "untrusted":
+        words = f"the coordinator does not trust this node: {trust.reason or 'no reason'}"
         found.append(_reason("untrusted", words, "Ask the coordinator's operator."))
-    if node.runtime is not None and not node.runtime.verified:
-        parts = ", ".join(m.component for m in node.runtime.mismatches) or "something"
+    if runtime is not None and not runtime.verified:
+        parts = ", ".join(m.component for m in runtime.mismatches) or "something"
         words = f"the coordinator expects another {parts}"
         found.append(_reason("runtime_mismatch", words, "Compare [wire] with what it expects."))
     if not node.loads.pool.models:
@@ -107,12 +108,13 @@ def _line(node: Node, now_s: float) -> dict[str, Json]:
         "lines": session.line,
         "failures_in_a_row": session.failures,
         "last_error": _error(error) if error else None,
-        "trust": None if node.trust is None else node.trust.status,
+        "trust": None if node.standing.trust is None else node.standing.trust.status,
     }
 
 
 def _pool(node: Node, now_s: float) -> dict[str, Json]:
-    refusal = node.loads.refusal
+    refused = node.loads.refusals
+    refusal = refused.last
     return {
         "assigned": node.loads.pool.assigned,
         "scope": list(node.loads.pool.scope),
@@ -124,8 +126,8 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
         "stays_because": node.moves.obstacle(now_s),
         "models": list(node.loads.pool.models),
         "allowed": list(node.settings.pools.allowed),
-        "refusals": node.loads.refusals,
-        "refusals_by_reason": dict(node.loads.refusals_by_reason),
+        "refusals": refused.total,
+        "refusals_by_reason": dict(refused.by_reason),
         "last_refusal": None
         if refusal is None
         else {

@@ -72,7 +72,7 @@ class Laws:
         if node.is_done:
             return
         assert node.deadline_s > now_s, "a deadline that came is never left standing"
-        if node.facts is not None:
+        if node.machine.facts is not None:
             assert node.deadline_s < float("inf"), "no endless wait"
 
     @property

@@ -75,7 +75,7 @@ def test_b_a_load_outside_the_pool_is_refused_and_disturbs_nobody(world: World) 
         text = "model 'org/c' not in advertised model list: outside assigned pool 'tiny'"
         assert refused == status("org/c", "failed", text)
     assert world.node.snapshot(world.now_s) == before
-    refusal = world.node.loads.refusal
+    refusal = world.node.loads.refusals.last
     assert refusal is not None
     assert (refusal.model, refusal.count) == ("org/c", 2)
     assert only(world.effects, do.FetchWeights) == [do.FetchWeights("org/a")]

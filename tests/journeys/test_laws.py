@@ -254,8 +254,8 @@ def test_a_load_outside_the_pool_changes_nothing(
     world.tell(happened.Due())
     if node.loads.pool.serves(model) or not node.session.is_online:
         return
-    before, refusals = node.snapshot(world.now_s), node.loads.refusals
+    before, refusals = node.snapshot(world.now_s), node.loads.refusals.total
     effects = world.load_model(model)
     assert node.snapshot(world.now_s) == before
-    assert node.loads.refusals == refusals + 1
+    assert node.loads.refusals.total == refusals + 1
     assert [type(effect) for effect in effects] == [do.Send]

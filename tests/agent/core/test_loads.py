@@ -3,10 +3,11 @@
 import pytest
 
 from poolhand.agent.core import effects as do
-from poolhand.agent.core.loads import PROGRESS_EVERY_S, Loads
+from poolhand.agent.core.loads import Loads
 from poolhand.agent.core.pool import pool_of
 from poolhand.agent.core.slots import SlotState
 from poolhand.agent.core.stays import LoadEnded
+from poolhand.agent.core.wishes import PROGRESS_EVERY_S
 from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
 from poolhand.agent.wire.outbound import PrefetchModelStatus
 from poolhand.agent.wire.types import DesiredModel
@@ -61,12 +62,20 @@ def test_refusals_are_counted_in_a_row() -> None:
     here = loads()
     for _ in range(2):
         here.asked("org/c", NOBODY, 1.0)
-    assert here.refusal is not None
-    assert (here.refusal.model, here.refusal.count, here.refusals) == ("org/c", 2, 2)
+    assert here.refusals.last is not None
+    assert (here.refusals.last.model, here.refusals.last.count, here.refusals.total) == (
+        "org/c",
+        2,
+        2,
+    )
     here.asked("org/x", NOBODY, 2.0)
-    assert (here.refusal.model, here.refusal.count, here.refusals) == ("org/x", 1, 3)
-    assert here.refusal.at_s == 2.0
-    assert isinstance(here.refusal.error, ModelNotInPool)
+    assert (here.refusals.last.model, here.refusals.last.count, here.refusals.total) == (
+        "org/x",
+        1,
+        3,
+    )
+    assert here.refusals.last.at_s == 2.0
+    assert isinstance(here.refusals.last.error, ModelNotInPool)
     assert here.stays.all() == ()
 
 
@@ -76,7 +85,7 @@ def test_a_request_brings_its_model_and_tells_nobody() -> None:
     assert here.needed("org/a", NOBODY, 0.0) == []
     assert isinstance(here.needed("org/b", NOBODY, 0.0), SlotsBusy)
     assert isinstance(here.needed("org/c", NOBODY, 0.0), ModelNotInPool)
-    assert here.refusals == 2
+    assert here.refusals.total == 2
     ended = here.came(here.stays.weights_failed("org/a", BROKEN, 1.0))
     assert ended == [LoadEnded("org/a", 0, BROKEN)]
 
@@ -192,7 +201,7 @@ def test_after_a_lost_line_nobody_is_told_of_a_prefetch() -> None:
     here.line_lost()
     assert here.progressed("org/c", Progress(900, 1000), 9.0) == []
     assert here.came(here.stays.weights_failed("org/c", BROKEN, 9.0)) == []
-    assert here.desired is None
+    assert here.wishes.desired is None
 
 
 def test_what_is_desired_comes_one_by_one_and_once() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
-from poolhand.agent.core.node import LAST_FAILURES, LEAVE_GRACE_S
+from poolhand.agent.core.leaving import GRACE_S
+from poolhand.agent.core.node import LAST_FAILURES
 from poolhand.agent.core.session import State
 from poolhand.agent.wire.inbound import LoadModel
 from poolhand.agent.wire.outbound import Register
@@ -115,7 +116,7 @@ def test_a_drain_has_an_end_whatever_happens(world: World) -> None:
     world.resident("org/a")
     world.tell(happened.StopAsked())
     world.tell(happened.Due())
-    limit_s = settings().requests.drain_s + LEAVE_GRACE_S + world.node.session.patience_s
+    limit_s = settings().requests.drain_s + GRACE_S + world.node.session.patience_s
     world.after(limit_s)
     assert world.node.is_done
     assert world.tell(happened.HostKnown(FACTS))[2:] == [], "a node that left dials nobody"

@@ -1,0 +1,44 @@
+"""What the weights and engine rooms tell, put to the stays.
+
+One function, so that the node's own table of events stays short: each event is one transition,
+and what comes of it goes back through the loads, which know who waits for it.
+"""
+
+from collections.abc import Collection
+
+from . import events as happened
+from .effects import SampleHost
+from .loads import Loads, Said
+
+
+def told(
+    event: happened.WeightsEvent | happened.EngineEvent,
+    loads: Loads,
+    busy: Collection[str],
+    now_s: float,
+) -> list[Said]:
+    """Carry on with a model's stay.
+
+    Args:
+        event: What the room told.
+        loads: Whose stays these are.
+        busy: Models with requests that have not ended.
+        now_s: The node's time.
+    """
+    stays = loads.stays
+    match event:
+        case happened.WeightsProgressed(model, progress):
+            return loads.progressed(model, progress, now_s)
+        case happened.WeightsFetched(model):
+            return loads.came(stays.fetched(model, now_s))
+        case happened.WeightsVerified(model, build):
+            return loads.verified(model, build, now_s)
+        case happened.WeightsFailed(model, error):
+            return loads.came(stays.weights_failed(model, error, now_s))
+        case happened.EngineLoaded(model, loaded):
+            return [*loads.came(stays.loaded(model, loaded, now_s)), SampleHost()]
+        case happened.EngineStopped(model):
+            return loads.came(stays.stopped(model, now_s))
+        case happened.EngineFailed(model, error):
+            failed = stays.engine_failed(model, error, now_s)
+            return loads.came([*failed, *stays.drained(busy, now_s)])
