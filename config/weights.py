@@ -17,6 +17,8 @@ class Weights(Section):
         max_connections: The most that it may find worth having.
         chunk_bytes: One ranged read.
         stall_timeout_s: A connection that brings nothing for so long is given up.
+        no_progress_s: A store that brings nothing at all for so long is given up; one that is
+            back before costs only the time.
         max_bytes_per_s: What one fetch may bring a second; unset: as much as comes.
         require_manifest: Refuse builds whose store has no manifest with digests.
     """
@@ -25,5 +27,6 @@ class Weights(Section):
     max_connections: Annotated[int, Field(ge=1, le=64)] = 32
     chunk_bytes: Annotated[int, Field(ge=2**16, le=2**28)] = 16 * 2**20
     stall_timeout_s: Seconds = 20.0
+    no_progress_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
     max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
     require_manifest: bool = False

@@ -30,8 +30,9 @@ from .lines import EXIT_FAILED, FetchJob, Result
 from .parts import Part, Target, prepare, sweep
 from .plan import Grid, grid_for
 from .publish import Digested, digest_in_place, publish
-from .pull import Pull, Source
+from .pull import Pull
 from .record import RECORD_NAME
+from .source import Source
 from .verify import read_record, verify
 
 FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
@@ -258,6 +259,7 @@ class Bring:
             stall_timeout_s=self._job.weights.stall_timeout_s,
             max_bytes_per_s=self._limit,
             note_date=getattr(store, "note_server_date", None),
+            no_progress_s=self._job.weights.no_progress_s,
         )
 
     async def _watch(self, pull: Pull, over: asyncio.Event, total: int) -> None:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ...backends.stores.base import Location, RemoteFile
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
@@ -22,43 +21,17 @@ from .digests import Interrupted
 from .journal import Journal
 from .pace import LOOK_EVERY_S, Bucket, Crew, laggards
 from .parts import Part
+from .patience import Patience
 from .plan import Chunk, Grid, bytes_here, missing, round_robin
 from .ranges import CredentialsStale, Hiccup, RangeReader, Span
+from .source import Source
 from .verify import check_file
 
 BUFFER_BYTES = 512 * 1024
 """Measured: below 256 KiB system calls dominate, above 1 MiB huge-folio stalls do."""
 
 STACK_BYTES = 512 * 1024
-TRIES = 8
-_FIRST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 5.0
 _PEERS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """How workers reach the store; every call may come from any thread.
-
-    Attributes:
-        model: For messages.
-        store: For messages.
-        locate: Where to read a file now; must not wait.
-        refresh: Fetch credentials again; waits.
-        chance: Gives numbers in [0, 1).
-        stall_timeout_s: Seconds without a byte before a connection is given up.
-        max_bytes_per_s: All connections together; ``None``: as fast as it goes.
-        note_date: Hears the store's time when it says that ours is too far off.
-    """
-
-    model: str
-    store: str
-    locate: Callable[[RemoteFile], Location]
-    refresh: Callable[[], None]
-    chance: Callable[[], float]
-    stall_timeout_s: float
-    max_bytes_per_s: int | None = None
-    note_date: Callable[[str], None] | None = None
 
 
 class Pull:
@@ -287,24 +260,21 @@ class Pull:
 
     def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:
         remote = self._parts[chunk.file].target.remote
-        tries, seen_refreshes, was_refreshed = 0, self._refreshes, False
+        seen_refreshes, was_refreshed = self._refreshes, False
+        patience = Patience(
+            no_progress_s=self._source.no_progress_s,
+            block_bytes=self._grid.block_bytes,
+            now_s=time.monotonic(),
+        )
         while arrival.at < chunk.stop:
             span = Span(remote.path, arrival.at, chunk.stop, remote.size_bytes, remote.etag)
-            before = arrival.at
             try:
-                reader.read(self._source.locate(remote), span, arrival.write)
+                reader.read(self._locate(remote), span, arrival.write)
             except Hiccup as hiccup:
                 if self._stop.is_set():
                     raise Interrupted from hiccup
-                if hiccup.is_free or arrival.was_hurried():
-                    continue
-                self._refusals += hiccup.is_refusal
-                # a store that goes on bringing bytes is not given up for dropping the line
-                tries = 1 if arrival.at - before >= self._grid.block_bytes else tries + 1
-                if tries >= TRIES:
-                    reason = f"{hiccup.reason}, {TRIES} times"
-                    raise StoreUnreachable(store=self._source.store, reason=reason) from hiccup
-                self._wait(tries, hiccup.wait_s)
+                if not hiccup.is_free and not arrival.was_hurried():
+                    self._rest(patience, hiccup, arrival.at - span.start)
             except CredentialsStale as stale:
                 if was_refreshed:
                     reason = "credentials expired"
@@ -314,10 +284,24 @@ class Pull:
                 self._refresh(seen_refreshes)
                 was_refreshed = True
 
-    def _wait(self, tries: int, asked_s: float | None) -> None:
-        longest_s = min(_FIRST_WAIT_S * 2 ** (tries - 1), _LONGEST_WAIT_S)
-        wait_s = longest_s * (0.5 + self._source.chance() / 2)
-        if self._stop.wait(max(wait_s, min(asked_s or 0.0, 60.0))):
+    def _locate(self, remote: RemoteFile) -> Location:
+        try:
+            return self._source.locate(remote)
+        except StoreUnreachable as error:  # a new token or address, from a store that is away
+            raise Hiccup(reason="no token or address to be had") from error
+
+    def _rest(self, patience: Patience, hiccup: Hiccup, got_bytes: int) -> None:
+        self._refusals += hiccup.is_refusal
+        wait_s = patience.wait_s(
+            got_bytes=got_bytes,
+            asked_s=hiccup.wait_s,
+            now_s=time.monotonic(),
+            chance=self._source.chance(),
+        )
+        if wait_s is None:
+            reason = f"{hiccup.reason}, {patience.tries} times"
+            raise StoreUnreachable(store=self._source.store, reason=reason) from hiccup
+        if self._stop.wait(wait_s):
             raise Interrupted
 
     def _refresh(self, seen: int) -> None:

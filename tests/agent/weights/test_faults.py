@@ -32,9 +32,15 @@ LAST = "model-00002-of-00002.safetensors"
 
 
 async def bring(
-    origin: Origin, folder: Path, *, stall_timeout_s: float = 1.0, program: str = ""
+    origin: Origin,
+    folder: Path,
+    *,
+    stall_timeout_s: float = 1.0,
+    no_progress_s: float = 0.0,
+    program: str = "",
 ) -> Build:
-    weights = quick().model_copy(update={"stall_timeout_s": stall_timeout_s})
+    limits = {"stall_timeout_s": stall_timeout_s, "no_progress_s": no_progress_s}
+    weights = quick().model_copy(update=limits)
     job = FetchJob(MODEL, REF, stores_of(origin), weights, str(folder))
     command = ("sh", "-c", f'{program} exec "$@"', "sh", *CHILD) if program else CHILD
     async with asyncio.timeout(50):
@@ -202,3 +208,19 @@ async def test_a_thousand_small_objects(tmp_path: Path) -> None:
         build = await bring(origin, tmp_path)
         hold(origin, tmp_path)
     assert build.size_bytes == sum(map(len, objects.values()))
+
+
+async def test_a_store_that_is_away_for_a_while_costs_only_the_time(tmp_path: Path) -> None:
+    """Longer than eight tries take one after the other without a rest."""
+    with Origin(toy()) as origin:
+        away: list[float] = []
+
+        def fault(number: int, _path: str, _range: str) -> Reply | None:
+            now_s = time.monotonic()
+            if number >= 4 and not away:
+                away.append(now_s + 6.0)
+            return Reply(status=500) if away and now_s < away[0] else None
+
+        origin.fault = fault
+        _ = await bring(origin, tmp_path, no_progress_s=60.0)
+        hold(origin, tmp_path)

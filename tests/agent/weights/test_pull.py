@@ -13,8 +13,10 @@ from weights_origin import Origin, OriginStore, Reply, always
 
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
 from poolhand.agent.weights.parts import Target, prepare
+from poolhand.agent.weights.patience import TRIES
 from poolhand.agent.weights.plan import Grid
-from poolhand.agent.weights.pull import TRIES, Pull, Source
+from poolhand.agent.weights.pull import Pull
+from poolhand.agent.weights.source import Source
 from poolhand.backends.stores.base import FileLocation, Location, RemoteFile
 from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 

@@ -278,6 +278,7 @@ def quick(
         chunk_bytes=chunk_bytes,
         connections=connections,
         stall_timeout_s=1.0,
+        no_progress_s=0.0,
         require_manifest=require_manifest,
     )
 

@@ -1,0 +1,54 @@
+"""How often, and for how long, one read is tried again (pure).
+
+A store that is down for half a minute in the middle of a download must not cost the load, and
+one that is down for good must not hold it for ever. So a read is given up only when both are
+spent: its tries, and the time that may pass without a block of its bytes.
+"""
+
+TRIES = 8
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+_LONGEST_ASKED_S = 60.0
+
+
+class Patience:
+    """What one read may still cost.
+
+    Args:
+        no_progress_s: Seconds without progress in which it is not given up.
+        block_bytes: So many bytes are progress, and make good for every try before.
+        now_s: Of any clock that only goes forward.
+
+    Attributes:
+        tries: How often it was begun since it last brought a block.
+    """
+
+    def __init__(self, *, no_progress_s: float, block_bytes: int, now_s: float) -> None:
+        self.tries = 0
+        self._no_progress_s = no_progress_s
+        self._block_bytes = block_bytes
+        self._since_s = now_s
+
+    def wait_s(
+        self, *, got_bytes: int, asked_s: float | None, now_s: float, chance: float
+    ) -> float | None:
+        """A try has failed for a moment: how long to wait before the next.
+
+        Args:
+            got_bytes: What it had brought by then.
+            asked_s: What the store asked for; ``None`` if it did not say.
+            now_s: Of the same clock.
+            chance: In [0, 1).
+
+        Returns:
+            Seconds, half of them by chance; ``None``: it is given up.
+        """
+        if got_bytes >= self._block_bytes:
+            # a store that goes on bringing bytes is not given up for dropping the line
+            self.tries, self._since_s = 1, now_s
+        else:
+            self.tries += 1
+        if self.tries >= TRIES and now_s - self._since_s >= self._no_progress_s:
+            return None
+        longest_s = min(_FIRST_WAIT_S * 2 ** (min(self.tries, TRIES) - 1), _LONGEST_WAIT_S)
+        return max(longest_s * (0.5 + chance / 2), min(asked_s or 0.0, _LONGEST_ASKED_S))

@@ -1,0 +1,33 @@
+"""How the pulling threads reach a store, as plain calls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...backends.stores.base import Location, RemoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How workers reach the store; every call may come from any thread.
+
+    Attributes:
+        model: For messages.
+        store: For messages.
+        locate: Where to read a file now; must not wait.
+        refresh: Fetch credentials again; waits.
+        chance: Gives numbers in [0, 1).
+        stall_timeout_s: Seconds without a byte before a connection is given up.
+        max_bytes_per_s: All connections together; ``None``: as fast as it goes.
+        note_date: Hears the store's time when it says that ours is too far off.
+        no_progress_s: A read that brings nothing is tried again for so long at least.
+    """
+
+    model: str
+    store: str
+    locate: Callable[[RemoteFile], Location]
+    refresh: Callable[[], None]
+    chance: Callable[[], float]
+    stall_timeout_s: float
+    max_bytes_per_s: int | None = None
+    note_date: Callable[[str], None] | None = None
+    no_progress_s: float = 0.0
