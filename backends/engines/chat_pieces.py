@@ -1,0 +1,218 @@
+"""What an OpenAI-compatible server says, chunk by chunk, as pieces of an answer (pure).
+
+Chunks that came together become one delta, so that a slow reader gets larger deltas and not
+more of them. Tokens are counted as the server counts them, where it says so with each chunk;
+where it does not, a chunk with something in it stands for one token, and what its usage says
+at the end makes up the rest.
+
+Source:
+    OpenAI's ``chat.completion.chunk`` and ``text_completion``; ``continuous_usage_stats`` of
+    vLLM and SGLang; ``timings_per_token`` and ``return_progress`` of llama.cpp's server.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
+
+DONE = "[DONE]"
+
+_REASONS: Mapping[object, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+_Json = Mapping[str, object]
+
+
+class AnswerBroken(ValueError):
+    """The answer is not whole, or no answer; the text is closed words."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call that comes in parts."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list[str])
+
+
+class Transcript:
+    """One answer: chunks in, pieces out."""
+
+    def __init__(self) -> None:
+        self._is_started = False
+        self._has_spoken = False
+        self._prompt_tokens: int | None = None
+        self._cached_tokens = 0
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, _Call] = {}
+        self._counted_tokens = 0
+        self._told_tokens = 0
+        self._reason: FinishReason | None = None
+        self._usage: Usage | None = None
+
+    def take(self, data: str) -> None:
+        """Take one event's data in.
+
+        Raises:
+            AnswerBroken: It is no chunk, or the server says that it failed.
+        """
+        try:
+            chunk: object = json.loads(data)
+        except (ValueError, RecursionError):
+            problem = "a chunk is no JSON"
+            raise AnswerBroken(problem) from None
+        if not isinstance(chunk, dict):
+            problem = "a chunk is no JSON object"
+            raise AnswerBroken(problem)
+        said = cast("_Json", chunk)
+        if said.get("error"):
+            problem = "the server broke off with an error"
+            raise AnswerBroken(problem)
+        choices = said.get("choices")
+        first = cast("list[object]", choices)[0] if isinstance(choices, list) and choices else None
+        is_counted = self._count(said)
+        if isinstance(first, dict):
+            self._choice(cast("_Json", first), is_counted=is_counted)
+
+    def pieces(self) -> list[Piece]:
+        """What came since the last call, in at most two pieces."""
+        said: list[Piece] = []
+        if not self._is_started and (self._has_spoken or self._prompt_tokens is not None):
+            self._is_started = True
+            said.append(Started(self._prompt_tokens, self._cached_tokens))
+        text, reasoning = "".join(self._text), "".join(self._reasoning)
+        if text or reasoning:
+            said.append(Delta(text, reasoning, (), self._new_tokens()))
+            self._text.clear()
+            self._reasoning.clear()
+        return said
+
+    def end(self) -> list[Piece]:
+        """The last pieces, :class:`~.base.Finished` at their end.
+
+        Raises:
+            AnswerBroken: No reason was given for the end, or nothing was counted.
+        """
+        if self._reason is None:
+            problem = "the stream ended without a finish reason"
+            raise AnswerBroken(problem)
+        if self._usage is None:
+            problem = "the server did not say how many tokens it took"
+            raise AnswerBroken(problem)
+        said = self.pieces()
+        if not self._is_started:
+            self._is_started = True
+            said.append(Started(self._usage.prompt_tokens, self._cached_tokens))
+        self._counted_tokens = max(self._counted_tokens, self._usage.completion_tokens)
+        calls, tokens = self._whole_calls(), self._new_tokens()
+        if calls or tokens:
+            said.append(Delta("", "", calls, tokens))
+        return [*said, Finished(self._reason, self._usage)]
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether anything of an answer has come."""
+        return self._has_spoken
+
+    def _choice(self, choice: _Json, *, is_counted: bool) -> None:
+        delta = choice.get("delta")
+        said = cast("_Json", delta) if isinstance(delta, dict) else choice
+        text = _text(said.get("content")) or _text(choice.get("text"))
+        reasoning = _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
+        calls = said.get("tool_calls")
+        parts = cast("list[object]", calls) if isinstance(calls, list) else []
+        for part in parts:
+            if isinstance(part, dict):
+                self._call_part(cast("_Json", part))
+        self._has_spoken = True
+        if text or reasoning or parts:
+            self._text.append(text)
+            self._reasoning.append(reasoning)
+            self._counted_tokens += not is_counted
+        if (reason := choice.get("finish_reason")) is not None:
+            if not isinstance(reason, str) or reason not in _REASONS:
+                problem = "the server gave the answer up"
+                raise AnswerBroken(problem)
+            self._reason = _REASONS[reason]
+
+    def _call_part(self, part: _Json) -> None:
+        index = part.get("index")
+        call = self._calls.setdefault(index if isinstance(index, int) else 0, _Call())
+        call.id = _text(part.get("id")) or call.id
+        function = part.get("function")
+        if isinstance(function, dict):
+            inner = cast("_Json", function)
+            call.name = _text(inner.get("name")) or call.name
+            call.arguments.append(_text(inner.get("arguments")))
+
+    def _whole_calls(self) -> tuple[ToolCall, ...]:
+        if not all(call.name for call in self._calls.values()):
+            problem = "a tool call names no function"
+            raise AnswerBroken(problem)
+        return tuple(
+            ToolCall(call.id or f"call_{index}", call.name, "".join(call.arguments) or "{}")
+            for index, call in sorted(self._calls.items())
+        )
+
+    def _count(self, chunk: _Json) -> bool:
+        """Read whatever the server counts; whether that includes the answer's tokens so far."""
+        prompt, answered, cached, reasoning = _usage(chunk)
+        self._cached_tokens = cached or self._cached_tokens
+        if prompt is not None:
+            self._prompt_tokens = prompt
+        if answered is None:
+            return False
+        self._counted_tokens = max(self._counted_tokens, answered)
+        if isinstance(chunk.get("usage"), dict) and prompt is not None:
+            self._usage = Usage(prompt, answered, reasoning)
+        return True
+
+    def _new_tokens(self) -> int:
+        new, self._told_tokens = self._counted_tokens - self._told_tokens, self._counted_tokens
+        return new
+
+
+def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None]:
+    """Tokens of the prompt, of the answer so far, found in a cache, and thought."""
+    usage, timings = chunk.get("usage"), chunk.get("timings")
+    if isinstance(usage, dict):
+        counts = cast("_Json", usage)
+        return (
+            _whole(counts.get("prompt_tokens")),
+            _whole(counts.get("completion_tokens")),
+            _inner(counts, "prompt_tokens_details", "cached_tokens"),
+            _inner(counts, "completion_tokens_details", "reasoning_tokens"),
+        )
+    if isinstance(timings, dict):
+        times = cast("_Json", timings)
+        read, cached = _whole(times.get("prompt_n")), _whole(times.get("cache_n"))
+        prompt = None if read is None else read + (cached or 0)
+        return prompt, _whole(times.get("predicted_n")), cached, None
+    progress = chunk.get("prompt_progress")
+    if isinstance(progress, dict):
+        steps = cast("_Json", progress)
+        return _whole(steps.get("total")), None, _whole(steps.get("cache")), None
+    return None, None, None, None
+
+
+def _inner(counts: _Json, outer: str, name: str) -> int | None:
+    details = counts.get(outer)
+    return _whole(cast("_Json", details).get(name)) if isinstance(details, dict) else None
+
+
+def _whole(value: object) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if isinstance(value, int) and is_count else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,219 @@
+"""A streaming call to a server that answers, refuses, breaks off or says nothing sensible."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolhand.backends.engines.base import Delta, Finished, Piece, Started, Usage
+from poolhand.backends.engines.chat_http import Refusal, Refused, converse, refusal
+from poolhand.backends.engines.chat_pieces import AnswerBroken
+from poolhand.backends.engines.http_call import CallFailed, CutOff, Peer
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+Serve = Callable[[object], AbstractAsyncContextManager[Peer]]
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n"
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":2}}\n\n'
+
+
+def said(text: str, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+def saying(*parts: bytes) -> Talk:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    return talk
+
+
+async def hear(peer: Peer) -> list[Piece]:
+    return [piece async for piece in converse(peer, "/v1/chat/completions", b"{}")]
+
+
+async def test_a_stream_becomes_pieces(serve: Serve) -> None:
+    stream = said("a") + said("b", "stop") + USAGE + b"data: [DONE]\n\n"
+    async with serve(saying(HEAD, b": keepalive\n\n", stream)) as peer:
+        pieces = await hear(peer)
+    assert isinstance(pieces[0], Started)
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Delta)) == "ab"
+    assert pieces[-1] == Finished("stop", Usage(2, 2))
+
+
+async def test_what_follows_the_end_is_not_read(serve: Serve) -> None:
+    stream = said("a", "stop") + USAGE + b"data: [DONE]\n\ndata: garbage\n\n"
+    async with serve(saying(HEAD, stream)) as peer:
+        assert isinstance((await hear(peer))[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("stream", "error"),
+    [
+        (HEAD + said("a"), AnswerBroken),
+        (HEAD + said("a") + b"data: [DONE]\n\n", AnswerBroken),
+        (HEAD + said("a", "stop") + b"data: [DONE]\n\n", AnswerBroken),
+        (HEAD + said("a") + b"data: {]\n\n", AnswerBroken),
+        (HEAD + b"data: \xff\n\n", AnswerBroken),
+        (HEAD + b'data: {"error":{"message":"x"}}\n\n', AnswerBroken),
+        (HEAD + b"data: " + b"x" * 2**23 + b"xxx", AnswerBroken),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}", AnswerBroken),
+        (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata", CutOff),
+        (b"", CutOff),
+    ],
+)
+async def test_what_is_not_whole_is_a_failure(
+    serve: Serve, stream: bytes, error: type[Exception]
+) -> None:
+    async with serve(saying(stream)) as peer:
+        with pytest.raises(error):
+            await hear(peer)
+
+
+async def test_closing_the_iterator_hangs_up(serve: Serve) -> None:
+    hung_up = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + said("a"))
+        await reader.read()
+        hung_up.set()
+
+    async with serve(talk) as peer:
+        answer = converse(peer, "/", b"{}")
+        assert isinstance(await anext(answer), Started)
+        await answer.aclose()
+        async with asyncio.timeout(20):
+            await hung_up.wait()
+
+
+async def test_a_reader_that_is_away_gets_larger_pieces(serve: Serve) -> None:
+    is_said, may_end = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + said("a"))
+        await may_end.wait()
+        for _ in range(50):
+            writer.write(said("b"))
+            await writer.drain()
+        writer.write(said("", "stop") + USAGE)
+        is_said.set()
+
+    async with serve(talk) as peer:
+        answer = converse(peer, "/", b"{}")
+        await anext(answer)
+        may_end.set()
+        await is_said.wait()
+        rest = [piece async for piece in answer]
+    assert len(rest) < 8
+
+
+async def test_a_refusal_has_its_status_and_none_of_its_words(serve: Serve) -> None:
+    problem = json.dumps({"error": {"message": "canary", "type": "x", "code": 400}}).encode()
+    head = f"HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: {len(problem)}\r\n\r\n"
+    async with serve(saying(head.encode() + problem)) as peer:
+        with pytest.raises(Refused) as refused:
+            await hear(peer)
+    assert refused.value.refusal == Refusal(429, 7.0)
+    assert "canary" not in str(refused.value) + repr(refused.value.refusal)
+
+
+async def test_a_redirect_is_a_refusal(serve: Serve) -> None:
+    head = b"HTTP/1.1 307 Go\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n"
+    async with serve(saying(head)) as peer:
+        with pytest.raises(Refused, match="307"):
+            await hear(peer)
+
+
+async def test_a_refusal_that_is_cut_or_endless_is_a_failed_call(serve: Serve) -> None:
+    for length in (10, 2**30):
+        head = f"HTTP/1.1 400 No\r\nContent-Length: {length}\r\n\r\n".encode()
+        async with serve(saying(head, b"x" * min(length - 1, 2**17))) as peer:
+            with pytest.raises(CallFailed):
+                await hear(peer)
+
+
+@pytest.mark.parametrize(
+    ("body", "prompt", "context"),
+    [
+        # llama.cpp
+        (
+            {
+                "error": {
+                    "code": 400,
+                    "type": "exceed_context_size_error",
+                    "message": "request (513 tokens) exceeds the available context size "
+                    "(512 tokens), try increasing it",
+                    "n_prompt_tokens": 513,
+                    "n_ctx": 512,
+                }
+            },
+            513,
+            512,
+        ),
+        # vLLM
+        (
+            {
+                "error": {
+                    "message": "This model's maximum context length is 4096 tokens. However, you "
+                    "requested 5010 tokens (5000 in the messages, 10 in the completion).",
+                    "type": "BadRequestError",
+                    "code": 400,
+                }
+            },
+            5000,
+            4096,
+        ),
+        # SGLang
+        (
+            {
+                "object": "error",
+                "message": "The input (5000 tokens) is longer than the model's context length "
+                "(4096 tokens).",
+                "code": 400,
+            },
+            5000,
+            4096,
+        ),
+        ({"error": {"code": "context_length_exceeded", "message": "?"}}, None, None),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_every_name(
+    body: object, prompt: int | None, context: int | None
+) -> None:
+    told = refusal(400, {}, json.dumps(body).encode())
+    assert told == Refusal(
+        400, None, is_too_long=True, prompt_tokens=prompt, context_tokens=context
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "9", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_a_wait_is_a_number_of_seconds(headers: dict[str, str], wait_s: float | None) -> None:
+    assert refusal(503, headers, b"").retry_after_s == wait_s
+
+
+@given(st.binary(max_size=60) | st.recursive(st.text(), st.lists).map(json.dumps).map(str.encode))
+@settings(max_examples=100)
+def test_no_refusal_makes_its_reader_fall(body: bytes) -> None:
+    told = refusal(400, {}, body)
+    assert told.status == 400
+    assert refusal(400, {}, b'{"error":' + body + b"}").status == 400

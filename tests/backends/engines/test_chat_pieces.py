@@ -1,0 +1,209 @@
+"""Chunks of OpenAI-compatible servers, as pieces: what each kind of server counts, and breaks."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolhand.backends.engines.base import Delta, Finished, Piece, Started, ToolCall, Usage
+from poolhand.backends.engines.chat_pieces import AnswerBroken, Transcript
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
+def chunk(delta: dict[str, object] | None = None, finish: str | None = None, **more: object) -> str:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return json.dumps({"object": "chat.completion.chunk", "choices": choices, **more})
+
+
+def read(*chunks: str, each: bool = True) -> list[Piece]:
+    transcript = Transcript()
+    pieces: list[Piece] = []
+    for one in chunks:
+        transcript.take(one)
+        if each:
+            pieces += transcript.pieces()
+    return [*pieces, *transcript.end()]
+
+
+PLAIN = (
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "a"}),
+    chunk({"content": "b"}),
+    chunk({}, "length"),
+    chunk(usage=USAGE),
+)
+
+
+def test_a_server_that_counts_at_the_end_has_an_unknown_beginning() -> None:
+    assert read(*PLAIN) == [
+        Started(None),
+        Delta("a", tokens=1),
+        Delta("b", tokens=1),
+        Delta(tokens=1),
+        Finished("length", Usage(7, 3)),
+    ]
+
+
+def test_chunks_that_came_together_are_one_delta() -> None:
+    assert read(*PLAIN, each=False) == [
+        Started(7),
+        Delta("ab", tokens=3),
+        Finished("length", Usage(7, 3)),
+    ]
+
+
+def test_usage_with_every_chunk_is_believed() -> None:
+    def counted(answered: int) -> dict[str, object]:
+        details = {"cached_tokens": 4}
+        return {"prompt_tokens": 7, "completion_tokens": answered, "prompt_tokens_details": details}
+
+    pieces = read(
+        chunk({"role": "assistant"}, usage=counted(0)),
+        chunk({"content": "two tokens"}, usage=counted(2)),
+        chunk({"content": "!"}, "stop", usage=counted(3)),
+        chunk(usage=counted(3)),
+    )
+    assert pieces == [
+        Started(7, 4),
+        Delta("two tokens", tokens=2),
+        Delta("!", tokens=1),
+        Finished("stop", Usage(7, 3)),
+    ]
+
+
+def test_llama_cpp_tells_of_the_prompt_first_and_times_each_token() -> None:
+    pieces = read(
+        chunk({"role": "assistant", "content": None}, prompt_progress={"total": 9, "cache": 2}),
+        chunk({"content": "x"}, timings={"prompt_n": 7, "cache_n": 2, "predicted_n": 2}),
+        chunk({}, "stop", timings={"prompt_n": 7, "cache_n": 2, "predicted_n": 3}),
+        chunk(usage={"prompt_tokens": 9, "completion_tokens": 3}),
+    )
+    assert pieces[0] == Started(9, 2)
+    assert pieces[1:] == [
+        Delta("x", tokens=2),
+        Delta(tokens=1),
+        Finished("stop", Usage(9, 3)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_kept_apart_under_either_name(name: str) -> None:
+    details = {"reasoning_tokens": 1}
+    usage = {**USAGE, "completion_tokens_details": details}
+    pieces = read(chunk({name: "hm"}), chunk({"content": "42"}, "stop"), chunk(usage=usage))
+    assert [(p.reasoning, p.text) for p in pieces if isinstance(p, Delta)] == [
+        ("hm", ""),
+        ("", "42"),
+        ("", ""),
+    ]
+    assert pieces[-1] == Finished("stop", Usage(7, 3, 1))
+
+
+def test_a_tool_call_is_whole_when_it_is_told() -> None:
+    def part(index: int, **function: str) -> dict[str, object]:
+        named = {"id": f"c{index}"} if "name" in function else {}
+        return {"tool_calls": [{"index": index, **named, "function": function}]}
+
+    pieces = read(
+        chunk(part(0, name="get", arguments="")),
+        chunk(part(0, arguments='{"a"')),
+        chunk(part(0, arguments=":1}")),
+        chunk(part(1, name="put")),
+        chunk({}, "tool_calls"),
+        chunk(usage=USAGE),
+    )
+    calls = (ToolCall("c0", "get", '{"a":1}'), ToolCall("c1", "put", "{}"))
+    assert pieces[1:] == [Delta("", "", calls, 4), Finished("tool_calls", Usage(7, 3))]
+
+
+def test_a_text_completion_has_its_text_beside_the_reason() -> None:
+    one = {"index": 0, "text": "Hi", "finish_reason": "length"}
+    pieces = read(json.dumps({"choices": [one], "usage": USAGE}))
+    assert pieces == [Started(7), Delta("Hi", tokens=3), Finished("length", Usage(7, 3))]
+
+
+def test_an_answer_without_a_word_still_begins() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 0}
+    pieces = read(chunk({}, "stop"), chunk(usage=usage), each=False)
+    assert pieces == [Started(7), Finished("stop", Usage(7, 0))]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        (PLAIN[:3], "without a finish reason"),
+        (PLAIN[:4], "how many tokens"),
+        ((), "without a finish reason"),
+        (("{",), "no JSON"),
+        (("[" * 100_000,), "no JSON"),
+        (("[1]",), "no JSON object"),
+        ((json.dumps({"error": {"message": "canary"}}),), "with an error"),
+        ((chunk({"content": "canary"}, "abort"),), "gave the answer up"),
+        ((chunk({}, "canary"),), "gave the answer up"),
+        ((chunk({"tool_calls": [{"index": 0}]}, "stop"), chunk(usage=USAGE)), "names no function"),
+    ],
+)
+def test_what_is_not_whole_is_broken_and_quotes_nothing(
+    chunks: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(AnswerBroken, match=words) as broken:
+        read(*chunks)
+    assert "canary" not in str(broken.value)
+
+
+FIELDS = [
+    *("choices", "delta", "content", "tool_calls", "usage", "timings", "function", "text"),
+    *("prompt_tokens", "finish_reason", "index", "prompt_progress", "id", "name"),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(FIELDS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(st.lists(JSON, max_size=4))
+@settings(max_examples=200)
+def test_no_json_does_anything_but_break_or_count_up(values: list[object]) -> None:
+    try:
+        pieces = read(*(json.dumps(value) for value in values))
+    except AnswerBroken:
+        return
+    assert isinstance(pieces[-1], Finished)
+    assert all(piece.tokens >= 0 for piece in pieces if isinstance(piece, Delta))
+
+
+@given(st.lists(st.text(max_size=4), max_size=12), st.lists(st.booleans(), max_size=12))
+@settings(max_examples=100)
+def test_nothing_is_lost_however_the_chunks_are_gathered(
+    texts: list[str], looks: list[bool]
+) -> None:
+    transcript, pieces = Transcript(), list[Piece]()
+    for place, text in enumerate(texts):
+        transcript.take(chunk({"content": text}))
+        if place < len(looks) and looks[place]:
+            pieces += transcript.pieces()
+    transcript.take(chunk({}, "stop"))
+    transcript.take(chunk(usage={"prompt_tokens": 1, "completion_tokens": len(texts)}))
+    pieces += transcript.end()
+    deltas = [piece for piece in pieces if isinstance(piece, Delta)]
+    assert "".join(delta.text for delta in deltas) == "".join(texts)
+    assert sum(delta.tokens for delta in deltas) == len(texts)
+    assert [type(piece) for piece in pieces].count(Started) == 1
+    assert isinstance(pieces[0], Started)
+    assert isinstance(pieces[-1], Finished)
+
+
+def test_no_repr_shows_what_was_said() -> None:
+    transcript = Transcript()
+    transcript.take(chunk({"content": "canary"}))
+    assert "canary" not in repr(transcript) + repr(transcript.pieces())
