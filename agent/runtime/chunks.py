@@ -8,9 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Literal
 
-from ...backends.engines.base import Delta, FinishReason, Usage
+from ...backends.engines.base import Delta, Endpoint, FinishReason, Native, Usage
 
 
 @dataclass(slots=True)
@@ -20,13 +19,13 @@ class Chunks:
     Attributes:
         request_id: Becomes the completion's id.
         model: The build that answers.
-        endpoint: Which of the two shapes.
+        endpoint: Which of the shapes; of ``messages`` only :meth:`native` is used.
         created_s: Wall-clock time of the answer's begin, in whole seconds.
     """
 
     request_id: str
     model: str
-    endpoint: Literal["chat", "text"]
+    endpoint: Endpoint
     created_s: int
     _has_role: bool = False
     _tools: int = 0
@@ -66,6 +65,10 @@ class Chunks:
             ]
             self._tools += len(delta.tool_calls)
         return self._line([{"index": 0, "delta": fields, "finish_reason": None}])
+
+    def native(self, event: Native) -> bytes:
+        """An event that has its form already."""
+        return f"data: {event.data}".encode("utf-8", "replace")
 
     def finish(self, reason: FinishReason) -> bytes:
         """The last words: why the answer ends."""

@@ -13,9 +13,20 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
-from ...backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started, Usage
+from ...backends.engines.base import (
+    NOT_SERVED,
+    Delta,
+    Endpoint,
+    Engine,
+    Finished,
+    Native,
+    Piece,
+    Prompt,
+    Started,
+    Usage,
+)
 from ...backends.engines.errors import EngineDied, EngineNotRunning
 from ...config.errors import AgentError, LinkLost
 from ...config.refusals import RequestRefused, RequestUnreadable
@@ -38,10 +49,11 @@ MAX_MODEL_CHARS = 256
 MAX_TOKENS = 2**31 - 1
 """Nobody means more; an engine bounds it further."""
 
-_ENDPOINTS: Mapping[str, Literal["chat", "text"]] = {
+_ENDPOINTS: Mapping[str, Endpoint] = {
     "": "chat",
     "/v1/chat/completions": "chat",
     "/v1/completions": "text",
+    "/v1/messages": "messages",
 }
 
 
@@ -51,7 +63,7 @@ class _Opened:
 
     body: Mapping[str, object] = field(repr=False)
     box: RequestBox = field(repr=False)
-    endpoint: Literal["chat", "text"]
+    endpoint: Endpoint
 
 
 @dataclass(slots=True)
@@ -176,7 +188,7 @@ class Relay:
         endpoint = fields.get("endpoint") or ""
         shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
         if shape is None:
-            return RequestRefused(reason="this endpoint is not served here")
+            return RequestRefused(reason=NOT_SERVED)
         return _Opened(fields, box, shape)
 
     # ── answering ─────────────────────────────────────────────────────────────────────
@@ -225,9 +237,12 @@ class Relay:
                         await asyncio.sleep(wait_s)
                     await self._send(answer, chunks.delta(piece), box)
                     sent_s = time.monotonic()
+                case Native():
+                    await self._send(answer, chunks.native(piece), box)
                 case Finished(reason, usage):
-                    await self._send(answer, chunks.finish(reason), box)
-                    await self._send(answer, chunks.usage(usage), box)
+                    if chunks.endpoint != "messages":
+                        await self._send(answer, chunks.finish(reason), box)
+                        await self._send(answer, chunks.usage(usage), box)
                     answer.finished = usage
 
     async def _send(self, answer: _Answer, line: bytes, box: RequestBox) -> None:

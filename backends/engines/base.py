@@ -10,7 +10,12 @@ from typing import Literal, Protocol
 
 from .errors import EngineError
 
+Endpoint = Literal["chat", "text", "messages"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+NOT_SERVED = "this endpoint is not served here"
+"""What an engine says to a request whose form it does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +23,14 @@ class Prompt:
     """One request, as an engine takes it.
 
     Attributes:
-        endpoint: ``chat`` has ``messages`` in its body, ``text`` a ``prompt``.
-        body: The OpenAI-style request.
+        endpoint: ``chat`` has ``messages`` in its body, ``text`` a ``prompt``; ``messages`` is
+            in Anthropic's form, which not every engine takes.
+        body: The request, OpenAI-style but for ``messages``.
         max_tokens: Most tokens to answer, 1 or more; already bounded.
     """
 
     request_id: str
-    endpoint: Literal["chat", "text"]
+    endpoint: Endpoint
     body: Mapping[str, object] = field(repr=False)
     max_tokens: int
 
@@ -74,6 +80,13 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """One event of an answer in Anthropic's form, as its JSON on one line."""
+
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is whole; the last event of an answer, always."""
 
@@ -81,7 +94,7 @@ class Finished:
     usage: Usage
 
 
-Piece = Started | Delta | Finished
+Piece = Started | Delta | Native | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import cast
 
 from ...config.refusals import RequestRefused
-from .base import Delta, Finished, Load, Loaded, Piece, Prompt, Started, Usage
+from .base import NOT_SERVED, Delta, Finished, Load, Loaded, Piece, Prompt, Started, Usage
 from .errors import EngineError, EngineNotRunning
 
 
@@ -34,6 +34,8 @@ class EchoEngine:
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Yield the words, at most ``max_tokens`` of them."""
         self._check()
+        if prompt.endpoint == "messages":
+            raise RequestRefused(reason=NOT_SERVED)
         words = _last_text(prompt).split()
         said = words[: prompt.max_tokens]
         self._answers += 1

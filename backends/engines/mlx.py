@@ -10,11 +10,12 @@ import importlib.util
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
+from typing import Literal
 
 from ...config.refusals import Overloaded, RequestRefused, RequestTooLarge
 from ...config.settings import Mlx
 from .answers import Answer, Answers
-from .base import Finished, Load, Loaded, Piece, Prompt
+from .base import NOT_SERVED, Finished, Load, Loaded, Piece, Prompt
 from .child import Child
 from .errors import (
     EngineDied,
@@ -154,12 +155,14 @@ class MlxEngine:
         """Answer; see :meth:`.base.Engine.generate`. Closing it cancels within one step."""
         if not self._is_running:
             raise self._error
+        if prompt.endpoint == "messages":
+            raise RequestRefused(reason=NOT_SERVED)
         most = self._settings.max_running * (1 + WAITING_RATIO)
         if self._answers.open_count >= most:
             raise Overloaded(running=self._answers.open_count, most=most)
         answer = self._answers.open()
         try:
-            self._child.say(self._frame(answer, prompt))
+            self._child.say(self._frame(answer, prompt, prompt.endpoint))
             piece: Piece | None = None
             while not isinstance(piece, Finished):
                 piece = await answer.piece()
@@ -207,10 +210,10 @@ class MlxEngine:
         farewell = (encode(Unload()), encode(Quit())) if is_well else ()
         await self._child.stop(farewell, patience_s=self._settings.stop_timeout_s)
 
-    def _frame(self, answer: Answer, prompt: Prompt) -> bytes:
+    def _frame(self, answer: Answer, prompt: Prompt, endpoint: Literal["chat", "text"]) -> bytes:
         most = min(prompt.max_tokens, self._settings.max_output_tokens)
         try:
-            return encode(Generate(answer.number, prompt.endpoint, prompt.body, most))
+            return encode(Generate(answer.number, endpoint, prompt.body, most))
         except FrameTooLong:
             answer.end(RequestTooLarge())
             raise RequestTooLarge from None

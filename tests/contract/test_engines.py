@@ -146,6 +146,13 @@ async def test_a_wrong_form_is_refused_and_hurts_nobody(engine: Engine) -> None:
 
 
 @shared_loop
+async def test_a_form_that_is_not_served_is_refused(engine: Engine) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    with pytest.raises(RequestRefused, match="not served here"):
+        await hear(engine.generate(Prompt("r", "messages", body, 8)))
+
+
+@shared_loop
 async def test_a_running_engine_has_not_died(engine: Engine) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):

@@ -24,6 +24,7 @@ from poolhand.backends.engines.base import (
     Delta,
     Engine,
     Finished,
+    Native,
     Piece,
     Prompt,
     Started,
@@ -31,6 +32,7 @@ from poolhand.backends.engines.base import (
 )
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineDied
+from poolhand.config.refusals import RequestRefused
 
 KEY = RequestKey(1, "r")
 CANARY = "canary-7f3a"
@@ -97,7 +99,7 @@ class Scripted(EchoEngine):
             for piece in self._pieces:
                 if isinstance(piece, Exception):
                     raise piece
-                if isinstance(piece, Started | Delta | Finished):
+                if isinstance(piece, Piece):
                     self.yielded += 1
                     yield piece
                 else:
@@ -247,6 +249,28 @@ async def test_a_text_completion(inbox: Inbox) -> None:
     said = coordinator.opened()
     assert said[0]["object"] == "text_completion"
     assert "".join(c["choices"][0]["text"] for c in said if c["choices"]) == "a b"
+
+
+async def test_a_native_answer_goes_through_event_by_event(inbox: Inbox) -> None:
+    events = ['{"type":"message_start"}', '{"type":"message_stop"}']
+    engine = Scripted([Started(2), *map(Native, events), Finished("stop", Usage(2, 1))])
+    body: dict[str, object] = {"model": "m", "endpoint": "/v1/messages", "messages": []}
+    coordinator, ended = await answer(engine, inbox, body)
+    assert [said["type"] for said in coordinator.opened()] == ["message_start", "message_stop"]
+    assert engine.prompts[0].endpoint == "messages"
+    assert ended == GenerationEnded(KEY, "complete", Usage(2, 1), has_output=True)
+
+
+async def test_an_engine_that_takes_no_native_request_says_so(inbox: Inbox) -> None:
+    body: dict[str, object] = {"model": "m", "endpoint": "/v1/messages", "messages": []}
+    _, ended = await answer(await echo(), inbox, body)
+    assert isinstance(ended.error, RequestRefused)
+
+
+async def test_a_prompt_that_is_counted_at_the_end_has_no_usage_before(inbox: Inbox) -> None:
+    death = EngineDied(engine="x", exit_code=0)
+    _, ended = await answer(Scripted([Started(None), Delta("a"), death]), inbox)
+    assert (ended.usage, ended.has_output) == (None, True)
 
 
 async def test_the_engine_gets_the_whole_body_and_the_bound(inbox: Inbox) -> None:
