@@ -12,7 +12,18 @@ from typing import Literal, cast
 from .settings import ModelEntry, Section, Settings
 
 Part = Literal[
-    "line", "pool", "slots", "stores", "cache", "weights", "engines", "requests", "memory", "log"
+    "line",
+    "pool",
+    "slots",
+    "stores",
+    "cache",
+    "weights",
+    "engines",
+    "requests",
+    "memory",
+    "hours",
+    "owner",
+    "log",
 ]
 """What a change can touch; ``line`` has to be dialled again."""
 
@@ -29,6 +40,8 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
         "engines": "engines",
         "requests": "requests",
         "memory": "memory",
+        "hours": "hours",
+        "owner": "owner",
         "log": "log",
     }
 )
@@ -38,7 +51,7 @@ NEEDS_RESTART = frozenset({"cache.dir", "log.format"})
 """Keys that are read once, at the start: open journals and open streams do not move."""
 
 
-LIVE = frozenset({"pools", "slots", "requests", "memory"})
+LIVE = frozenset({"pools", "slots", "requests", "memory", "hours", "owner"})
 """Tables that a running agent takes over as a whole; of ``[[models]]`` only what says to which
 pool a model belongs and whether it is pinned."""
 

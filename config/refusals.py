@@ -9,6 +9,7 @@ other failure: it sorts them by the words of one text.
     * InsufficientMemory    ``insufficient_memory``
     * NodeDraining          ``node_draining``
     * NodeStopping          ``node_stopping``
+    * NodeResting           ``node_resting``
 * RequestError: one request cannot be answered
     * RequestUnreadable     ``request_unreadable``
     * RequestTooLarge       ``request_too_large``
@@ -105,6 +106,27 @@ class NodeStopping(PlacementError):
 
     def __init__(self) -> None:
         super().__init__("provider is shutting down")
+
+
+class NodeResting(PlacementError):
+    """This node takes nothing new now, by its owner's rules.
+
+    Attributes:
+        cause: For the owner's eyes; what a coordinator hears does not tell who sits where.
+    """
+
+    code = "node_resting"
+    remedy = "Wait, or change [hours] or [owner]."
+    told = "provider draining: resting"
+
+    def __init__(self, *, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the node rests: {cause}")
+
+    @property
+    def load_text(self) -> str:
+        """Words that have the coordinator look elsewhere at once, and come back later."""
+        return self.told
 
 
 class RequestError(AgentError):

@@ -12,11 +12,12 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .errors import RefInvalid
+from .hours import Hours, Owner
 from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores
 from .weights import Weights
 
-__all__ = ["S3", "Section", "Stores", "Weights"]
+__all__ = ["S3", "Hours", "Owner", "Section", "Stores", "Weights"]
 
 Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
@@ -146,11 +147,14 @@ class Slots(Section):
     Attributes:
         max_loads_per_h: Loads an hour and slot, over time; for a start, those of four hours.
         min_residency_s: A model that was loaded makes way for no other for so long.
+        idle_unload_s: A model without a request for so long leaves memory, unless it is pinned;
+            0: never.
     """
 
     max_model_slots: Annotated[int, Field(ge=1, le=64)] = 1
     max_loads_per_h: Annotated[int, Field(ge=1, le=3600)] = 6
     min_residency_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    idle_unload_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
 
 
 class ModelEntry(Section):
@@ -288,6 +292,8 @@ class Settings(Section):
     engines: Engines = Engines()
     requests: Requests = Requests()
     memory: Memory = Memory()
+    hours: Hours = Hours()
+    owner: Owner = Owner()
     log: Log = Log()
 
     @field_validator("models")

@@ -82,6 +82,7 @@ FACTS: Mapping[str, object] = MappingProxyType(
         "source": "SOURCE",
         "ref": "REF",
         "reason": "REASON",
+        "cause": "CAUSE",
         "close_code": 1006,
         "prompt_tokens": 9000,
         "context_tokens": 8192,

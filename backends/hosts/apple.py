@@ -6,7 +6,6 @@ through one :data:`Readings` callable, so that recorded answers can stand in for
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -20,10 +19,7 @@ from .base import (
     used_ratio,
 )
 from .cpu import CpuMeter
-
-Command = tuple[str, ...]
-Readings = Callable[[Command], "str | None"]
-"""One command line in; what it printed out, or ``None`` if it could not be run in time."""
+from .tools import Command, Readings, run_tool
 
 SYSCTL: Command = (
     "/usr/sbin/sysctl", "hw.model", "hw.memsize", "machdep.cpu.brand_string", "hw.logicalcpu",
@@ -34,9 +30,6 @@ DISPLAYS: Command = ("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json")
 CSRUTIL: Command = ("/usr/bin/csrutil", "status")
 RDMA: Command = ("/usr/bin/rdma_ctl", "status")
 THERMAL: Command = ("/usr/bin/notifyutil", "-g", "com.apple.system.thermalpressurelevel")
-
-_LIMIT_S = 10.0
-"""A tool that takes longer tells us nothing; system_profiler needs one to three seconds."""
 
 _CHIP = re.compile(r"Apple (?P<family>M\d+)(?: (?P<tier>Pro|Max|Ultra))?")
 
@@ -118,20 +111,6 @@ class AppleProbe:
         if not self._has_tool(RDMA[0]):
             return True
         return rdma_disabled(self._read(RDMA))
-
-
-def run_tool(command: Command) -> str | None:
-    """Run one of the system's tools; give what it printed, whatever its exit code.
-
-    ``sysctl`` exits 1 when one key of many is unknown, and still prints the others.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed command lines with absolute paths
-            command, capture_output=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace")
 
 
 def sysctl_values(text: str | None) -> dict[str, str]:

@@ -120,6 +120,32 @@ class HostSample:
     gpus: tuple[GpuSample, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What shows that somebody needs the machine; what cannot be read is ``None``.
+
+    Attributes:
+        input_idle_s: Since keyboard or mouse were last touched; 0 while the system says no
+            more than that somebody is at it.
+        is_on_battery: Whether the machine draws on a battery.
+        others_gpu_ratio: How busy the busiest board is with programs that are not ours, 0 to 1.
+        thermal_state: How hot it is, where only this probe can say.
+    """
+
+    input_idle_s: float | None = None
+    is_on_battery: bool | None = None
+    others_gpu_ratio: float | None = None
+    thermal_state: ThermalState | None = None
+
+
+class ActivityProbe(Protocol):
+    """Reads what the machine's owner does with it. Blocks, and never raises."""
+
+    def read(self) -> Activity:
+        """What is so now; a matter of milliseconds."""
+        ...
+
+
 class HostProbe(Protocol):
     """Reads one machine.
 

@@ -144,6 +144,10 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "dir": ("/d", "/d"),
         "quota_gib": ("7.5", 7.5),
         "reserve_gib": ("7.5", 7.5),
+        "windows": ('["09:00-17:00"]', ("09:00-17:00",)),
+        "timezone": ("UTC", "UTC"),
+        "yield_to": ('["heat"]', ("heat",)),
+        "heat": ("fair", "fair"),
         "url": ("ws://127.0.0.1:7", "ws://127.0.0.1:7"),
     }.get(at[-1], (None, None))
     if text is None:
