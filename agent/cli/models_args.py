@@ -17,7 +17,7 @@ VERBS: tuple[tuple[str, str], ...] = (
 """The actions, in the order of a model's life."""
 
 
-def add_models(parser: ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     """Take an action and its arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, words in VERBS:
@@ -36,7 +36,7 @@ def add_models(parser: ArgumentParser) -> None:
                 pass
 
 
-def perform(args: Namespace) -> int:
+def main(args: Namespace) -> int:
     """Do what was asked for."""
     match cast("str", args.action):
         case "fetch":

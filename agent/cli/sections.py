@@ -88,6 +88,15 @@ def cache(part: Part) -> Iterator[str]:
     """What lies on this disk."""
     if part.get("dir"):
         yield plain(part["dir"])
+    if part.get("used_bytes") is not None:
+        quota = f" of {_size(part, 'quota_bytes')}" if part.get("quota_bytes") else ""
+        free, kept = _size(part, "free_bytes"), _size(part, "reserve_bytes")
+        yield f"{_size(part, 'used_bytes')}{quota} taken; {free} of the disk free, {kept} kept so"
+    if part.get("scrubbing"):
+        yield f"{plain(part['scrubbing'])} is being read whole"
+    for one in map(table, items(part.get("damaged"))):
+        todo = "what is bad comes anew" if one.get("mending") else "it is in use and left as it is"
+        yield f"{plain(one.get('model'))} is damaged: {todo}"
     for stock in map(table, items(part.get("models"))):
         here = {"here": "here", "partial": "partly here", "listed": "not here"}
         state = here.get(plain(stock.get("on_disk")), "?")

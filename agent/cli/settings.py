@@ -2,16 +2,23 @@
 
 import json
 import os
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from ...config.errors import ConfigError, ConfigInvalid
 from ...config.load import load
 from ...config.secrets import coordinator_token
 from .exits import Exit
-from .places import config_of
+from .places import add_config, config_of
 
 
-def check(args: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take an action and the file."""
+    parser.add_argument("action", choices=["check"])
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def main(args: Namespace) -> int:
     """Say every problem of the file, of the environment and of the token's source.
 
     Returns:

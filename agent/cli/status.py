@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import cast
 from ..control.client import AgentNotRunning, get
 from . import sections
 from .exits import Exit
-from .places import config_of, socket_of
+from .places import add_config, add_state_dir, config_of, socket_of
 from .render import items, plain, table
 
 ANSWER_S = 5.0
@@ -33,7 +33,14 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
 """The parts of the answer, in the order in which they are shown."""
 
 
-def status(args: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take the state folder, a file to hold the agent to, and the form."""
+    add_config(parser)
+    add_state_dir(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def main(args: Namespace) -> int:
     """Ask the agent and draw its answer; with ``--json`` print it as it came.
 
     Returns:

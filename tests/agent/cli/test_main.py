@@ -10,8 +10,9 @@ import pytest
 
 from poolhand import __version__
 from poolhand.agent.cli import main as cli_main
+from poolhand.agent.cli.dev import TOOLS
 from poolhand.agent.cli.exits import MEANINGS, Exit
-from poolhand.agent.cli.main import DEV_TOOLS, main
+from poolhand.agent.cli.main import VERBS, main
 
 from .conftest import Cli, Daemon
 
@@ -134,7 +135,7 @@ def test_a_run_with_no_file_ends_with_78(cli: Cli, tmp_path: Path) -> None:
     assert f"{tmp_path}/none: cannot read it: No such file" in ended.stderr
 
 
-@pytest.mark.parametrize("tool", list(DEV_TOOLS))
+@pytest.mark.parametrize("tool", list(TOOLS))
 def test_a_dev_tool_explains_itself(cli: Cli, tool: str) -> None:
     ended = cli("dev", tool, "--help")
     assert ended.returncode == 0, ended.stderr
@@ -178,3 +179,11 @@ def test_an_interrupt_ends_with_130(tmp_path: Path) -> None:
                 assert process.wait(30) == Exit.INTERRUPTED
             assert process.stderr is not None
             assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_has_a_file_and_its_own_help(cli: Cli, verb: str) -> None:
+    ended = cli(verb, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(f"usage: poolhand {verb} ")
+    assert VERBS[verb][1] in " ".join(ended.stdout.split())
