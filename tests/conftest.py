@@ -8,6 +8,7 @@ for ever at the start of a traced function when a signal or another thread asks 
 """
 
 import os
+import signal
 
 from hypothesis import Phase, settings
 
@@ -16,3 +17,7 @@ PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 settings.register_profile("same", derandomize=True, deadline=None, database=None, phases=PHASES)
 settings.register_profile("explore", deadline=None, phases=PHASES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell starts a background run deaf to Ctrl-C, and its children would be deaf too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
