@@ -63,21 +63,26 @@ class Lanes:
 
     async def take(self) -> str | None:
         """The next frame to send; ``None`` once the lanes are shut and empty."""
-        while True:
-            if not self._is_crowded:
-                self._fewer.set()
-            if self._control:
-                return self._control.popleft()
-            if self._chunks:
-                frame = self._chunks.popleft()
-                self._waiting_bytes -= len(frame)
-                if self._waiting_bytes < self._room_bytes:
-                    self._room.set()
-                return frame
+        while (frame := self.take_now()) is None:
             if self._is_shut:
                 return None
             self._wake.clear()
             await self._wake.wait()
+        return frame
+
+    def take_now(self) -> str | None:
+        """The next frame to send, if one waits."""
+        if not self._is_crowded:
+            self._fewer.set()
+        if self._control:
+            return self._control.popleft()
+        if not self._chunks:
+            return None
+        frame = self._chunks.popleft()
+        self._waiting_bytes -= len(frame)
+        if self._waiting_bytes < self._room_bytes:
+            self._room.set()
+        return frame
 
     def shut(self, *, drop: bool = False) -> None:
         """Take nothing more; ``drop`` what waits as well. Whoever waits for room is let go."""

@@ -33,6 +33,9 @@ _NOT_WANTED = frozenset({401, 403})
 GOODBYE_S = 5.0
 """How long a polite end may take, from the wish to the answered close."""
 
+JOINED_BYTES = 2**16
+"""So much is handed to the socket at once; then there has to be room in it again."""
+
 _GONE = 1006
 _LATER = 1013
 _REFUSED = 1008
@@ -220,7 +223,8 @@ async def _write(lanes: Lanes, connection: ClientConnection) -> None:
     """Send frames in their order; when the lanes are shut and empty, say goodbye."""
     try:
         while (frame := await lanes.take()) is not None:
-            await connection.send(frame)
+            async with connection.send_context():
+                _join(frame, lanes, connection)
         await connection.close(1000)
     except ConnectionClosed:
         # nothing is read from the lanes any more, so nobody may wait for room in them
@@ -228,6 +232,19 @@ async def _write(lanes: Lanes, connection: ClientConnection) -> None:
     except AttributeError:
         # websockets on Python 3.11: closing over a transport that was aborted meanwhile
         lanes.shut(drop=True)
+
+
+def _join(frame: str, lanes: Lanes, connection: ClientConnection) -> None:
+    """Hand the socket what waits in one piece: a call for each frame costs more than sealing it."""
+    protocol = connection.protocol
+    taken_bytes = 0
+    more: str | None = frame
+    while more is not None:
+        data = more.encode()
+        protocol.send_text(data)
+        taken_bytes += len(data)
+        more = lanes.take_now() if taken_bytes < JOINED_BYTES else None
+    connection.transport.write(b"".join(protocol.data_to_send()))
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:
