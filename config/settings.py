@@ -11,6 +11,18 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from .engines import (
+    Attach,
+    Boards,
+    DefaultEngine,
+    EngineName,
+    Llamacpp,
+    PoolEngine,
+    Server,
+    Serving,
+    Sglang,
+    Vllm,
+)
 from .errors import RefInvalid
 from .hours import Hours, Owner
 from .refs import ModelRef
@@ -164,7 +176,7 @@ class ModelEntry(Section):
         id: The build's id on the wire.
         aliases: Public names that point at it.
         ref: Where its weights live; see :class:`~poolhand.config.refs.ModelRef`.
-        engine: Which engine runs it; ``auto`` takes what fits the machine, never ``echo``.
+        engine: Which engine runs it; ``auto`` takes what fits machine and build, never ``echo``.
         context_tokens: Upper bound of prompt plus answer; unset: the model's own.
         pinned: Once in memory, it makes way for no other model.
     """
@@ -172,9 +184,18 @@ class ModelEntry(Section):
     id: Name
     aliases: Annotated[tuple[Name, ...], ARRAY] = ()
     ref: str
-    engine: Literal["auto", "mlx", "echo"] = "auto"
+    engine: EngineName = "auto"
     context_tokens: Annotated[int, Field(ge=16)] | None = None
     pinned: bool = False
+    serving: Serving = Serving()
+    attach: Attach = Attach()
+
+    @model_validator(mode="after")
+    def _is_attached_or_not(self) -> Self:
+        if (self.engine == "attach") != self.attach.is_named:
+            problem = 'engine = "attach" and [models.attach] with url or socket go together'
+            raise ValueError(problem)
+        return self
 
     @field_validator("ref")
     @classmethod
@@ -238,9 +259,23 @@ class Mlx(Section):
 
 
 class Engines(Section):
-    """``[engines]``: what runs the models."""
+    """``[engines]``: what runs the models.
 
+    Attributes:
+        default: The engine of models that name none; ``auto``: what fits machine and build.
+        by_pool: Engines of whole pools, as ``NAME=ENGINE`` with an alias or an id; a model's own
+            choice wins.
+        gpus: Boards of each model slot, as ``0,1``, the first slot's first; unset: all of them.
+    """
+
+    default: DefaultEngine = "auto"
+    by_pool: Annotated[tuple[PoolEngine, ...], ARRAY] = ()
+    gpus: Annotated[tuple[Boards, ...], ARRAY] = ()
     mlx: Mlx = Mlx()
+    server: Server = Server()
+    vllm: Vllm = Vllm()
+    sglang: Sglang = Sglang()
+    llamacpp: Llamacpp = Llamacpp()
 
 
 class Requests(Section):

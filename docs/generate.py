@@ -181,7 +181,7 @@ def _table(section: type[Section], at: tuple[str, ...]) -> str:
         if meaning is None:
             sys.exit(f"{dotted}: neither its docstring nor WORDS says what it means")
         unit = next((word for end, word in UNITS.items() if key.endswith(end)), "")
-        named = "" if is_many else f"`{variable((*at, key))}`"
+        named = "" if at[0] == "models" else f"`{variable((*at, key))}`"
         default = "**required**" if field.is_required() else _value(cast("object", field.default))
         rows.append((f"`{key}`", _type(field), default, unit, named, meaning))
     whole = f'All entries at once: `{variable(at)}=\'[{{id = "…", ref = "…"}}]\'`.\n\n'

@@ -130,6 +130,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
     default: object = Settings.model_validate({"coordinator": {"url": "ws://127.0.0.1:1"}})
     for key in at:
         default = getattr(default, key)
+    flag = "--threads=2" if "llamacpp" in at else "--dtype=auto"
     text, expected = {
         "models": ('[{id = "m", ref = "file:///m"}]', None),
         "allowed": ('["m"]', ("m",)),
@@ -149,6 +150,12 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "yield_to": ('["heat"]', ("heat",)),
         "heat": ("fair", "fair"),
         "url": ("ws://127.0.0.1:7", "ws://127.0.0.1:7"),
+        "default": ("vllm", "vllm"),
+        "by_pool": ('["p=vllm"]', ("p=vllm",)),
+        "gpus": ('["0,1"]', ("0,1",)),
+        "memory_ratio": ("0.5", 0.5),
+        "load_format": ("safetensors", "safetensors"),
+        "flags": (f'["{flag}"]', (flag,)),
     }.get(at[-1], (None, None))
     if text is None:
         match default:
