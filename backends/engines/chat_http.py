@@ -7,17 +7,22 @@ import json
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
 
 from .base import Piece
-from .chat_pieces import DONE, AnswerBroken, Transcript
+from .chat_pieces import AnswerBroken, Reader, Transcript
 from .http_call import HttpAnswer, Peer, call
 from .sse import LIMIT_BYTES, EventReader, SseBroken
 
+_UNPAID = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
+
 PROBLEM_BYTES = 2**16
 """Most that is read of a refusal."""
+
+_TOO_LONG = re.compile(r"([0-9]+) tokens > ([0-9]+) maximum")
+"""Anthropic's sentence: the prompt, and what the model can hold."""
 
 _CONTEXT = re.compile(r"context (?:length|size|window)[^0-9]{0,24}([0-9]+)")
 _PROMPT = re.compile(
@@ -37,6 +42,9 @@ class Refusal:
         is_too_long: It says that the prompt is longer than the model can hold.
         prompt_tokens: As it counted them, if it says so.
         context_tokens: What the model can hold, if it says so.
+        is_unpaid: It says that the account has nothing left.
+        should_retry: Whether it says that another try may help; ``None`` if it says nothing.
+        kinds: The words that sort it, for comparing and for nothing else.
     """
 
     status: int
@@ -44,6 +52,9 @@ class Refusal:
     is_too_long: bool = False
     prompt_tokens: int | None = None
     context_tokens: int | None = None
+    is_unpaid: bool = False
+    should_retry: bool | None = None
+    kinds: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
 
 class Refused(Exception):
@@ -63,6 +74,7 @@ async def converse(
     connect_s: float = 10.0,
     silence_s: float | None = None,
     limit_bytes: int = LIMIT_BYTES,
+    reader: Reader | None = None,
 ) -> AsyncGenerator[Piece, None]:
     """Ask for a stream and give it as pieces: started, deltas, finished.
 
@@ -74,6 +86,7 @@ async def converse(
         connect_s: Seconds until somebody takes the call.
         silence_s: Seconds that may pass without a byte; ``None``: somebody else watches.
         limit_bytes: Most that one event may have.
+        reader: Reads the answer; unset: OpenAI's dialect.
 
     Raises:
         CallFailed: Nobody took the call, or it was cut.
@@ -91,11 +104,11 @@ async def converse(
     )
     async with asked as answer:
         await check(answer)
-        transcript, reader = Transcript(), EventReader(limit_bytes=limit_bytes)
+        transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
         async with aclosing(answer.blocks()) as blocks:
             async for block in blocks:
-                is_done = _take(transcript, reader, block)
-                if is_done:
+                _take(transcript, events, block)
+                if transcript.is_over:
                     break
                 for piece in transcript.pieces():
                     yield piece
@@ -119,17 +132,15 @@ async def check(answer: HttpAnswer) -> None:
         raise AnswerBroken(problem)
 
 
-def _take(transcript: Transcript, reader: EventReader, block: bytes) -> bool:
-    """Take a block in; whether the stream said that it is done."""
+def _take(transcript: Reader, events: EventReader, block: bytes) -> None:
+    """Take a block in, as far as the answer goes."""
     try:
-        events = reader.feed(block)
+        came = events.feed(block)
     except SseBroken as broken:
         raise AnswerBroken(str(broken)) from None
-    for event in events:
-        if event.data == DONE:
-            return True
-        transcript.take(event.data)
-    return False
+    for event in came:
+        if not transcript.is_over:
+            transcript.take(event.data)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
@@ -142,18 +153,24 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     """
     told = _problem(body)
     message = str(told.get("message") or "")
-    kinds = {str(told.get("type")), str(told.get("code"))}
+    kinds = frozenset(str(told.get(name)) for name in ("type", "code", "param"))
     context, prompt = _CONTEXT.search(message.lower()), _PROMPT.search(message.lower())
+    both = _TOO_LONG.search(message)
     is_too_long = bool(
         kinds & {"exceed_context_size_error", "context_length_exceeded"}
-        or (context and status == HTTPStatus.BAD_REQUEST)
+        or ((context or both) and status == HTTPStatus.BAD_REQUEST)
     )
+    if both:
+        return Refusal(status, None, is_too_long, int(both[1][:9]), int(both[2][:9]))
     return Refusal(
         status,
         _seconds(headers.get("retry-after-ms"), 0.001) or _seconds(headers.get("retry-after"), 1),
         is_too_long,
         _whole(told.get("n_prompt_tokens")) or (_number(prompt) if prompt else None),
         _whole(told.get("n_ctx")) or (_number(context) if context else None),
+        bool(kinds & _UNPAID) or "credit balance" in message,
+        {"true": True, "false": False}.get(headers.get("x-should-retry", "")),
+        kinds,
     )
 
 

@@ -13,7 +13,7 @@ Source:
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
 
@@ -43,8 +43,40 @@ class _Call:
     arguments: list[str] = field(default_factory=list[str])
 
 
+class Reader(Protocol):
+    """Reads one answer, whatever its dialect: events in, pieces out.
+
+    Attributes:
+        is_over: The stream has said its last word; what comes after it is not read.
+    """
+
+    is_over: bool
+
+    def take(self, data: str) -> None:
+        """Take one event's data in.
+
+        Raises:
+            AnswerBroken: It is none of the dialect, or the server says that it failed.
+        """
+        ...
+
+    def pieces(self) -> list[Piece]:
+        """What came since the last call."""
+        ...
+
+    def end(self) -> list[Piece]:
+        """The last pieces, :class:`~.base.Finished` at their end.
+
+        Raises:
+            AnswerBroken: The answer is not whole, or nothing was counted.
+        """
+        ...
+
+
 class Transcript:
-    """One answer: chunks in, pieces out."""
+    """One answer in OpenAI's dialect: chunks in, pieces out."""
+
+    is_over = False
 
     def __init__(self) -> None:
         self._is_started = False
@@ -65,6 +97,9 @@ class Transcript:
         Raises:
             AnswerBroken: It is no chunk, or the server says that it failed.
         """
+        if data == DONE:
+            self.is_over = True
+            return
         try:
             chunk: object = json.loads(data)
         except (ValueError, RecursionError):

@@ -184,6 +184,18 @@ async def test_a_refusal_that_is_cut_or_endless_is_a_failed_call(serve: Serve) -
             5000,
             4096,
         ),
+        # Anthropic
+        (
+            {
+                "type": "error",
+                "error": {
+                    "type": "invalid_request_error",
+                    "message": "prompt is too long: 208310 tokens > 200000 maximum",
+                },
+            },
+            208310,
+            200000,
+        ),
         ({"error": {"code": "context_length_exceeded", "message": "?"}}, None, None),
     ],
 )
@@ -217,3 +229,23 @@ def test_no_refusal_makes_its_reader_fall(body: bytes) -> None:
     told = refusal(400, {}, body)
     assert told.status == 400
     assert refusal(400, {}, b'{"error":' + body + b"}").status == 400
+
+
+def test_what_sorts_a_refusal_is_kept_for_comparing_and_shown_nowhere() -> None:
+    body = {"error": {"type": "some_error", "code": "a_code", "param": "messages", "message": "x"}}
+    told = refusal(400, {"x-should-retry": "false"}, json.dumps(body).encode())
+    assert {"some_error", "a_code", "messages"} <= told.kinds
+    assert told.should_retry is False
+    assert "some_error" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "insufficient_quota", "message": "You exceeded your current quota"},
+        {"type": "billing_error", "message": "x"},
+        {"type": "invalid_request_error", "message": "Your credit balance is too low"},
+    ],
+)
+def test_an_account_with_nothing_left_is_no_wrong_request(error: object) -> None:
+    assert refusal(400, {}, json.dumps({"error": error}).encode()).is_unpaid
