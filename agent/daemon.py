@@ -28,6 +28,7 @@ from ..config.errors import ConfigError, ConfigInvalid
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
+from .core.brief import brief
 from .core.events import (
     Due,
     Event,
@@ -41,11 +42,15 @@ from .core.node import Node
 from .core.status import Json, models, status
 from .runtime.identity import forbid_core_dumps, identify
 from .runtime.log import Log
+from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
 from .runtime.thrift import give_back, keep_one_heap
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
+
+LAST_WORD_S = 20.0
+"""How long past a drain's end the way out may take, engines and goodbye included."""
 
 MAX_INBOX = 1024
 """Messages of the line that may wait before the line is read no further."""
@@ -98,6 +103,7 @@ class Daemon:
         self._node = Node(settings, identity, chance=random.SystemRandom().random)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_INBOX)
+        self._notify = notifier(os.environ)
         self._started_s = clock_s()
         self._is_asked_to_stop = False
         self._is_tidy = False
@@ -132,6 +138,7 @@ class Daemon:
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
+        self._notify.ready()
         await self._loop(doers)
         raise _Left
 
@@ -157,9 +164,16 @@ class Daemon:
             for effect in self._node.handle(event, clock_s()):
                 self._log.done(effect)
                 doers.perform(effect)
+            self._vouch(clock_s())
+
+    def _vouch(self, now_s: float) -> None:
+        """Tell the service manager that this process is of use, or be silent."""
+        is_moving = self._node.session.is_moving(now_s)
+        self._notify.turn(now_s, is_moving=is_moving, words=lambda: brief(self._node, now_s))
 
     async def _next_event(self) -> Event:
-        wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), LOOK_S)
+        look_s = min(LOOK_S, self._notify.look_s)
+        wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
         try:
             async with asyncio.timeout(wait_s):
                 return await self._inbox.get()
@@ -170,6 +184,7 @@ class Daemon:
         """SIGTERM asks the node to leave, a second one to hurry; SIGHUP, to read the file."""
 
         def stop() -> None:
+            self._notify.stopping(self._node.settings.requests.drain_s + LAST_WORD_S)
             self.tell(StopAsked(now=self._is_asked_to_stop))
             self._is_asked_to_stop = True
 
@@ -181,6 +196,11 @@ class Daemon:
 
     def _reread(self) -> None:
         """Take over what the file says now, all of it or, if that cannot be, none."""
+        self._notify.reloading()
+        self._take_over()
+        self._notify.ready()
+
+    def _take_over(self) -> None:
         before, path = self._loaded.settings, self._loaded.path
         try:
             loaded = load(path, os.environ)

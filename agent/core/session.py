@@ -94,6 +94,10 @@ class Session:
         """Whether something can be said now."""
         return self.state is State.ONLINE
 
+    def is_moving(self, now_s: float) -> bool:
+        """Whether what was due has been done: a watchdog's question, asked after each turn."""
+        return self.deadline_s is None or now_s - self.deadline_s < GAP_S
+
     def opened(self, line: int, now_s: float) -> Step:
         """The line stands."""
         if self.state is not State.CONNECTING or line != self.line:

@@ -188,3 +188,18 @@ def test_laws(story: list[tuple[str, float, int]], heartbeat_s: float, start_s: 
         assert (line.deadline_s is None) == (line.state is State.CLOSED), "no endless wait"
         assert was is not State.CLOSED or line.state is State.CLOSED
         assert asked.is_registration_due == (was is State.CONNECTING and line.is_online)
+
+
+def test_what_was_due_and_is_not_done_is_no_movement() -> None:
+    line = session()
+    for now_s in (0.0, 4.0, 8.0):
+        line.due(now_s)
+        assert line.is_moving(now_s)
+    deadline_s = line.deadline_s
+    assert deadline_s is not None
+    assert line.is_moving(deadline_s + GAP_S - 0.1)  # a late look is no standstill
+    assert not line.is_moving(deadline_s + GAP_S)
+    line.due(deadline_s + GAP_S)
+    assert line.is_moving(deadline_s + GAP_S)
+    line.leave(deadline_s + GAP_S)
+    assert line.is_moving(1e9), "nothing is due any more"
