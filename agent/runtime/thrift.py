@@ -7,6 +7,8 @@ returns only what lies at its end. It has to be asked once.
 import ctypes
 import gc
 
+from ...backends.engines import manners
+
 _M_ARENA_MAX = -8
 """Source: malloc.h of glibc."""
 
@@ -22,19 +24,11 @@ def keep_one_heap() -> bool:
 
 
 def give_back() -> bool:
-    """Collect garbage, and ask the C library to return what is free; takes some 20 ms.
+    """Give back what starting took; what is left stays, and later collections pass it by.
 
     Returns:
-        Whether it can be asked: glibc alone can.
-
-    Source:
-        malloc_trim(3); since glibc 2.8 it returns free pages from the middle of a heap too.
+        Whether the C library can be asked: glibc alone can.
     """
-    gc.collect()
-    # what is here after the start stays: later collections need not look at it
+    is_asked = manners.give_back()
     gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
-        return False
-    trim(0)
-    return True
+    return is_asked
