@@ -135,7 +135,8 @@ class Daemon:
         probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
         cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
         world = World(self._loaded.settings, self._key, probe, cache, self._state_dir)
-        doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks)
+        wanted = self._node.wanted
+        doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()

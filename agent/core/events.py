@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from ...backends.engines.base import Load, Loaded, Usage
 from ...backends.hosts.base import HostFacts, HostSample
-from ...backends.stores.base import Build, Progress, Stock
+from ...backends.stores.base import Build, Progress, Stock, Survey
 from ...config.errors import AgentError, LinkError
 from ...config.settings import Settings
 from ..wire.inbound import Inbound
@@ -113,6 +113,20 @@ class InventoryChanged:
     """What of the offered models is on disk."""
 
     stocks: tuple[Stock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSurveyed:
+    """The cache folder was looked after.
+
+    Attributes:
+        survey: How it stands; ``None`` if its disk cannot be used, of which ``error`` tells.
+        left: Who had to leave since the last time, separated by spaces.
+    """
+
+    survey: Survey | None
+    left: str = ""
+    error: AgentError | None = None
 
 
 # ── engines ───────────────────────────────────────────────────────────────────────────
@@ -256,7 +270,7 @@ LinkEvent: TypeAlias = LinkOpened | LinkClosed | Heard
 WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified | WeightsFailed
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
 RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
-HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed
+HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed | CacheSurveyed
 OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked
 AssignmentEvent: TypeAlias = AssignmentRead | AssignmentUnsaved
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
-from ...backends.stores.base import Stock
+from ...backends.stores.base import Stock, Survey
 from ...config.settings import Settings
 from . import report
 from .admission import budget_bytes
@@ -23,6 +23,7 @@ class Machine:
         sample: How it is.
         loads: By model, how busy each running engine is.
         stocks: By model, what of the offered ones is on disk.
+        survey: How the cache stands; ``None`` until its keeper looked.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Machine:
         self.sample = HostSample()
         self.loads: dict[str, Load] = {}
         self.stocks: dict[str, Stock] = {}
+        self.survey: Survey | None = None
 
     def sampled(self, sample: HostSample, loads: Mapping[str, Load]) -> None:
         """The machine and its engines were read."""

@@ -39,6 +39,7 @@ from .slots import HOLDS_MEMORY
 from .standing import Standing
 from .stays import LoadEnded, Outcome
 from .voice import Voice
+from .wanted import Wanted, wanted_of
 
 LAST_FAILURES = 8
 """How many failures the status remembers."""
@@ -127,6 +128,10 @@ class Node:
             epoch=self.moves.assignment.epoch,
         )
 
+    def wanted(self) -> Wanted:
+        """Whose weights have to stay on the disk now."""
+        return wanted_of(self.loads.stays.all(), self.settings.pinned, self.loads.wishes.desired)
+
     # ── one event ─────────────────────────────────────────────────────────────────────
 
     def _on(self, event: Event, now_s: float) -> list[Said]:
@@ -138,6 +143,7 @@ class Node:
                 | happened.HostSampled()
                 | happened.InventoryChanged()
                 | happened.ListingFailed()
+                | happened.CacheSurveyed()
             ):
                 return self._on_host(event, now_s)
             case happened.SettingsChanged() | happened.SettingsRejected() | happened.StopAsked():
@@ -216,6 +222,10 @@ class Node:
                 self.machine.sampled(sample, loads)
                 return self.loads.came(self._settle(now_s))
             case happened.ListingFailed(_, error):
+                self._failed(error, now_s)
+                return []
+            case happened.CacheSurveyed(survey, _, error):
+                self.machine.survey = survey
                 self._failed(error, now_s)
                 return []
             case happened.InventoryChanged(stocks):

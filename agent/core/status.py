@@ -32,7 +32,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
         "memory": _memory(snapshot),
-        "cache": {"models": [_stock(stock) for stock in node.machine.stocks.values()]},
+        "cache": _cache(node),
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
         "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
         "unknown_frames": node.standing.unknown_frames,
@@ -182,6 +182,29 @@ def _memory(snapshot: Snapshot) -> dict[str, Json]:
         "pressure": snapshot.sample.memory_used_ratio,
         "free_for_load_bytes": snapshot.free_for_load_bytes,
         "thermal_state": snapshot.sample.thermal_state,
+    }
+
+
+def _cache(node: Node) -> dict[str, Json]:
+    survey, stocks = node.machine.survey, node.machine.stocks
+    told: dict[str, Json] = {"models": [_stock(stock) for stock in stocks.values()]}
+    if survey is None:
+        return told
+    damaged: list[Json] = [
+        {"model": one.model, "files": [*one.files], "mending": one.is_mending}
+        for one in survey.damaged
+    ]
+    return {
+        **told,
+        "used_bytes": survey.used_bytes,
+        "pending_bytes": survey.pending_bytes,
+        "free_bytes": survey.free_bytes,
+        "reserve_bytes": survey.reserve_bytes,
+        "quota_bytes": survey.quota_bytes,
+        "left": [*survey.left],
+        "scrubbing": survey.scrubbing,
+        "damaged": damaged,
+        "read_whole_unix_s": {**survey.read_whole_s},
     }
 
 

@@ -19,6 +19,7 @@ from ...config.settings import Settings
 from ..core import effects
 from ..core.effects import Effect
 from ..core.events import Event
+from ..core.wanted import Wanted
 from ..wire.sealing import NodeKey
 from .assignment_file import AssignmentFile
 from .link import Link
@@ -53,6 +54,7 @@ class Performer:
         tell: Puts an event into the inbox.
         hear: The same, but waits while the inbox is full.
         tasks: Parent of everything that runs.
+        wanted: Which models' weights have to stay on the disk now.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Performer:
         tell: Callable[[Event], None],
         hear: Callable[[Event], Awaitable[None]],
         tasks: asyncio.TaskGroup,
+        wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
         self._settings = world.settings
         self._link = Link(world.settings.coordinator, tell=tell, hear=hear, tasks=tasks)
@@ -74,7 +77,7 @@ class Performer:
             tasks=tasks,
         )
         self._assignment = AssignmentFile(world.state_dir, tell=tell)
-        self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks)
+        self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks, wanted=wanted)
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
 
     def recall(self) -> None:
@@ -95,8 +98,10 @@ class Performer:
             case effects.PersistAssignment():
                 self._assignment.persist(effect)
             case effects.LoadEngine(model, build):
+                self._shelf.used(model)
                 self._residents.load(model, build)
             case effects.StopEngine(model):
+                self._shelf.used(model)
                 self._residents.stop(model)
             case (
                 effects.OpenRequest()

@@ -24,11 +24,13 @@ from ..core.events import (
     WeightsProgressed,
     WeightsVerified,
 )
-from ..weights.cache import Cache
+from ..core.wanted import Wanted
+from ..weights.cache import Cache, listed_key
 from ..weights.fetch import fetch, sizes
 from ..weights.inventory import inventory
 from ..weights.lines import FetchJob
 from ..weights.verify import verify
+from .keeper import Keeper
 
 
 class Shelf:
@@ -39,6 +41,7 @@ class Shelf:
         cache_dir: Where weights lie.
         tell: Puts an event into the inbox.
         tasks: Parent of the fetches.
+        wanted: Which models have to stay now.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Shelf:
         *,
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
+        wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
         self._settings = settings
         self._cache_dir = cache_dir
@@ -61,6 +65,10 @@ class Shelf:
         self._looking: asyncio.Task[None] | None = None
         self._listing: asyncio.Task[None] | None = None
         self._is_asked_again = False
+        self._keeping: asyncio.Task[None] | None = None
+        self._keeper = Keeper(
+            settings, self._cache, wanted=wanted, tell=tell, changed=lambda: self.refresh(())
+        )
 
     def fetch(self, model: str) -> None:
         """Bring a model; ``WeightsFetched`` or ``WeightsFailed`` follows, unless cancelled."""
@@ -86,19 +94,41 @@ class Shelf:
             return
         self._looking = self._tasks.create_task(self._look(), name="inventory")
 
+    def used(self, model: str) -> None:
+        """An engine begins or ends to use the model: it is not to leave the disk soon."""
+        self._tasks.create_task(self._keeper.used(model), name=f"used {model}")
+
     async def _fetch(self, model: str) -> None:
         # a fetch that was cancelled holds the folder until its child is gone
         async with self._folders[model]:
             with self._failures(model):
-                job = self._job(self._entry(model))
-                await fetch(job, told=lambda at: self._progress(model, at))
+                self._keeper.leave_alone(model)
+                await self._bring(self._job(self._entry(model)))
                 self._tell(WeightsFetched(model))
+
+    async def _bring(self, job: FetchJob) -> None:
+        """Bring a model, having made room for all of it first if it takes any."""
+
+        def told(at: Progress) -> None:
+            self._tell(WeightsProgressed(job.model, at))
+
+        ref = str(job.ref)
+        is_here = await asyncio.to_thread(self._cache.build, job.model, ref) is not None
+        if is_here or job.ref.scheme == "file":
+            await fetch(job, told=told)
+            return
+        listed = await asyncio.to_thread(self._cache.listed)
+        size_bytes = listed.get(listed_key(job.model, ref)) or await sizes(job)
+        with self._keeper.promise(job.model, size_bytes):
+            await self._keeper.make_room(job.model, size_bytes)
+            await fetch(job, told=told)
 
     async def _verify(self, model: str) -> None:
         is_over = threading.Event()
         try:
             with self._failures(model):
                 folder = self._cache.folder(model)
+                self._keeper.leave_alone(model)
                 build = await asyncio.to_thread(
                     verify, folder, model=model, is_stopped=is_over.is_set
                 )
@@ -113,6 +143,8 @@ class Shelf:
             stocks = await asyncio.to_thread(inventory, self._cache, self._settings.models)
             self._tell(InventoryChanged(stocks))
             self._list(stocks)
+            if self._keeping is None:
+                self._keeping = self._tasks.create_task(self._keeper.keep(), name="keeper")
             if not self._is_asked_again:
                 return
 
@@ -134,9 +166,6 @@ class Shelf:
             except OSError as error:
                 self._tell(ListingFailed(model, _at_home(error)))
         self.refresh(())
-
-    def _progress(self, model: str, progress: Progress) -> None:
-        self._tell(WeightsProgressed(model, progress))
 
     @contextmanager
     def _failures(self, model: str) -> Generator[None]:

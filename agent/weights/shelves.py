@@ -15,8 +15,10 @@ call, so that after a crash it holds the old time or the new.
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ...backends.stores.errors import CacheBusy, CacheFull
 from ...config.settings import Cache as CacheSettings
@@ -84,6 +86,7 @@ def make_room(
     *,
     settings: CacheSettings,
     protected: Collection[str],
+    promised: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """Let builds leave until a model fits.
 
@@ -93,6 +96,8 @@ def make_room(
         size_bytes: Of the whole build; what is here of it already is subtracted.
         settings: ``[cache]``.
         protected: Models that are loaded, pinned or being fetched: they stay.
+        promised: By model, the size of builds that were let in and may not have begun to
+            write; their room is taken.
 
     Returns:
         Folders that have left.
@@ -102,7 +107,7 @@ def make_room(
     """
     own = folder_name(model)
     found = held(cache)
-    others = [one for one in found if one.folder != own]
+    others = [one for one in _with(found, promised) if one.folder != own]
     here = next((one for one in found if one.folder == own), None)
     needs = size_bytes - (0 if here is None else here.size_bytes)
     room = room_of(cache, settings)
@@ -120,6 +125,7 @@ def prune(
     settings: CacheSettings,
     known: Collection[str] | None,
     protected: Collection[str],
+    orphaned_before_s: float | None = None,
 ) -> tuple[str, ...]:
     """Sweep what is left of those who left, then orphans, then who is beyond the bounds.
 
@@ -128,6 +134,8 @@ def prune(
         settings: ``[cache]``.
         known: Models that may stay; every other one is an orphan. ``None``: nobody is.
         protected: Models that stay whatever happens.
+        orphaned_before_s: An orphan that was used since then stays, in seconds since the
+            epoch; ``None``: none does.
 
     Returns:
         Folders that have left.
@@ -136,8 +144,11 @@ def prune(
     gone: list[str] = []
     if known is not None:
         stay = {*known, *protected}
-        orphans = [path.name for path in cache.orphans(stay)]
-        gone += leave(cache, orphans)
+        orphans = {path.name for path in cache.orphans(stay)}
+        if orphaned_before_s is not None:
+            found = [one for one in held(cache) if one.last_used_s < orphaned_before_s]
+            orphans &= {one.folder for one in found}
+        gone += leave(cache, sorted(orphans))
     room = room_of(cache, settings)
     gone += leave(
         cache, quota.over_quota(room=room, held=held(cache), protected=_folders(protected))
@@ -197,6 +208,21 @@ def _held(folder: Path, boot: str) -> Held:
         last_used_s=used_s,
         is_whole=False,
     )
+
+
+def _with(found: Sequence[Held], promised: Mapping[str, int]) -> list[Held]:
+    """The folders, with what was promised to builds on their way counted as still to come."""
+    by_folder = {folder_name(model): size for model, size in promised.items()}
+    here = {one.folder for one in found}
+    fresh = [Held(name, None, 0, is_whole=False) for name in by_folder if name not in here]
+    return [
+        one
+        if one.is_whole or one.folder not in by_folder
+        else replace(
+            one, pending_bytes=max(one.pending_bytes, by_folder[one.folder] - one.size_bytes)
+        )
+        for one in (*found, *fresh)
+    ]
 
 
 def _folders(models: Collection[str]) -> frozenset[str]:

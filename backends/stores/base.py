@@ -192,3 +192,46 @@ class Stock:
     size_bytes: int | None = None
     here_bytes: int = 0
     build: Build | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A build whose bytes are no longer what they were.
+
+    Attributes:
+        model: Whose.
+        files: Which of its files.
+        is_mending: Whether the bad parts were set aside for the next fetch; a build in use
+            is left as it is until it is not.
+    """
+
+    model: str
+    files: tuple[str, ...]
+    is_mending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How the cache stands, and what its keeper did. Times are seconds since the epoch.
+
+    Attributes:
+        used_bytes: What all builds and unfinished fetches take on the disk.
+        pending_bytes: What unfinished fetches still have to write.
+        free_bytes: What could still be written to the disk.
+        reserve_bytes: What has to stay free of it.
+        quota_bytes: Most that all builds may take; ``None``: no bound.
+        left: Folders that had to leave since the agent started, the last ones.
+        scrubbing: The model that is read whole just now.
+        damaged: What such readings found.
+        read_whole_s: By model, when its bytes were last all seen to be right.
+    """
+
+    used_bytes: int
+    pending_bytes: int
+    free_bytes: int
+    reserve_bytes: int
+    quota_bytes: int | None
+    left: tuple[str, ...] = ()
+    scrubbing: str | None = None
+    damaged: tuple[Damage, ...] = ()
+    read_whole_s: Mapping[str, float] = field(default_factory=dict[str, float])

@@ -1,0 +1,35 @@
+"""Which builds have to stay on this disk, whatever room is wanted."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..wire.inbound import DesiredModels
+from .slots import Stay
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Models by what they are wanted for.
+
+    Attributes:
+        here: In memory or on their way there: their files are being read or written.
+        kept: Not to leave the disk: those, and what is pinned or desired.
+    """
+
+    here: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+
+def wanted_of(
+    stays: Iterable[Stay], pinned: Iterable[str], desired: DesiredModels | None
+) -> Wanted:
+    """What the node wants as things are.
+
+    Args:
+        stays: Every stay, in any state.
+        pinned: Models that make way for no other.
+        desired: What the coordinator wants here; ``None`` if it never said.
+    """
+    here = frozenset(stay.model for stay in stays)
+    builds = () if desired is None else (one.desired_build for one in desired.models)
+    return Wanted(here, here.union(pinned, builds))
