@@ -304,7 +304,7 @@ def test_p09_the_assignment_outlives_the_process_and_a_bad_file_is_told_of() -> 
     world.tell(happened.AssignmentRead(error=StateDamaged(path="p", reason="no JSON")))
     assert (free(world).source, free(world).epoch) == ("hash", 1)
     assert world.node.failures[-1][1].code == "state_damaged"
-    world.tell(happened.AssignmentUnsaved(StateDamaged(path="p", reason="full")))
+    world.tell(happened.StateUnsaved(StateDamaged(path="p", reason="full")))
     assert len(world.node.failures) == 2
 
 
@@ -488,6 +488,43 @@ def test_p20_the_owner_moves_a_busy_machine_without_killing_anything() -> None:
     assert world.state("a") == [SlotState.DRAINING]
     assert do.StopEngine("a") in world.answered("r1")
     assert (free(world).pool, free(world).source) == ("y", "config")
+
+
+def test_p20_pool_set_drains_first_and_pool_release_takes_it_back() -> None:
+    world = at_x()
+    world.request("r1", "a")
+    effects = world.tell(happened.PoolSetAsked(1, "y"))
+    assert [each.status for each in only(effects, do.TellOwner)] == ["under_way"]
+    assert only(effects, do.CancelGeneration) == [], "without --now nothing is ended"
+    (refused,) = said(world.request("r2", "a"))
+    assert isinstance(refused, InferenceError)
+    assert (refused.status_code, refused.error) == (503, "provider draining for update")
+    world.answered("r1")
+    effects = world.stopped("a")
+    assert [each.status for each in only(effects, do.TellOwner)] == ["done"]
+    assert (free(world).pool, free(world).source, free(world).epoch) == ("y", "operator", 5)
+    world.tell(happened.PoolReleased(2))
+    assert free(world).source in {"hash", "sole"}
+
+
+def test_p20_now_ends_requests_and_a_drain_sticks() -> None:
+    world = at_x()
+    world.request("r1", "a")
+    effects = world.tell(happened.PoolSetAsked(1, "y", now=True))
+    assert only(effects, do.CancelGeneration) == [do.CancelGeneration(world.key("r1"))]
+    assert do.PersistOrders((), is_drained=True) in world.tell(happened.DrainAsked(2))
+    world.drop()
+    world.redial()
+    assert load_error(world.load_model("b")) == "provider draining for update"
+
+
+def test_p20_a_pin_keeps_a_model_and_the_pool_with_it() -> None:
+    world = at_x()
+    assert do.PersistOrders(("a",), is_drained=False) in world.tell(happened.PinAsked(1, "a"))
+    (answer,) = only(world.tell(happened.PoolSetAsked(2, "y")), do.TellOwner)
+    assert (answer.status, answer.words) == ("refused", "a resident model is pinned")
+    world.tell(happened.UnpinAsked(3, "a"))
+    assert world.node.moves.obstacle(world.now_s) is None
 
 
 def test_p21_the_status_explains() -> None:

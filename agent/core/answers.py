@@ -25,6 +25,7 @@ from .effects import (
 )
 from .events import GenerationEnded, RequestKey, RequestOpened
 from .loads import Loads, Said
+from .pool import Pool
 from .requests import Entry, Ledger, RequestState
 from .stays import LoadEnded
 
@@ -130,6 +131,11 @@ class Answers:
         """Send everyone elsewhere whose answer has not begun."""
         entries = [e for e in self.ledger.entries() if e.state in _NOT_BEGUN]
         return [effect for entry in entries for effect in self._stop(entry, why)]
+
+    def stop_off(self, pool: Pool) -> list[Said]:
+        """End every answer that a pool does not serve, now."""
+        entries = [e for e in self.ledger.entries() if e.model and not pool.serves(e.model)]
+        return [effect for e in entries for effect in self._stop(e, RequestCancelled())]
 
     def stop_all(self) -> list[Said]:
         """End every answer now."""

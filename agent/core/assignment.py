@@ -5,7 +5,7 @@ late is known for one. Where nobody says anything, each machine chooses for itse
 same, and spread evenly over a fleet.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
@@ -14,11 +14,12 @@ from ...config.settings import Settings
 from .slots import COMING, SlotState, Stay
 
 Source = Literal[
-    "config", "persisted", "resident", "sole", "hash", "message", "load", "request", "desired",
-    "none",
+    "config", "operator", "persisted", "resident", "sole", "hash", "message", "load", "request",
+    "desired", "none",
 ]  # fmt: skip
-"""Who chose: the configuration, the state file, what is in memory, the lack of any other, the
-rendezvous hash, a coordinator's word, a load, a request, the desired list; or nobody yet."""
+"""Who chose: the configuration, the operator since, the state file, what is in memory, the lack of
+any other, the rendezvous hash, a coordinator's word, a load, a request, the desired list; or
+nobody yet."""
 
 MOST_EPOCH = 2**62
 """No epoch from outside may be larger: ours grow by one from there, and the wire has 63 bits."""
@@ -145,6 +146,7 @@ def obstacle(
     *,
     stays: Iterable[Stay],
     requests: int,
+    pinned: Collection[str],
     is_draining: bool,
     now_s: float,
     may_drain: bool = False,
@@ -156,6 +158,7 @@ def obstacle(
         settings: Whose ``pools`` count.
         stays: Every stay: a load in progress pins the pool with nothing in memory yet.
         requests: How many were accepted and have not ended.
+        pinned: Models that make way for no other.
         is_draining: Whether the node takes nothing new.
         now_s: The node's time.
         may_drain: Whether requests that run, and what is on its way, may be waited for.
@@ -167,7 +170,7 @@ def obstacle(
     if is_draining:
         return "provider draining for update"
     for stay in stays:
-        if stay.model in settings.pinned and stay.state is SlotState.READY:
+        if stay.model in pinned and stay.state is SlotState.READY:
             return "a resident model is pinned"
         if not may_drain and stay.state in COMING and stay.is_load:
             return f"a model is {stay.state}"

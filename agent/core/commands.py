@@ -64,12 +64,6 @@ class Commands:
         self._unloads: list[tuple[int, str]] = []
         self._drain: int | None = None
         self._has_drained = False
-        self._cut_s: float | None = None
-
-    @property
-    def deadline_s(self) -> float | None:
-        """By when :meth:`look` wants to be called; ``None`` if only an event can help."""
-        return self._cut_s
 
     def heard(self, line: int, command: Command, now_s: float, unix_s: float) -> list[Said]:
         """A command came."""
@@ -85,7 +79,7 @@ class Commands:
             case Undrain():
                 return self._end_drain(line)
 
-    def look(self, now_s: float) -> list[Said]:
+    def look(self) -> list[Said]:
         """Tell what has become of commands, as far as it is known."""
         said: list[Said] = []
         here = {s.model for s in self._loads.stays.all() if s.state in HOLDS_MEMORY}
@@ -98,11 +92,8 @@ class Commands:
             why = None if is_applied else "the move was undone"
             word = "applied" if is_applied else "failed"
             said.append(self._told(asked.line, asked.wish, word, why))
-        if self._cut_s is not None and now_s >= self._cut_s:
-            self._cut_s = None
-            said += self._answers.stop_all()
         if self._drain is not None and not self._has_drained and not len(self._answers.ledger):
-            self._has_drained, self._cut_s = True, None
+            self._has_drained = True
             said.append(Send(self._drain, DrainStatus(status="drained", in_flight=0)))
         return said
 
@@ -110,12 +101,13 @@ class Commands:
         """Nobody is there to be answered; a drain ends with the line it came on."""
         self._asked, self._unloads = None, []
         if self._drain is not None:
-            self._drain, self._cut_s = None, None
-            self._loads.is_draining = False
+            self._drain = None
+            self._loads.drains.end("coordinator")
 
     def leaving(self) -> None:
         """The node leaves for good: a drain is no longer the coordinator's to end."""
-        self._drain, self._cut_s = None, None
+        self._drain = None
+        self._loads.drains.end("coordinator")
 
     # ── assign_pool ───────────────────────────────────────────────────────────────────
 
@@ -193,7 +185,7 @@ class Commands:
         is_awaited = any(entry.model == model for entry in self._answers.ledger.entries())
         if self._loads.stays.find(model, HOLDS_MEMORY) is None:
             return [told("unloaded")]
-        if model in self.settings.pinned:
+        if model in self._loads.pins.of(self.settings):
             return [told("refused", "the model is pinned by local policy")]
         if is_awaited or self._loads.stays.find(model, COMING) is not None:
             return [told("refused", "the model is loading or answering")]
@@ -219,18 +211,19 @@ class Commands:
         running = len(self._answers.ledger)
         if self._loads.is_draining and self._drain is None:
             return [Send(line, DrainStatus(status="refused", in_flight=running))]
-        self._loads.is_draining = True
+        cut_s = None if deadline_s is None else now_s + deadline_s
+        self._loads.drains.begin("coordinator", now_s, cut_s=cut_s)
         self._drain, self._has_drained = line, False
-        self._cut_s = None if deadline_s is None else now_s + deadline_s
         return [Send(line, DrainStatus(status="draining", in_flight=running))]
 
     def _end_drain(self, line: int) -> list[Said]:
         running = len(self._answers.ledger)
         if self._loads.is_draining and self._drain is None:
             return [Send(line, DrainStatus(status="refused", in_flight=running))]
-        self._loads.is_draining = False
-        self._drain, self._cut_s = None, None
-        return [Send(line, DrainStatus(status="undrained", in_flight=running))]
+        self._loads.drains.end("coordinator")
+        self._drain = None
+        word = "refused" if self._loads.is_draining else "undrained"
+        return [Send(line, DrainStatus(status=word, in_flight=running))]
 
 
 def _unix_s(text: str) -> float | None:

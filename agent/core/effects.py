@@ -5,7 +5,7 @@ one before; what becomes of it comes back as an event.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ...backends.stores.base import Build
 from ..wire.inbound import InferenceRequest
@@ -138,12 +138,43 @@ class PersistAssignment:
     topology: str
 
 
+@dataclass(frozen=True, slots=True)
+class PersistOrders:
+    """Write down what the operator ordered, so that it outlives this process.
+
+    Attributes:
+        pins: Models pinned at run time.
+        is_drained: Whether the node takes nothing new until it is told to.
+    """
+
+    pins: tuple[str, ...]
+    is_drained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellOwner:
+    """Answer an order.
+
+    Attributes:
+        ask: The number that came with it.
+        status: ``done``; ``under_way``, which another answer follows; ``refused``: nothing was
+            changed; ``failed``: it was begun and undone, or given up.
+        words: One sentence for a person.
+    """
+
+    ask: int
+    status: Literal["done", "under_way", "refused", "failed"]
+    words: str
+
+
 LinkEffect: TypeAlias = Dial | HangUp | Send
 WeightsEffect: TypeAlias = FetchWeights | CancelFetch | VerifyWeights | RefreshInventory
 EngineEffect: TypeAlias = LoadEngine | StopEngine
 RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
 
+OwnerEffect: TypeAlias = PersistAssignment | PersistOrders | TellOwner
+
 Effect: TypeAlias = (
-    LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost | PersistAssignment
+    LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost | OwnerEffect
 )
 """Everything that can be done."""

@@ -16,8 +16,10 @@ from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound
 from . import placement
 from .admission import needs_of
+from .drains import Drains
 from .effects import Effect, RefreshInventory
 from .guard import Guard
+from .pins import Pins
 from .pool import Pool
 from .refused import Refused
 from .shape import ModelShape
@@ -38,10 +40,16 @@ class Loads:
         self.stays = Stays()
         self.settings = settings
         self.pool = pool
-        self.is_draining = False
+        self.drains = Drains()
+        self.pins = Pins()
         self.refusals = Refused()
         self.wishes = Wishes(self.stays, chance)
         self._guard = Guard()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing new is taken."""
+        return self.drains.is_draining
 
     # ── wishes ────────────────────────────────────────────────────────────────────────
 
@@ -134,7 +142,7 @@ class Loads:
         """Models that make way for no other now: pinned, or here for too short a time."""
         newest_s = now_s - self.settings.slots.min_residency_s
         ready = (s for s in self.stays.all() if s.state is SlotState.READY)
-        return self.settings.pinned.union(s.model for s in ready if s.since_s > newest_s)
+        return self.pins.of(self.settings).union(s.model for s in ready if s.since_s > newest_s)
 
     def refused(self, model: str, error: AgentError, now_s: float) -> list[Said]:
         """A load that does not come: counted, and told."""
@@ -228,13 +236,13 @@ class Loads:
 
     def bring_back(self, model: str, now_s: float) -> list[Said]:
         """Have a model again that had to go, if it did not come back by itself."""
-        if self.stays.find(model, COMING | {SlotState.READY}) or self.is_draining:
+        if self.stays.find(model, COMING | {SlotState.READY}) or self.drains.has("leaving"):
             return []
         return self._begin(model, now_s, askers=0)
 
     def empty(self, why: AgentError, busy: Collection[str], now_s: float) -> list[Said]:
         """Take nothing new, and let everyone go who is here."""
-        self.is_draining = True
+        self.drains.begin("leaving", now_s)
         said: list[Said] = []
         for stay in self.stays.all():
             said += self._carry(self.stays.release(stay.model, why, now_s))

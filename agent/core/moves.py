@@ -65,6 +65,7 @@ class Moves:
         self.topology = Topology()
         self.move: Move | None = None
         self.given_up = 0
+        self.failure: AgentError | None = None
         self.quiet_s: float | None = None
         self.assignment = seed(settings, self._names(), machine_id=machine_id)
         self._repool()
@@ -86,7 +87,8 @@ class Moves:
     def chosen(self, settings: Settings, now_s: float) -> list[Said]:
         """The operator chose otherwise; a move that was under way ends where it is."""
         self.given_up += self.move is not None
-        self._settings, self.move = settings, None
+        self._settings, self.move, self.failure = settings, None, None
+        self._loads.drains.end("move")
         after = self._seeded(now_s)
         changed = after != self.assignment
         said = self._assign(after, now_s) if changed else []
@@ -161,15 +163,32 @@ class Moves:
         )
         if isinstance(refused, placement.Refuse):
             return self._loads.refused(model, refused.error, now_s)
-        deadline_s = now_s + self._settings.pools.move_deadline_s
-        said = self.begin(after, model, now_s, deadline_s=deadline_s)
+        said = self.begin(after, model, now_s)
         return [*said, *self._loads.asked(model, self._busy, now_s)]
 
     def begin(
-        self, after: Assignment, model: str | None, now_s: float, *, deadline_s: float
+        self,
+        after: Assignment,
+        model: str | None,
+        now_s: float,
+        *,
+        deadline_s: float | None = None,
+        drains: bool = False,
     ) -> list[Said]:
-        """Set out for another pool; whoever begins has asked :func:`.assignment.obstacle`."""
+        """Set out for another pool; whoever begins has asked :func:`.assignment.obstacle`.
+
+        Args:
+            after: What is to hold.
+            model: The model that the machine moves for; ``None`` if it only makes room.
+            now_s: The node's time.
+            deadline_s: When the move is given up; ``None``: after ``pools.move_deadline_s``.
+            drains: Whether nothing at all is taken until the move is over.
+        """
         before = self.assignment
+        if deadline_s is None:
+            deadline_s = now_s + self._settings.pools.move_deadline_s
+        if drains:
+            self._loads.drains.begin("move", now_s)
         said = self._assign(replace(after, moved_s=now_s), now_s)
         outside = self.outside()
         self.move = Move(before, outside, model, deadline_s)
@@ -185,9 +204,19 @@ class Moves:
 
     def is_allowed(self, pool: str, models: Iterable[str]) -> bool:
         """Whether local policy lets this machine serve these builds of a pool, or any of it."""
-        names = candidates(self._settings, self.topology)
-        members = {name for name, keys in names.items() if pool == name or pool in keys}
+        members = {*self.members(pool)}
         return bool(members) and members.issuperset(models)
+
+    def members(self, pool: str) -> tuple[str, ...]:
+        """The builds that are offered, allowed and of a pool, in the config's order."""
+        names = candidates(self._settings, self.topology)
+        return tuple(name for name, keys in names.items() if pool == name or pool in keys)
+
+    def released(self, now_s: float) -> list[Said]:
+        """The operator takes his choice back: what is in memory decides, or else chance."""
+        self.assignment = replace(self.assignment, scope=(), only=())
+        said = self._assign(self._seeded(now_s), now_s)
+        return [*said, *self._loads.repool(self._settings, self._loads.pool, self._busy, now_s)]
 
     def chosen_by(self, pool: str | None, model: str | None, now_s: float) -> tuple[str, ...]:
         """The keys that a wish means; without one, those that this machine would choose."""
@@ -228,16 +257,28 @@ class Moves:
             return []
         return self._finish(now_s) if ended.error is None else self._undo(ended.error, now_s)
 
-    def obstacle(self, now_s: float, *, may_drain: bool = False) -> str | None:
-        """What keeps this machine from moving now, for those who look."""
+    def obstacle(
+        self, now_s: float, *, may_drain: bool = False, is_operator: bool = False
+    ) -> str | None:
+        """What keeps this machine from moving now, for those who look.
+
+        Args:
+            now_s: The node's time.
+            may_drain: Whether what runs may be waited for.
+            is_operator: Whether its operator asks: he waits neither for the end of a drain nor
+                for the least time between two moves.
+        """
+        drains = self._loads.drains
         if self.move is not None:
             return "a move is under way"
+        holds = replace(self.assignment, moved_s=None) if is_operator else self.assignment
         return obstacle(
-            self.assignment,
+            holds,
             self._settings,
             stays=self._loads.stays.all(),
             requests=len(self._ledger),
-            is_draining=self._loads.is_draining,
+            pinned=self._loads.pins.of(self._settings),
+            is_draining=drains.has("leaving") if is_operator else drains.is_draining,
             now_s=now_s,
             may_drain=may_drain,
         )
@@ -294,6 +335,7 @@ class Moves:
 
     def _finish(self, now_s: float) -> list[Said]:
         self.move, self.quiet_s = None, now_s + QUIET_S
+        self._loads.drains.end("move")
         said = self._loads.expel(self._busy, now_s, is_all=True)
         return [*said, RefreshInventory(self._loads.pool.models)]
 
@@ -302,7 +344,8 @@ class Moves:
         move, self.move = self.move, None
         if move is None:
             return []
-        self.given_up += 1
+        self.given_up, self.failure = self.given_up + 1, error
+        self._loads.drains.end("move")
         before = move.before
         again = self.assignment.then(before.scope, before.source, now_s, only=before.only)
         said = self._assign(again, now_s)

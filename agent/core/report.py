@@ -75,6 +75,7 @@ class Snapshot:
     loads: Mapping[str, Load]
     is_draining: bool
     epoch: int = 0
+    pinned: frozenset[str] = frozenset()
 
     @property
     def busy(self) -> frozenset[str]:
@@ -111,7 +112,7 @@ class Snapshot:
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
-            holdings=holdings_of(self.stays, self.busy | self.settings.pinned),
+            holdings=holdings_of(self.stays, self.busy | self.pinned),
             slots=0 if self.is_draining else slots,
         )
 

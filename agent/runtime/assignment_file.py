@@ -1,8 +1,8 @@
-"""Whose this machine is, on disk: one small file in the state folder, replaced in one step.
+"""Whose this machine is and what its operator ordered, on disk, each file replaced in one step.
 
 A file that cannot be understood is set aside under another name and told of; the agent then
-chooses anew. Times are stored as wall-clock seconds and handed out as ages, because the node's
-own clock means nothing after a restart.
+begins without it. Times are stored as wall-clock seconds and handed out as ages, because the
+node's own clock means nothing after a restart.
 """
 
 import json
@@ -10,16 +10,16 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...config.errors import StateDamaged
 from ..core.assignment import MOST_EPOCH, Assignment, Source
-from ..core.effects import PersistAssignment
-from ..core.events import AssignmentRead, AssignmentUnsaved, Event
+from ..core.effects import PersistAssignment, PersistOrders
+from ..core.events import AssignmentRead, Event, OrdersRead, StateUnsaved
 
-FILE = "assignment.json"
+FILE, ORDERS = "assignment.json", "orders.json"
 ASIDE = "assignment.bad"
 MOST_BYTES = 2**20
 
@@ -27,10 +27,17 @@ _Key = Annotated[str, Field(min_length=1, max_length=1024)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Record(BaseModel):
-    """The file's content, read as strictly as it is written."""
+class _Strict(BaseModel):
+    """A file's content, read as strictly as it is written."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+Found = TypeVar("Found", bound=_Strict)
+
+
+class _Record(_Strict):
+    """Whose this machine is."""
 
     pool: _Key | None
     scope: list[_Key]
@@ -42,8 +49,15 @@ class _Record(BaseModel):
     topology_hash: str
 
 
+class _Orders(_Strict):
+    """What its operator ordered."""
+
+    pins: list[_Key]
+    is_drained: bool
+
+
 class AssignmentFile:
-    """The one that reads and writes it.
+    """Reads and writes the assignment.
 
     Args:
         state_dir: This agent's own folder.
@@ -57,30 +71,14 @@ class AssignmentFile:
     def recall(self) -> None:
         """Read it; ``AssignmentRead`` follows, whatever is in it."""
         try:
-            with self._path.open("rb") as file:
-                record = _Record.model_validate_json(file.read(MOST_BYTES))
-        except FileNotFoundError:
-            self._tell(AssignmentRead())
-        except OSError as error:
-            self._tell(AssignmentRead(error=self._damaged(error.strerror or "unreadable")))
-        except ValidationError:
-            self._tell(AssignmentRead(error=self._damaged(self._set_aside())))
-        else:
-            now_s = time.time()
-            moved_s = record.moved_unix_s
-            kept = Assignment(
-                scope=tuple(sorted(set(record.scope))),
-                source=record.source,
-                epoch=record.epoch,
-                # a wall clock may have jumped: nothing was chosen in the future
-                since_s=min(0.0, record.since_unix_s - now_s),
-                only=tuple(record.only),
-                moved_s=None if moved_s is None else min(0.0, moved_s - now_s),
-            )
-            self._tell(AssignmentRead(kept))
+            record = _read(self._path, _Record)
+        except StateDamaged as error:
+            self._tell(AssignmentRead(error=error))
+            return
+        self._tell(AssignmentRead(None if record is None else _assignment(record)))
 
     def persist(self, wanted: PersistAssignment) -> None:
-        """Write it; it is on the disk when this returns, or ``AssignmentUnsaved`` follows."""
+        """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         chosen, now_s = wanted.assignment, time.time()
         moved_s = chosen.moved_s
         record = _Record(
@@ -93,28 +91,104 @@ class AssignmentFile:
             only=list(chosen.only),
             topology_hash=wanted.topology,
         )
-        fresh = self._path.with_suffix(".new")
         try:
-            with fresh.open("w") as file:
-                file.write(json.dumps(record.model_dump(), indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.chmod(0o600)
-            fresh.replace(self._path)
-            _sync(self._path.parent)
-        except OSError as error:
-            self._tell(AssignmentUnsaved(self._damaged(error.strerror or "not written")))
+            _write(self._path, record)
+        except StateDamaged as error:
+            self._tell(StateUnsaved(error))
 
-    def _set_aside(self) -> str:
-        """Keep the file for whoever wants to know, out of the way."""
+
+class OrdersFile:
+    """Reads and writes what the operator ordered and is to outlive the process.
+
+    Args:
+        state_dir: This agent's own folder.
+        tell: Puts an event into the inbox.
+    """
+
+    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None]) -> None:
+        self._path = state_dir / ORDERS
+        self._tell = tell
+
+    def recall(self) -> None:
+        """Read it; ``OrdersRead`` follows if there is anything to tell."""
         try:
-            self._path.replace(self._path.with_name(ASIDE))
-        except OSError as error:
-            return f"no assignment, and cannot be set aside: {error.strerror or error}"
-        return f"no assignment; kept as {ASIDE}"
+            record = _read(self._path, _Orders)
+        except StateDamaged as error:
+            self._tell(OrdersRead(error=error))
+            return
+        if record is not None:
+            self._tell(OrdersRead(tuple(record.pins), record.is_drained))
 
-    def _damaged(self, reason: str) -> StateDamaged:
-        return StateDamaged(path=str(self._path), reason=reason)
+    def persist(self, wanted: PersistOrders) -> None:
+        """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
+        try:
+            _write(self._path, _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained))
+        except StateDamaged as error:
+            self._tell(StateUnsaved(error))
+
+
+def _assignment(record: _Record) -> Assignment:
+    now_s = time.time()
+    moved_s = record.moved_unix_s
+    return Assignment(
+        scope=tuple(sorted(set(record.scope))),
+        source=record.source,
+        epoch=record.epoch,
+        # a wall clock may have jumped: nothing was chosen in the future
+        since_s=min(0.0, record.since_unix_s - now_s),
+        only=tuple(record.only),
+        moved_s=None if moved_s is None else min(0.0, moved_s - now_s),
+    )
+
+
+def _read(path: Path, shape: type[Found]) -> Found | None:
+    """A file's content; ``None`` if there is no such file.
+
+    Raises:
+        StateDamaged: It cannot be read, or understood: then it was set aside.
+    """
+    try:
+        with path.open("rb") as file:
+            return shape.model_validate_json(file.read(MOST_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(path, error.strerror or "unreadable") from error
+    except ValidationError as error:
+        raise _damaged(path, _set_aside(path)) from error
+
+
+def _write(path: Path, record: BaseModel) -> None:
+    """Replace a file in one step; it is on the disk when this returns.
+
+    Raises:
+        StateDamaged: It was not written; what was there still is.
+    """
+    fresh = path.with_suffix(".new")
+    try:
+        with fresh.open("w") as file:
+            file.write(json.dumps(record.model_dump(), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o600)
+        fresh.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _damaged(path, error.strerror or "not written") from error
+
+
+def _set_aside(path: Path) -> str:
+    """Keep the file for whoever wants to know, out of the way."""
+    aside = path.with_suffix(".bad")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"cannot be understood, and cannot be set aside: {error.strerror or error}"
+    return f"cannot be understood; kept as {aside.name}"
+
+
+def _damaged(path: Path, reason: str) -> StateDamaged:
+    return StateDamaged(path=str(path), reason=reason)
 
 
 def _sync(folder: Path) -> None:

@@ -23,6 +23,7 @@ def why(*stays: Stay, may_drain: bool = False, requests: int = 0, **pools: objec
         free(**pools),
         stays=stays,
         requests=requests,
+        pinned=free(**pools).pinned,
         is_draining=False,
         now_s=400.0,
         may_drain=may_drain,

@@ -9,9 +9,9 @@ from hypothesis import settings as knobs
 from hypothesis import strategies as st
 
 from poolhand.agent.core.assignment import Assignment
-from poolhand.agent.core.effects import PersistAssignment
-from poolhand.agent.core.events import AssignmentRead, AssignmentUnsaved, Event
-from poolhand.agent.runtime.assignment_file import ASIDE, FILE, AssignmentFile
+from poolhand.agent.core.effects import PersistAssignment, PersistOrders
+from poolhand.agent.core.events import AssignmentRead, Event, OrdersRead, StateUnsaved
+from poolhand.agent.runtime.assignment_file import ASIDE, FILE, ORDERS, AssignmentFile, OrdersFile
 
 CHOSEN = Assignment(("tiny", "tinier"), "load", 7, 90.0, ("org/a",), moved_s=95.0)
 
@@ -82,7 +82,7 @@ def test_one_odd_field_is_enough(tmp_path: Path, key: str, value: object) -> Non
 
 def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
     (heard,) = persist(tmp_path / "nowhere")
-    assert isinstance(heard, AssignmentUnsaved)
+    assert isinstance(heard, StateUnsaved)
     (tmp_path / FILE).mkdir()
     assert recalled(tmp_path).error is not None
 
@@ -92,3 +92,40 @@ def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
 def test_no_bytes_stop_the_agent(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     assert recalled(tmp_path).assignment is None
+
+
+# ── orders ────────────────────────────────────────────────────────────────────────────
+
+
+def ordered(folder: Path) -> list[Event]:
+    heard: list[Event] = []
+    OrdersFile(folder, tell=heard.append).recall()
+    return heard
+
+
+def test_orders_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert ordered(tmp_path) == [], "no file, nothing to tell"
+    heard: list[Event] = []
+    file = OrdersFile(tmp_path, tell=heard.append)
+    file.persist(PersistOrders(("org/a", "org/b"), is_drained=True))
+    assert ordered(tmp_path) == [OrdersRead(("org/a", "org/b"), is_drained=True)]
+    file.persist(PersistOrders((), is_drained=False))
+    assert ordered(tmp_path) == [OrdersRead()]
+    assert (tmp_path / ORDERS).stat().st_mode & 0o777 == 0o600
+    assert heard == []
+
+
+def test_damaged_orders_are_set_aside_and_told_of(tmp_path: Path) -> None:
+    (tmp_path / ORDERS).write_text('{"pins": "org/a"}')
+    (told,) = ordered(tmp_path)
+    assert isinstance(told, OrdersRead)
+    assert (told.pins, told.is_drained) == ((), False)
+    assert told.error is not None
+    assert "orders.bad" in str(told.error)
+    assert ordered(tmp_path) == []
+
+
+def test_orders_that_cannot_be_written_are_told_of(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    OrdersFile(tmp_path / "nowhere", tell=heard.append).persist(PersistOrders((), is_drained=True))
+    assert isinstance(heard[0], StateUnsaved)

@@ -53,6 +53,8 @@ LEADS_TO: dict[Effect, type[Event] | None] = {
     effects.CancelGeneration(KEY): None,
     effects.ForgetRequest(KEY): None,
     effects.PersistAssignment(Assignment(("tiny",)), 0.0, ""): None,
+    effects.PersistOrders((), is_drained=True): None,
+    effects.TellOwner(1, "done", "as you wish"): None,
 }
 
 
