@@ -1,0 +1,112 @@
+"""What is asked of providers, as far as all dialects agree (pure).
+
+A dialect has two halves: one makes a :class:`Call` of a request, the other is a
+:class:`~.chat_pieces.Reader` of the answer. Whatever is wrong with a request is said in closed
+words.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, cast
+
+from .asked import ROLES, BadRequest
+
+Json: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a provider; its body has been checked as far as the dialect needs it.
+
+    Attributes:
+        target: Path and query.
+        headers: The dialect's own; the key is not among them.
+    """
+
+    target: str
+    headers: Mapping[str, str]
+    body: Json = field(repr=False)
+
+    def encoded(self) -> bytes:
+        """The body as it is sent.
+
+        Raises:
+            BadRequest: It holds what JSON has no word for.
+        """
+        try:
+            text = json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (ValueError, TypeError, RecursionError):
+            raise BadRequest(field="the body", must="be plain JSON") from None
+        return text.encode("utf-8", "replace")
+
+
+def mapping(value: object) -> Json:
+    """The object, or one with nothing in it."""
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def rows(value: object) -> list[Json]:
+    """The objects of an array; whatever else stands there is left out."""
+    if not isinstance(value, list):
+        return []
+    return [cast("Json", one) for one in cast("list[object]", value) if isinstance(one, dict)]
+
+
+def text(value: object) -> str:
+    """The text, or none."""
+    return value if isinstance(value, str) else ""
+
+
+def count(value: object) -> int | None:
+    """A number of tokens; ``None`` if it is none."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return cast("int", value) if is_count else None
+
+
+def messages(body: Json) -> list[Json]:
+    """The messages of a chat, each with a known role.
+
+    Raises:
+        BadRequest: There are none, or one of them is none.
+    """
+    listed = array(body.get("messages"), "messages")
+    if not listed:
+        raise BadRequest(field="messages", must="not be empty")
+    for message in listed:
+        if not isinstance(message, dict):
+            raise BadRequest(field="each message", must="be an object")
+        role = cast("Json", message).get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            raise BadRequest(field="each message", must="have a known role")
+    return [cast("Json", message) for message in listed]
+
+
+def tools(body: Json) -> list[Json]:
+    """The functions of a chat's tools, each with a name.
+
+    Raises:
+        BadRequest: A tool is no function, or has no name.
+    """
+    if body.get("tools") is None:
+        return []
+    found: list[Json] = []
+    for tool in array(body["tools"], "tools"):
+        function = mapping(mapping(tool).get("function"))
+        if not isinstance(function.get("name"), str):
+            raise BadRequest(field="each tool", must="name a function")
+        if not isinstance(function.get("parameters", {}), dict | None):
+            raise BadRequest(field="parameters of a tool", must="be an object")
+        found.append(function)
+    return found
+
+
+def array(value: object, name: str) -> list[object]:
+    """The array that a field of a request has to be.
+
+    Raises:
+        BadRequest: It is none.
+    """
+    if not isinstance(value, list):
+        raise BadRequest(field=name, must="be an array")
+    return cast("list[object]", value)

@@ -1,0 +1,185 @@
+"""Anthropic's dialect, the way back: events of a message become pieces of an answer (pure).
+
+For a request in Anthropic's own form the events go through one by one, under the model's public
+name; what they took is read from them all the same.
+
+Source:
+    Anthropic API reference, "Streaming Messages": event flow, content block deltas, errors, and
+    that new kinds of events may come: what is not known is read over.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
+
+from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
+from .chat_pieces import AnswerBroken
+from .dialects import Json, count, mapping, text
+
+REASONS: Mapping[str, FinishReason] = MappingProxyType(
+    {
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "pause_turn": "stop",
+        "max_tokens": "length",
+        "model_context_window_exceeded": "length",
+        "tool_use": "tool_calls",
+        "refusal": "content_filter",
+    }
+)
+"""Why a message ends, in OpenAI's words."""
+
+_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+"""What was read is told in three parts, which OpenAI's dialect counts as one."""
+
+
+class Message:
+    """One message: events in, pieces out; see :class:`.chat_pieces.Reader`.
+
+    Args:
+        public: The model's name here, for a native answer; ``None``: give pieces of a chat.
+    """
+
+    def __init__(self, *, public: str | None = None) -> None:
+        self._public = public
+        self._pieces: list[Piece] = []
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._call: tuple[str, str, list[str]] | None = None
+        self._counts: dict[str, int] = {}
+        self._told_tokens = 0
+        self._thinking_tokens: int | None = None
+        self._reason: FinishReason | None = None
+        self.is_over = False
+
+    def take(self, data: str) -> None:
+        """Take one event's data in.
+
+        Raises:
+            AnswerBroken: It is no event, or the provider says that it failed.
+        """
+        event = _parsed(data)
+        kind = event.get("type")
+        if kind == "error":
+            problem = "the provider broke off with an error"
+            raise AnswerBroken(problem)
+        if kind == "message_start":
+            self._count(mapping(mapping(event.get("message")).get("usage")))
+            cached = self._counts.get("cache_read_input_tokens", 0)
+            self._pieces.append(Started(self._prompt_tokens, cached))
+        elif kind == "message_delta":
+            reason = text(mapping(event.get("delta")).get("stop_reason"))
+            self._reason = REASONS.get(reason, "stop") if reason else self._reason
+            self._count(mapping(event.get("usage")))
+        elif kind == "message_stop":
+            self.is_over = True
+        if self._public is None:
+            self._said(event)
+        elif kind != "ping":
+            self._pieces.append(Native(_passed(event, self._public)))
+
+    def pieces(self) -> list[Piece]:
+        """What came since the last call, everything that was said in one delta."""
+        said, self._pieces = self._pieces, []
+        words, thoughts = "".join(self._text), "".join(self._reasoning)
+        if words or thoughts or self._calls:
+            said.append(Delta(words, thoughts, tuple(self._calls), self._new_tokens()))
+            self._text.clear()
+            self._reasoning.clear()
+            self._calls.clear()
+        return said
+
+    def end(self) -> list[Piece]:
+        """The last pieces, :class:`~.base.Finished` at their end.
+
+        Raises:
+            AnswerBroken: The message has no end, or nothing was counted.
+        """
+        prompt, answer = self._prompt_tokens, self._counts.get("output_tokens")
+        if not self.is_over or self._reason is None:
+            problem = "the message ended without a stop reason"
+            raise AnswerBroken(problem)
+        if prompt is None or answer is None:
+            problem = "the provider did not say how many tokens it took"
+            raise AnswerBroken(problem)
+        said = self.pieces()
+        if tokens := self._new_tokens():
+            said.append(Delta(tokens=tokens))
+        return [*said, Finished(self._reason, Usage(prompt, answer, self._thinking_tokens))]
+
+    # ── what is said ──────────────────────────────────────────────────────────────────
+
+    def _said(self, event: Json) -> None:
+        match event.get("type"):
+            case "content_block_start":
+                self._begin(mapping(event.get("content_block")))
+            case "content_block_delta":
+                self._more(mapping(event.get("delta")))
+            case "content_block_stop" if self._call is not None:
+                (name_id, name, arguments), self._call = self._call, None
+                self._calls.append(ToolCall(name_id, name, "".join(arguments) or "{}"))
+            case _:
+                pass
+
+    def _begin(self, block: Json) -> None:
+        match block.get("type"):
+            case "tool_use":
+                given = mapping(block.get("input"))
+                whole = [json.dumps(given, ensure_ascii=False)] if given else []
+                self._call = (text(block.get("id")), text(block.get("name")), whole)
+            case "text":
+                self._text.append(text(block.get("text")))
+            case _:
+                pass
+
+    def _more(self, delta: Json) -> None:
+        match delta.get("type"):
+            case "text_delta":
+                self._text.append(text(delta.get("text")))
+            case "thinking_delta":
+                self._reasoning.append(text(delta.get("thinking")))
+            case "input_json_delta" if self._call is not None:
+                self._call[2].append(text(delta.get("partial_json")))
+            case _:
+                pass
+
+    # ── what it took ──────────────────────────────────────────────────────────────────
+
+    @property
+    def _prompt_tokens(self) -> int | None:
+        if "input_tokens" not in self._counts:
+            return None
+        return sum(self._counts.get(name, 0) for name in _INPUT)
+
+    def _count(self, usage: Json) -> None:
+        """Take what is told: the counts of one message grow, and the last one holds."""
+        for name in (*_INPUT, "output_tokens"):
+            told = count(usage.get(name))
+            if told is not None:
+                self._counts[name] = told
+        thought = count(mapping(usage.get("output_tokens_details")).get("thinking_tokens"))
+        self._thinking_tokens = self._thinking_tokens if thought is None else thought
+
+    def _new_tokens(self) -> int:
+        told, self._told_tokens = self._told_tokens, self._counts.get("output_tokens", 0)
+        return max(0, self._told_tokens - told)
+
+
+def _parsed(data: str) -> Json:
+    try:
+        value = cast("object", json.loads(data))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        problem = "an event is no JSON object"
+        raise AnswerBroken(problem)
+    return cast("Json", value)
+
+
+def _passed(event: Json, public: str) -> str:
+    """The event on one line, under the public name."""
+    if event.get("type") == "message_start":
+        event = {**event, "message": {**mapping(event.get("message")), "model": public}}
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
