@@ -248,10 +248,82 @@ class AssignmentRead:
 
 
 @dataclass(frozen=True, slots=True)
-class AssignmentUnsaved:
-    """The state file could not be written; what holds in memory holds."""
+class StateUnsaved:
+    """A state file could not be written; what holds in memory holds."""
 
     error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSetAsked:
+    """The operator wants this machine to serve a pool, at once or after what runs.
+
+    Attributes:
+        ask: Number under which ``TellOwner`` answers; whoever asks makes it up.
+        pool: An alias, or a model's id.
+        now: Whether requests of other models are ended rather than finished.
+    """
+
+    ask: int
+    pool: str
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReleased:
+    """The operator takes his choice of a pool back: the node chooses again."""
+
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinAsked:
+    """The operator wants a model to make way for no other."""
+
+    ask: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinAsked:
+    """The operator takes a pin back."""
+
+    ask: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """The operator wants what runs to be finished and nothing new to be taken, until undrained.
+
+    Attributes:
+        deadline_s: Answers that take longer are ended; ``None``: never.
+    """
+
+    ask: int
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UndrainAsked:
+    """The operator wants work to be taken again."""
+
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersRead:
+    """What an earlier run was ordered, and still holds; the line is not dialled before.
+
+    Attributes:
+        pins: Models that were pinned at run time.
+        is_drained: Whether the node was drained, and not undrained.
+        error: What is wrong with the file, which was set aside.
+    """
+
+    pins: tuple[str, ...] = ()
+    is_drained: bool = False
+    error: AgentError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +344,10 @@ EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
 RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
 HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed | CacheSurveyed
 OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked
-AssignmentEvent: TypeAlias = AssignmentRead | AssignmentUnsaved
+OrderEvent: TypeAlias = (
+    PoolSetAsked | PoolReleased | PinAsked | UnpinAsked | DrainAsked | UndrainAsked
+)
+StateEvent: TypeAlias = AssignmentRead | OrdersRead | StateUnsaved
 
 Event: TypeAlias = (
     LinkEvent
@@ -281,7 +356,8 @@ Event: TypeAlias = (
     | RequestEvent
     | HostEvent
     | OwnerEvent
-    | AssignmentEvent
+    | OrderEvent
+    | StateEvent
     | Due
 )
 """Everything that can happen."""

@@ -11,32 +11,22 @@ from ...backends.hosts.base import HostFacts
 from ...config.errors import AgentError
 from ...config.refusals import InsufficientMemory, NodeDraining
 from ...config.settings import Settings
-from ..wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
-from ..wire.inbound import (
-    AttestationChallenge,
-    Cancel,
-    DesiredModels,
-    InferenceRequest,
-    LoadModel,
-    PrefetchModel,
-    RuntimeStatus,
-    TrustStatus,
-    Unknown,
-)
+from ..wire.inbound import DesiredModels
 from . import events as happened
 from . import report, rooms
 from .answers import Answers
 from .commands import Commands
 from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
-from .events import Event, RequestKey
+from .events import Event
+from .hearing import Hearing
 from .leaving import Leaving
 from .loads import Loads, Said
 from .machine import Machine
 from .moves import Moves
+from .orders import Orders
 from .pool import pool_of
 from .session import Session, State, Step
 from .slots import HOLDS_MEMORY
-from .standing import Standing
 from .stays import LoadEnded, Outcome
 from .voice import Voice
 from .wanted import Wanted, wanted_of
@@ -74,7 +64,16 @@ class Node:
         self.moves = Moves(settings, self.loads, ledger, machine_id=number)
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
         self.machine = Machine()
-        self.standing = Standing()
+        self.orders = Orders(self.loads, self.answers, self.moves, self.machine)
+        self._hearing = Hearing(
+            self.loads,
+            self.answers,
+            self.moves,
+            self.commands,
+            self.machine,
+            snapshot=self.snapshot,
+        )
+        self.standing = self._hearing.standing
         self.failures: list[tuple[float, AgentError]] = []
         self.rejected: AgentError | None = None
         self._voice = Voice(settings, self.session)
@@ -89,7 +88,7 @@ class Node:
     def deadline_s(self) -> float:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
         known = [self.session.deadline_s if self.machine.facts else None, self._leaving.deadline_s]
-        known += [self.moves.deadline_s, self.commands.deadline_s, self.loads.deadline_s]
+        known += [self.moves.deadline_s, self.loads.drains.deadline_s, self.loads.deadline_s]
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
@@ -101,7 +100,9 @@ class Node:
         effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
-        effects += self._carry(self.commands.look(now_s), now_s)
+        if self.loads.drains.is_cut(now_s):
+            effects += self._carry(self.answers.stop_all(), now_s)
+        effects += self._carry([*self.commands.look(), *self.orders.look()], now_s)
         effects += self._carry(self.loads.look(self.machine.stocks, now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.machine.facts is not None:
@@ -126,34 +127,36 @@ class Node:
             loads=self.machine.loads,
             is_draining=self.loads.is_draining,
             epoch=self.moves.assignment.epoch,
+            pinned=self.loads.pins.of(self.settings),
         )
 
     def wanted(self) -> Wanted:
         """Whose weights have to stay on the disk now."""
-        return wanted_of(self.loads.stays.all(), self.settings.pinned, self.loads.wishes.desired)
+        return wanted_of(
+            self.loads.stays.all(),
+            self.loads.pins.of(self.settings),
+            self.loads.wishes.desired,
+        )
 
     # ── one event ─────────────────────────────────────────────────────────────────────
 
     def _on(self, event: Event, now_s: float) -> list[Said]:
+        if isinstance(event, happened.LinkEvent):
+            return self._on_line(event, now_s)
+        if isinstance(event, happened.WeightsEvent | happened.EngineEvent):
+            return self._on_model(event, now_s)
+        if isinstance(event, happened.RequestEvent):
+            return self._on_request(event, now_s)
+        if isinstance(event, happened.HostEvent):
+            return self._on_host(event, now_s)
+        if isinstance(event, happened.OwnerEvent):
+            return self._on_owner(event, now_s)
+        if isinstance(event, happened.StateEvent):
+            return self._on_state(event, now_s)
+        return [] if isinstance(event, happened.Due) else self.orders.heard(event, now_s)
+
+    def _on_request(self, event: happened.RequestEvent, now_s: float) -> list[Said]:
         match event:
-            case happened.LinkOpened() | happened.LinkClosed() | happened.Heard():
-                return self._on_line(event, now_s)
-            case (
-                happened.HostKnown()
-                | happened.HostSampled()
-                | happened.InventoryChanged()
-                | happened.ListingFailed()
-                | happened.CacheSurveyed()
-            ):
-                return self._on_host(event, now_s)
-            case happened.SettingsChanged() | happened.SettingsRejected() | happened.StopAsked():
-                return self._on_owner(event, now_s)
-            case happened.AssignmentRead(assignment, error):
-                self._failed(error, now_s)
-                return self.moves.recalled(assignment, now_s)
-            case happened.AssignmentUnsaved(error):
-                self._failed(error, now_s)
-                return []
             case happened.RequestOpened(_, model):
                 said = self.answers.opened(event, now_s)
                 is_taken = self.answers.ledger.entry(event.request) is not None
@@ -162,10 +165,17 @@ class Node:
                 return self.answers.unreadable(key, error)
             case happened.GenerationEnded():
                 return self.answers.ended(event, now_s)
-            case happened.Due():
+
+    def _on_state(self, event: happened.StateEvent, now_s: float) -> list[Said]:
+        self._failed(event.error, now_s)
+        match event:
+            case happened.AssignmentRead(assignment):
+                return self.moves.recalled(assignment, now_s)
+            case happened.OrdersRead(pins, is_drained):
+                self.orders.recalled(pins, now_s, is_drained=is_drained)
                 return []
-            case _:
-                return self._on_model(event, now_s)
+            case happened.StateUnsaved():
+                return []
 
     def _on_line(self, event: happened.LinkEvent, now_s: float) -> list[Said]:
         match event:
@@ -175,33 +185,10 @@ class Node:
                 self.session.closed(line, close_code, error, now_s)
                 return self._lost(line, now_s)
             case happened.Heard(line, _) if line == self.session.line and self.session.is_online:
-                return self._on_words(event, now_s)
+                said = self._hearing.heard(event, now_s)
+                is_wish = isinstance(event.message, DesiredModels)
+                return [*said, *self._news(now_s)] if is_wish else said
             case _:
-                return []
-
-    def _on_words(self, heard: happened.Heard, now_s: float) -> list[Said]:
-        match heard.message:
-            case InferenceRequest() as request:
-                return self.answers.heard(heard.line, request, now_s)
-            case Cancel(request_id=request_id):
-                return self.answers.cancelled(RequestKey(heard.line, request_id))
-            case AttestationChallenge() as challenge:
-                return [report.attestation(self.snapshot(now_s), challenge)]
-            case LoadModel(model_id=model):
-                return self.moves.asked(model, now_s)
-            case PrefetchModel() as wish:
-                return self.loads.prefetch(wish, now_s)
-            case DesiredModels() as wish:
-                said = self.moves.desired(wish, self.loads.wishes.desired, now_s)
-                return [
-                    *said,
-                    *self.loads.desire(wish, self.machine.stocks, now_s),
-                    *self._news(now_s),
-                ]
-            case AssignPool() | UnloadModel() | CancelLoad() | Drain() | Undrain() as command:
-                return self.commands.heard(heard.line, command, now_s, heard.unix_s)
-            case TrustStatus() | RuntimeStatus() | Unknown() as word:
-                self.standing.heard(word)
                 return []
 
     def _on_model(

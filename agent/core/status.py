@@ -28,6 +28,8 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "why_not": why_not,
         "line": _line(node, now_s),
         "pool": _pool(node, now_s),
+        "drains": _drains(node, now_s),
+        "pinned": [*sorted(snapshot.pinned)],
         "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
@@ -58,8 +60,11 @@ def models(node: Node) -> list[Json]:
 def reasons(node: Node, snapshot: Snapshot) -> list[Json]:
     """Why this node serves nobody now, the first thing to mend first; empty if it serves."""
     found: list[Json] = []
-    if node.loads.is_draining:
-        found.append(_reason("node_draining", "the node finishes what runs and then leaves"))
+    drain = node.loads.drains.first
+    if drain is not None and drain.reason == "operator":
+        found.append(_reason("node_drained", drain.words, "Say `poolhand undrain`."))
+    elif drain is not None:
+        found.append(_reason("node_draining", drain.words))
     if node.session.state is not State.ONLINE:
         found.append(_line_reason(node))
     trust, runtime = node.standing.trust, node.standing.runtime
@@ -137,6 +142,14 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
             "age_s": _age(refusal.at_s, now_s),
         },
     }
+
+
+def _drains(node: Node, now_s: float) -> list[Json]:
+    """Every reason to take nothing new, in the order in which they began."""
+    return [
+        {"reason": each.reason, "words": each.words, "for_s": _age(each.since_s, now_s)}
+        for each in node.loads.drains.all()
+    ]
 
 
 def _slots(snapshot: Snapshot) -> list[Json]:

@@ -21,7 +21,7 @@ from ..core.effects import Effect
 from ..core.events import Event
 from ..core.wanted import Wanted
 from ..wire.sealing import NodeKey
-from .assignment_file import AssignmentFile
+from .assignment_file import AssignmentFile, OrdersFile
 from .link import Link
 from .relay import Relay
 from .residents import Residents
@@ -37,6 +37,7 @@ class World:
         key: Opens requests.
         cache_dir: Where weights lie.
         state_dir: This agent's own folder.
+        tell_owner: Hands an order's answer to whoever gave the order.
     """
 
     settings: Settings
@@ -44,6 +45,7 @@ class World:
     probe: HostProbe
     cache_dir: Path
     state_dir: Path
+    tell_owner: Callable[[effects.TellOwner], None] = lambda _: None
 
 
 class Performer:
@@ -77,11 +79,14 @@ class Performer:
             tasks=tasks,
         )
         self._assignment = AssignmentFile(world.state_dir, tell=tell)
+        self._orders = OrdersFile(world.state_dir, tell=tell)
+        self._tell_owner = world.tell_owner
         self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks, wanted=wanted)
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
 
     def recall(self) -> None:
-        """Read what an earlier run has left; ``AssignmentRead`` follows."""
+        """Read what an earlier run has left; ``OrdersRead`` and ``AssignmentRead`` follow."""
+        self._orders.recall()
         self._assignment.recall()
 
     def perform(self, effect: Effect) -> None:
@@ -97,6 +102,8 @@ class Performer:
                 self._sampler.ask()
             case effects.PersistAssignment():
                 self._assignment.persist(effect)
+            case effects.PersistOrders() | effects.TellOwner():
+                self._order(effect)
             case effects.LoadEngine(model, build):
                 self._shelf.used(model)
                 self._residents.load(model, build)
@@ -112,6 +119,12 @@ class Performer:
                 self._answer(effect)
             case _:
                 self._bring(effect)
+
+    def _order(self, effect: effects.PersistOrders | effects.TellOwner) -> None:
+        if isinstance(effect, effects.PersistOrders):
+            self._orders.persist(effect)
+        else:
+            self._tell_owner(effect)
 
     def _answer(self, effect: effects.RequestEffect) -> None:
         match effect:
