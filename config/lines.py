@@ -1,23 +1,54 @@
-"""On which line of a TOML text each key stands.
+"""Where in a TOML text each key and its value stand.
 
-``tomllib`` tells no lines, and an error without a line is half an error. This reader takes a
+``tomllib`` tells no places, and an error without a line is half an error. This reader takes a
 text that ``tomllib`` has accepted, so it checks nothing; it only has to find keys, walk over
 values, and count.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 KeyPath = tuple[str | int, ...]
 """Keys and array indexes from the root, such as ``("models", 0, "ref")``."""
 
-_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SCALAR = re.compile(r"[^,\]}#\n]*")
+_SCALAR = re.compile(r"[^,\]}#\r\n]*")
 _QUOTES = ('"""', "'''", '"', "'")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _LETTERS = MappingProxyType({"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one key stands, as offsets into the text, in characters.
+
+    Attributes:
+        key: Where the key, its table's header or the array's item begins.
+        start: Where its value begins; ``key`` again for a table with a header.
+        end: Where its value ends; ``start`` again for a table with a header.
+        is_header: Whether it is a table that a line in brackets opens.
+    """
+
+    key: int
+    start: int
+    end: int
+    is_header: bool = False
+
+
+class Lines:
+    """Offsets of one text as lines and columns, 1 for the first of each."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def at(self, offset: int) -> tuple[int, int]:
+        """The line and the column of a character."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
 
 
 def key_lines(text: str) -> Mapping[KeyPath, int]:
@@ -29,9 +60,19 @@ def key_lines(text: str) -> Mapping[KeyPath, int]:
     Returns:
         The line, 1 for the first, on which each path is named first.
     """
-    reader = _Reader(text.replace("\r\n", "\n"))
+    lines = Lines(text)
+    return {path: lines.at(spot.key)[0] for path, spot in spots(text).items()}
+
+
+def spots(text: str) -> Mapping[KeyPath, Spot]:
+    """Find every table, key and array item, in the order in which they are named first.
+
+    Args:
+        text: TOML that ``tomllib.loads`` accepts.
+    """
+    reader = _Reader(text)
     reader.read()
-    return reader.lines
+    return reader.spots
 
 
 class _Reader:
@@ -40,10 +81,8 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
-        self._line = 1
-        self._counted_to = 0
         self._tables: dict[KeyPath, int] = {}  # how many [[tables]] of this name so far
-        self.lines: dict[KeyPath, int] = {}
+        self.spots: dict[KeyPath, Spot] = {}
 
     def read(self) -> None:
         prefix: KeyPath = ()
@@ -56,37 +95,42 @@ class _Reader:
             self._skip_blank()
 
     def _header(self) -> KeyPath:
+        start = self._at
         is_array = self._text.startswith("[[", self._at)
         self._at += 2 if is_array else 1
-        line = self._line_here()
         keys = self._keys()
         self._at += 2 if is_array else 1
         path: KeyPath = ()
-        for nth, key in enumerate(keys, 1):
+        for nth, (key, _) in enumerate(keys, 1):
+            is_last = nth == len(keys)
+            here = Spot(start, start, start, is_header=is_last)
             path = (*path, key)
-            self.lines.setdefault(path, line)
-            if is_array and nth == len(keys):
+            known = self.spots.setdefault(path, here)
+            if is_last and not known.is_header and known.start == known.end:
+                self.spots[path] = here  # so far it was only on the way to another table
+            if is_array and is_last:
                 self._tables[path] = self._tables.get(path, 0) + 1
             if path in self._tables:
                 path = (*path, self._tables[path] - 1)
-                self.lines.setdefault(path, line)
+                self.spots.setdefault(path, here)
         return path
 
     def _pair(self, prefix: KeyPath) -> None:
-        path, line = prefix, self._line_here()
-        for key in self._keys():
+        path = prefix
+        for key, at in self._keys():
             path = (*path, key)
-            self.lines.setdefault(path, line)
+            self.spots.setdefault(path, Spot(at, at, at))
         self._at += 1  # the equals sign
         self._skip_blank()
         self._value(path)
 
-    def _keys(self) -> list[str]:
-        keys: list[str] = []
+    def _keys(self) -> list[tuple[str, int]]:
+        keys: list[tuple[str, int]] = []
         while True:
             self._skip_blank()
+            start = self._at
             bare = _BARE.match(self._text, self._at)
-            keys.append(self._string() if bare is None else bare[0])
+            keys.append((self._string() if bare is None else bare[0], start))
             self._at = self._at if bare is None else bare.end()
             self._skip_blank()
             if not self._text.startswith(".", self._at):
@@ -94,7 +138,8 @@ class _Reader:
             self._at += 1
 
     def _value(self, path: KeyPath) -> None:
-        first = self._text[self._at : self._at + 1]
+        start = self._at
+        first = self._text[start : start + 1]
         if first == "[":
             self._items(path)
         elif first == "{":
@@ -102,14 +147,15 @@ class _Reader:
         elif first in {'"', "'"}:
             self._string()
         else:
-            self._at = _end(_SCALAR, self._text, self._at)
+            self._at = start + len(_matched(_SCALAR, self._text, start).rstrip())
+        self.spots[path] = Spot(self.spots[path].key, start, self._at)
 
     def _items(self, path: KeyPath) -> None:
         self._at += 1
         self._skip_blank()
         nth = 0
         while not self._closes("]"):
-            self.lines.setdefault((*path, nth), self._line_here())
+            self.spots.setdefault((*path, nth), Spot(self._at, self._at, self._at))
             self._value((*path, nth))
             self._skip_comma()
             nth += 1
@@ -145,17 +191,12 @@ class _Reader:
         self._skip_blank()
 
     def _skip_blank(self) -> None:
-        self._at = _end(_BLANK, self._text, self._at)
-
-    def _line_here(self) -> int:
-        self._line += self._text.count("\n", self._counted_to, self._at)
-        self._counted_to = self._at
-        return self._line
+        self._at += len(_matched(_BLANK, self._text, self._at))
 
 
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+def _matched(pattern: re.Pattern[str], text: str, at: int) -> str:
     found = pattern.match(text, at)
-    return at if found is None else found.end()
+    return "" if found is None else found[0]
 
 
 def _unescaped(found: re.Match[str]) -> str:

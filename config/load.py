@@ -1,14 +1,12 @@
-"""From a file and the environment to :class:`Settings`, knowing where each value came from.
+"""From files and the environment to :class:`Settings`, knowing where each value came from.
 
-Layers, the later wins: defaults, the TOML file, the environment
-(:mod:`~poolhand.config.variables`). Relative paths in the file are meant from the file's
-folder, those in the environment from the working folder. All problems are told at once.
+Layers, the later wins: defaults, the TOML file, the files beside it
+(:mod:`~poolhand.config.layers`), the environment (:mod:`~poolhand.config.variables`). Relative
+paths in a file are meant from that file's folder, those in the environment from the working
+folder. All problems are told at once.
 """
 
 import os
-import re
-import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,30 +16,10 @@ from typing import Literal, NoReturn, cast
 from pydantic import ValidationError
 
 from . import variables
-from .errors import ConfigInvalid, ConfigUnreadable
-from .lines import KeyPath, key_lines
-from .problems import Places, Problem, dotted, nearest, of_validation
+from .layers import Table, lay, read_files
+from .lines import KeyPath
+from .problems import Places, Problem, dotted, entry_of, leaves, nearest, of_validation
 from .settings import Section, Settings
-
-MOST_BYTES = 2**20
-"""A longer file is none that a person wrote."""
-
-PATHS: tuple[tuple[str, ...], ...] = (
-    ("coordinator", "token_file"),
-    ("coordinator", "ca_file"),
-    ("cache", "dir"),
-    ("stores", "s3", "ca_file"),
-    ("stores", "gs", "credentials_file"),
-    ("stores", "gs", "ca_file"),
-    ("stores", "hf", "token_file"),
-    ("stores", "hf", "ca_file"),
-    ("stores", "ngc", "key_file"),
-    ("stores", "ngc", "ca_file"),
-    ("stores", "https", "ca_file"),
-)
-"""Keys that name files and folders."""
-
-_AT = re.compile(r"(?P<words>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end .*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +46,36 @@ class Loaded:
 
     Attributes:
         origins: By dotted key, such as ``models[0].ref``; every key of ``settings``.
-        path: The file, absolute.
+        path: The first file, absolute.
+        files: All of them, in the order in which they are laid over one another.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
     path: Path
+    files: tuple[Path, ...] = ()
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Loaded:
+def load(
+    path: Path, environ: Mapping[str, str], files: Mapping[Path, bytes] | None = None
+) -> Loaded:
     """Read the configuration.
 
     Args:
-        path: The TOML file.
+        path: The first TOML file.
         environ: The process's environment.
+        files: What :func:`~poolhand.config.layers.read_files` gave, if they were read already.
 
     Raises:
-        ConfigUnreadable: The file is not there, no file, or not ours to read.
+        ConfigUnreadable: A file is not there, no file, or not ours to read.
         ConfigInvalid: It says something that cannot be; ``others`` has the further problems.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would leave a linked folder
-    data, lines = _parsed(_text(path), str(path))
+    files = read_files(path) if files is None else files
+    laid = lay(files)
+    data = laid.data
     said = variables.read(_without_token(environ, data))
-    places = Places(str(path), lines, said.variables)
+    places = Places(str(path), laid.written, said.variables)
     problems = list(said.problems)
     for at, value in said.values.items():
         _put(data, at, value)
@@ -104,83 +89,74 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     if problems:
         _refuse(problems)
     origins = {dotted(at): _origin(at, places) for at in _keys(settings)}
-    return Loaded(settings, origins, path)
+    return Loaded(settings, origins, path, tuple(files))
 
 
-def _text(path: Path) -> str:
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            what = "it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no regular file"
-            raise ConfigUnreadable(path=str(path), reason=what)
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigUnreadable(path=str(path), reason=error.strerror or "no file") from error
-    except ValueError as error:
-        raise ConfigUnreadable(path=str(path), reason="that is no valid path") from error
-    if len(raw) > MOST_BYTES:
-        raise ConfigInvalid(path=str(path), line=None, problem="it is larger than 1 MiB")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigInvalid(path=str(path), line=line, problem="it is not UTF-8 text") from error
-
-
-def _parsed(text: str, path: str) -> tuple[dict[str, object], Mapping[KeyPath, int]]:
-    try:
-        return tomllib.loads(text), key_lines(text)
-    except tomllib.TOMLDecodeError as error:
-        found = _AT.fullmatch(str(error))
-        if found is None:
-            raise ConfigInvalid(path=path, line=None, problem=str(error)) from error
-        line = int(found["line"] or text.count("\n") + 1)
-        column = int(found["column"] or 0)
-        words = found["words"][:1].lower() + found["words"][1:]
-        problem = f"no valid TOML: {words}" + ("" if found["line"] else ", at the end of the file")
-        raise ConfigInvalid(path=path, line=line, column=column, problem=problem) from error
-    except RecursionError as error:
-        raise ConfigInvalid(path=path, line=None, problem="it is nested too deeply") from error
-    except ValueError as error:  # a number with more digits than Python reads
-        raise ConfigInvalid(path=path, line=None, problem="a number is too long") from error
-
-
-def _without_token(environ: Mapping[str, str], data: dict[str, object]) -> dict[str, str]:
+def _without_token(environ: Mapping[str, str], data: Table) -> dict[str, str]:
     """The environment without the variable that the file says holds the token."""
     named = _get(data, ("coordinator", "token_env"))
     return {name: text for name, text in environ.items() if name != named}
 
 
-def _get(data: dict[str, object], at: tuple[str, ...]) -> object:
+def _get(data: Table, at: KeyPath) -> object:
     value = cast("object", data)
     for key in at:
-        if not isinstance(value, dict):
+        if isinstance(key, int) and isinstance(value, list):
+            value = cast("list[object]", value)[key]
+        elif isinstance(value, dict):
+            value = cast("dict[str | int, object]", value).get(key)
+        else:
             return None
-        value = cast("dict[str, object]", value).get(key)
     return value
 
 
-def _put(data: dict[str, object], at: KeyPath, value: object) -> None:
+def _put(data: Table, at: KeyPath, value: object) -> None:
     table = data
     for key in at[:-1]:
         inner = table.setdefault(str(key), {})
         if not isinstance(inner, dict):
             return  # no table where one should be: the validator says so
-        table = cast("dict[str, object]", inner)
+        table = cast("Table", inner)
     table[str(at[-1])] = value
 
 
-def _make_absolute(data: dict[str, object], folder: Path, places: Places) -> Iterator[Problem]:
-    for at in PATHS:
+def _make_absolute(data: Table, folder: Path, places: Places) -> Iterator[Problem]:
+    for at in _paths(data):
         value = _get(data, at)
         if not isinstance(value, str):
             continue
         if not value.strip() or "\0" in value:
             yield places.problem(at, f"{dotted(at)} must name a file or folder")
             continue
-        base = Path.cwd() if at in places.variables else folder
-        _put(data, at, os.path.abspath(base / os.path.expanduser(value)))  # noqa: PTH100, PTH111  # neither resolves links nor raises
+        owner = cast("Table", _get(data, at[:-1]))
+        base = _base(at, folder, places)
+        owner[str(at[-1])] = os.path.abspath(base / os.path.expanduser(value))  # noqa: PTH100, PTH111  # neither resolves links nor raises
+
+
+def _base(at: KeyPath, folder: Path, places: Places) -> Path:
+    """From where a relative path is meant."""
+    if any(at[:end] in places.variables for end in range(1, len(at) + 1)):
+        return Path.cwd()
+    spot = places.written.get(at)
+    return Path(spot.path).parent if spot else folder
+
+
+def _paths(data: Table) -> Iterator[KeyPath]:
+    """Every key that names a file or folder, those of each ``[[models]]`` among them."""
+    for at, field in leaves(Settings):
+        entry = entry_of(field)
+        if entry is not None:
+            items = _get(data, at)
+            count = len(cast("list[object]", items)) if isinstance(items, list) else 0
+            inner = [one for one, _ in leaves(entry) if names_path(one)]
+            yield from ((*at, nth, *one) for nth in range(count) for one in inner)
+        elif names_path(at):
+            yield at
+
+
+def names_path(at: KeyPath) -> bool:
+    """Whether a key holds the path of a file or folder."""
+    return str(at[-1]).endswith("_file") or at == ("cache", "dir")
 
 
 def _contradictions(settings: Settings, places: Places) -> Iterator[Problem]:
@@ -200,7 +176,7 @@ def _contradictions(settings: Settings, places: Places) -> Iterator[Problem]:
 
 
 def _refuse(problems: list[Problem]) -> NoReturn:
-    first, *others = sorted(problems, key=lambda one: (one.place, one.line or 0))
+    first, *others = sorted(problems, key=lambda one: (one.place, one.line or 0, one.column))
     raise first.error(tuple(str(one.error()) for one in others))
 
 
@@ -221,5 +197,5 @@ def _origin(at: KeyPath, places: Places) -> Origin:
     for end in range(len(at), 0, -1):
         if variable := places.variables.get(at[:end]):
             return Origin("environment", variable)
-    line = places.lines.get(at)
-    return Origin("default") if line is None else Origin("file", f"{places.path}:{line}")
+    spot = places.written.get(at)
+    return Origin("default") if spot is None else Origin("file", f"{spot.path}:{spot.line}")

@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import MappingProxyType
-from typing import cast
+from types import MappingProxyType, NoneType, UnionType
+from typing import cast, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigInvalid
+from .layers import Written
 from .lines import KeyPath
 from .settings import Section, Settings
 
@@ -50,12 +51,14 @@ class Problem:
         place: A file's path, or ``environment variable NAME``.
         line: 1 for the first; ``None`` where no line is to blame.
         suggestion: What may have been meant; empty if nothing comes near.
+        column: 1 for the first; 0 where no line is to blame.
     """
 
     place: str
     line: int | None
     words: str
     suggestion: str = ""
+    column: int = 0
 
     def error(self, others: tuple[str, ...] = ()) -> ConfigInvalid:
         """The problem as the failure that it is."""
@@ -64,6 +67,7 @@ class Problem:
             line=self.line,
             problem=self.words,
             suggestion=self.suggestion,
+            column=self.column,
             others=others,
         )
 
@@ -73,22 +77,27 @@ class Places:
     """Where each value was written.
 
     Attributes:
-        path: The configuration file.
-        lines: Of the file's keys.
+        path: The first configuration file.
+        written: Where the files have their keys.
         variables: Environment variables by the key that they set.
     """
 
     path: str
-    lines: Mapping[KeyPath, int]
+    written: Mapping[KeyPath, Written]
     variables: Mapping[KeyPath, str]
 
-    def problem(self, at: KeyPath, words: str, suggestion: str = "") -> Problem:
-        """A problem with the value at this path, told where the value was written."""
+    def problem(
+        self, at: KeyPath, words: str, suggestion: str = "", *, of_key: bool = False
+    ) -> Problem:
+        """A problem with a value, told where it was written; or with its very key."""
         for end in range(len(at), 0, -1):
             if variable := self.variables.get(at[:end]):
                 return Problem(f"environment variable {variable}", None, words, suggestion)
-            if line := self.lines.get(at[:end]):
-                return Problem(self.path, line, words, suggestion)
+            if spot := self.written.get(at[:end]):
+                place = (spot.line, spot.column)
+                if not of_key and end == len(at):
+                    place = (spot.value_line, spot.value_column)
+                return Problem(spot.path, place[0], words, suggestion, place[1])
         return Problem(self.path, None, words, suggestion)
 
 
@@ -105,8 +114,10 @@ def leaves(
 
 
 def table_of(field: FieldInfo) -> type[Section] | None:
-    """The table that a key holds; ``None`` if it holds a value."""
+    """The table that a key holds, or may hold; ``None`` if it holds a value."""
     kind = cast("object", field.annotation)
+    if isinstance(kind, UnionType):
+        kind = next((one for one in get_args(kind) if one is not NoneType), kind)
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
@@ -132,7 +143,7 @@ def _told(one: ErrorDetails, places: Places) -> Problem:
     context = one.get("ctx", {})
     match one["type"]:
         case "extra_forbidden":
-            return places.problem(at, f"unknown key {dotted(at)}", _near_key(at))
+            return places.problem(at, f"unknown key {dotted(at)}", _near_key(at), of_key=True)
         case "value_error":
             words = str(context.get("error", one["msg"]))
             at = _second_twin(one) if at == ("models",) else _culprit(at, words, places)
@@ -156,7 +167,7 @@ def _told(one: ErrorDetails, places: Places) -> Problem:
 def _culprit(at: KeyPath, words: str, places: Places) -> KeyPath:
     """The key that a sentence about a whole table speaks of, if that key was written."""
     inside = [(*at, word) for word in re.findall(r"\w+", words)]
-    written = {*places.lines, *places.variables}
+    written = {*places.written, *places.variables}
     return next((path for path in inside if path in written), at)
 
 

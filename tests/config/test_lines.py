@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolhand.config.lines import KeyPath, key_lines
+from poolhand.config.lines import KeyPath, Lines, key_lines, spots
 
 TEXT = '''\
 top = 1 # = [x]
@@ -67,6 +67,28 @@ def test_windows_line_ends_count_once() -> None:
     assert key_lines(TEXT.replace("\n", "\r\n")) == key_lines(TEXT)
 
 
+def test_a_spot_is_the_key_and_the_text_of_its_value() -> None:
+    found = spots(TEXT)
+    values = {at: TEXT[spot.start : spot.end] for at, spot in found.items()}
+    assert values["top",] == "1"
+    assert values["a", "b"] == '"""\n[not.a.table]\nc = 1""""'
+    assert values["a", "d", "e", 1] == '{ f = "]", "g h" = \'}\' }'
+    assert values["m", 1, "deep", 0, "z"] == "1979-05-27 07:32:00"
+    assert values["a",] == "", "a table with a header has no value of its own"
+    lines = Lines(TEXT)
+    assert lines.at(found["a", "d", "e", 1, "g h"].key) == (8, 14)
+    assert lines.at(found["m", 1, "id"].start) == (17, 6)
+    assert [at for at, spot in found.items() if spot.is_header] == [
+        ("a",), ("m",), ("m", 0), ("m", 0, "sub"), ("m", 1), ("m", 1, "deep"),
+        ("m", 1, "deep", 0), ("a", "later"),
+    ]  # fmt: skip
+
+
+def test_a_table_that_is_named_on_the_way_gets_its_own_header_later() -> None:
+    assert spots("[a.b]\nx = 1\n[a]\ny = 1\n")["a",].key == 12
+    assert not spots("[a.b]\n")["a",].is_header
+
+
 def test_an_empty_text_has_no_keys() -> None:
     assert key_lines("") == {}
     assert key_lines("\n# only words\n") == {}
@@ -84,6 +106,12 @@ def paths(value: object, at: KeyPath = ()) -> Iterator[KeyPath]:
                 yield from paths(inner, (*at, nth))  # pyright: ignore[reportUnknownArgumentType]
         case _:
             return
+
+
+def at_path(data: object, path: KeyPath) -> object:
+    for key in path:
+        data = data[key]  # pyright: ignore[reportIndexIssue, reportUnknownVariableType]  # whatever TOML has there
+    return data  # pyright: ignore[reportUnknownVariableType]
 
 
 def spelled(text: str) -> str:
@@ -157,3 +185,7 @@ def test_laws(document: tuple[str, list[tuple[str, int]]]) -> None:
     assert set(paths(data)) == set(lines), "each key has a line, and no key is invented"
     for mark, line in marks:
         assert [at for path, at in lines.items() if path[-1] == mark] == [line]
+    for path, spot in spots(text).items():
+        if spot.start < spot.end:
+            again = tomllib.loads(f"v = {text[spot.start : spot.end]}")["v"]
+            assert repr(again) == repr(at_path(data, path)), "a value's text is that value"

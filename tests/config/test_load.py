@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolhand.config.errors import ConfigError, ConfigInvalid, ConfigUnreadable
-from poolhand.config.load import MOST_BYTES, Loaded, load
+from poolhand.config.layers import MOST_BYTES
+from poolhand.config.load import Loaded, load
 from poolhand.config.problems import dotted, leaves
 from poolhand.config.settings import Settings
 from poolhand.config.variables import variable
@@ -86,7 +87,7 @@ def test_only_the_url_has_no_default(write: Write) -> None:
     assert told(write("")) == [
         "agent.toml: there is no [coordinator]; its url says whom this node calls"
     ]
-    assert told(write("\n[coordinator]\n")) == ["agent.toml:2: coordinator.url is missing"]
+    assert told(write("\n[coordinator]\n")) == ["agent.toml:2:1: coordinator.url is missing"]
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_defaults(write: Write) -> None:
@@ -179,6 +180,43 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
     assert str(loaded.origins[dotted(at)]) == f"environment {variable(at)}"
 
 
+def test_a_folder_of_files_lies_over_the_first(write: Write, tmp_path: Path) -> None:
+    path, folder = write(FIRST), tmp_path / "agent.d"
+    folder.mkdir()
+    (folder / "20-pool.toml").write_text(
+        "[pools]\nallowed = ['x']\nassigned = 'x'\n[slots]\nmax_model_slots = 3\n"
+    )
+    more = "[[models]]\nid = 'x'\nref = 'file:///x'\n"
+    (folder / "10-x.toml").write_text(f"{more}[slots]\nmax_model_slots = 2\n")
+    (folder / "10-x.toml~").write_text("no toml at all")
+    (folder / ".hidden.toml").write_text("no toml at all")
+    loaded = load(path, {"POOLHAND_POOLS__ASSIGNED": "x"})
+    chosen = loaded.settings
+    assert [entry.id for entry in chosen.models] == ["org/tiny-a", "x"], "one after the other"
+    assert chosen.pools.allowed == ("x",), "any other array is replaced"
+    assert chosen.slots.max_model_slots == 3, "the last file wins"
+    assert chosen.coordinator.heartbeat_interval_s == 5, "tables are joined key by key"
+    origins = {key: str(origin) for key, origin in loaded.origins.items()}
+    assert origins["slots.max_model_slots"] == f"{folder}/20-pool.toml:5"
+    assert origins["models[1].ref"] == f"{folder}/10-x.toml:3"
+    assert origins["pools.assigned"] == "environment POOLHAND_POOLS__ASSIGNED"
+    assert origins["coordinator.url"] == f"{path}:2"
+    assert loaded.files == (path, folder / "10-x.toml", folder / "20-pool.toml")
+
+
+def test_a_problem_of_a_further_file_names_that_file(write: Write, tmp_path: Path) -> None:
+    path, folder = write(FIRST), tmp_path / "agent.d"
+    folder.mkdir()
+    (folder / "a.toml").write_text("[[models]]\nid = 'org/tiny-a'\nref = 'file:///x'\n")
+    assert told(path) == ["agent.d/a.toml:2:6: models: two [[models]] have the id 'org/tiny-a'"]
+    (folder / "a.toml").write_text("[[models]]\nid = 'x'\nref = 'file:///x'\nzz = 1\n")
+    assert told(path) == ["agent.d/a.toml:4:1: unknown key models[1].zz"]
+    (folder / "a.toml").write_text("[stores.s3]\nca_file = 'ca.pem'\n")
+    assert load(path, {}).settings.stores.s3.ca_file == str(folder / "ca.pem")
+    (folder / "a.toml").write_text("a = [\n")
+    assert told(path)[0].startswith("agent.d/a.toml:2:1: no valid TOML")
+
+
 def test_an_unknown_variable_of_ours_is_an_error_with_a_suggestion(write: Write) -> None:
     environ = {
         "POOLHAND_COORDINATOR_URL": "x",
@@ -220,33 +258,33 @@ def test_a_bad_value_of_the_environment_is_told_as_such(write: Write) -> None:
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        ("hearbeat_interval_s = 5", "3: unknown key coordinator.hearbeat_interval_s (did you mean heartbeat_interval_s?)"),
-        ("max_model_slots = 2", "3: unknown key coordinator.max_model_slots (there is one in [slots])"),
-        ("zzz = 2", "3: unknown key coordinator.zzz"),
-        ("[slot]\nmax_model_slots = 1", "3: unknown key slot (did you mean slots?)"),
-        ("[stores.s3]\n\nendpont = 'x'", "5: unknown key stores.s3.endpont (did you mean endpoint?)"),
-        ("[[models]]\nid = 'a'\nref = 'file:///a'\nalias = []", "6: unknown key models[0].alias (did you mean aliases?)"),
-        ("[slots]\nmax_model_slots = '1'", "4: slots.max_model_slots must be a whole number"),
-        ("[slots]\nmax_model_slots = true", "4: slots.max_model_slots must be a whole number"),
-        ("[slots]\nmax_model_slots = 65", "4: slots.max_model_slots must be 64 or less"),
-        ("[pools]\nallowed = 'a'", '4: pools.allowed must be an array, such as ["a", "b"]'),
-        ("[pools]\nallowed = [\n'a',\n1]", "6: pools.allowed[1] must be text in quotes"),
-        ("[pools]\nassigned = ''", "4: pools.assigned must not be empty"),
-        ("[pools]\nassigned = '-a'", "4: pools.assigned must match ^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$"),
-        ("dial_timeout_s = 'x'", "3: coordinator.dial_timeout_s must be a number"),
-        ("dial_timeout_s = 0", "3: coordinator.dial_timeout_s must be more than 0"),
-        ("dial_timeout_s = inf", "3: coordinator.dial_timeout_s must be a finite number"),
-        ("private_only = 1", "3: coordinator.private_only must be true or false"),
-        ("token_file = 'a'\n\ntoken_env = 'b'", "3: coordinator: name only one of token_file, token_env and token_credential"),
-        ("token_file = ''", "3: coordinator.token_file must name a file or folder"),
-        ('[cache]\ndir = "\\u0000"', "4: cache.dir must name a file or folder"),
-        ("[stores]\ns3 = 3", "4: stores.s3 must be a table"),
-        ("[stores.s3]\naddressing = 'virtul'", "4: stores.s3.addressing must be one of path, virtual, auto (did you mean virtual?)"),
-        ("[[models]]\nid = 'a'", "3: models[0].ref is missing"),
-        ("[[models]]\nid = 'a'\nref = 'nope'", "5: models[0].ref: it has no scheme, such as s3://"),
-        ("[[models]]\nid = 'a'\nref = 'file:///a'\n[[models]]\nref = 'file:///b'\nid = 'a'", "8: models: two [[models]] have the id 'a'"),
-        ("[[models]]\nid = 'org/a'\nref = 'file:///a'\n[pools]\nassigned = 'org/b'", "7: pools.assigned names 'org/b', which is no id or alias of any [[models]] (did you mean org/a?)"),
-        ("[pools]\nassigned = 'a'\nallowed = ['b*']", "4: pools.allowed leaves no room for pools.assigned, 'a'"),
+        ("hearbeat_interval_s = 5", "3:1: unknown key coordinator.hearbeat_interval_s (did you mean heartbeat_interval_s?)"),
+        ("max_model_slots = 2", "3:1: unknown key coordinator.max_model_slots (there is one in [slots])"),
+        ("zzz = 2", "3:1: unknown key coordinator.zzz"),
+        ("[slot]\nmax_model_slots = 1", "3:1: unknown key slot (did you mean slots?)"),
+        ("[stores.s3]\n\nendpont = 'x'", "5:1: unknown key stores.s3.endpont (did you mean endpoint?)"),
+        ("[[models]]\nid = 'a'\nref = 'file:///a'\nalias = []", "6:1: unknown key models[0].alias (did you mean aliases?)"),
+        ("[slots]\nmax_model_slots = '1'", "4:19: slots.max_model_slots must be a whole number"),
+        ("[slots]\nmax_model_slots = true", "4:19: slots.max_model_slots must be a whole number"),
+        ("[slots]\nmax_model_slots = 65", "4:19: slots.max_model_slots must be 64 or less"),
+        ("[pools]\nallowed = 'a'", '4:11: pools.allowed must be an array, such as ["a", "b"]'),
+        ("[pools]\nallowed = [\n'a',\n1]", "6:1: pools.allowed[1] must be text in quotes"),
+        ("[pools]\nassigned = ''", "4:12: pools.assigned must not be empty"),
+        ("[pools]\nassigned = '-a'", "4:12: pools.assigned must match ^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$"),
+        ("dial_timeout_s = 'x'", "3:18: coordinator.dial_timeout_s must be a number"),
+        ("dial_timeout_s = 0", "3:18: coordinator.dial_timeout_s must be more than 0"),
+        ("dial_timeout_s = inf", "3:18: coordinator.dial_timeout_s must be a finite number"),
+        ("private_only = 1", "3:16: coordinator.private_only must be true or false"),
+        ("token_file = 'a'\n\ntoken_env = 'b'", "3:14: coordinator: name only one of token_file, token_env and token_credential"),
+        ("token_file = ''", "3:14: coordinator.token_file must name a file or folder"),
+        ('[cache]\ndir = "\\u0000"', "4:7: cache.dir must name a file or folder"),
+        ("[stores]\ns3 = 3", "4:6: stores.s3 must be a table"),
+        ("[stores.s3]\naddressing = 'virtul'", "4:14: stores.s3.addressing must be one of path, virtual, auto (did you mean virtual?)"),
+        ("[[models]]\nid = 'a'", "3:1: models[0].ref is missing"),
+        ("[[models]]\nid = 'a'\nref = 'nope'", "5:7: models[0].ref: it has no scheme, such as s3://"),
+        ("[[models]]\nid = 'a'\nref = 'file:///a'\n[[models]]\nref = 'file:///b'\nid = 'a'", "8:6: models: two [[models]] have the id 'a'"),
+        ("[[models]]\nid = 'org/a'\nref = 'file:///a'\n[pools]\nassigned = 'org/b'", "7:12: pools.assigned names 'org/b', which is no id or alias of any [[models]] (did you mean org/a?)"),
+        ("[pools]\nassigned = 'a'\nallowed = ['b*']", "4:12: pools.allowed leaves no room for pools.assigned, 'a'"),
     ],
 )  # fmt: skip
 def test_one_problem_one_sentence_one_line(write: Write, extra: str, expected: str) -> None:
@@ -255,9 +293,9 @@ def test_one_problem_one_sentence_one_line(write: Write, extra: str, expected: s
 
 def test_an_unencrypted_url_is_blamed_on_its_line(write: Write) -> None:
     (problem,) = told(write('[coordinator]\n\nurl = "ws://far.example"'))
-    assert problem.startswith("agent.toml:3: coordinator: url is unencrypted")
+    assert problem.startswith("agent.toml:3:7: coordinator: url is unencrypted")
     (problem,) = told(write('[coordinator]\nurl = "ftp://x"'))
-    assert problem.startswith("agent.toml:2: coordinator.url: must begin with wss://")
+    assert problem.startswith("agent.toml:2:7: coordinator.url: must begin with wss://")
 
 
 def test_assigned_may_be_an_alias_that_a_glob_over_ids_allows(write: Write) -> None:
@@ -271,7 +309,7 @@ def test_assigned_may_be_an_alias_that_a_glob_over_ids_allows(write: Write) -> N
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) -> None:
     text = f"{URL}dial_timeout_s = 0\n[slots]\nmax = 1\n[pools]\nallowed = 3\n"
     lines = [problem.split(": ")[0] for problem in told(write(text))]
-    assert lines == ["agent.toml:3", "agent.toml:5", "agent.toml:7"]
+    assert lines == ["agent.toml:3:18", "agent.toml:5:1", "agent.toml:7:11"]
 
 
 @pytest.mark.parametrize(
@@ -280,8 +318,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) ->
         ("a = \n", "agent.toml:1:5", "invalid value"),
         ("[a\n", "agent.toml:1:3", ""),
         ("x = 1\nx = 2\n", "agent.toml:2:6", "cannot overwrite a value"),
-        ('a = "', "agent.toml:1", "at the end of the file"),
-        ('\n\na = """', "agent.toml:3", "at the end of the file"),
+        ('a = "', "agent.toml:1:6", "at the end of the file"),
+        ('\n\na = """', "agent.toml:3:8", "at the end of the file"),
     ],
 )
 def test_no_toml(write: Write, text: str, place: str, words: str) -> None:
@@ -293,8 +331,8 @@ def test_no_toml(write: Write, text: str, place: str, words: str) -> None:
 def test_marks_and_line_ends_of_other_systems(write: Write) -> None:
     assert load(write(b"\xef\xbb\xbf" + FIRST.encode()), {}).settings.slots.max_model_slots == 1
     windows = (URL + "zzz = 1\n").replace("\n", "\r\n")
-    assert told(write(windows)) == ["agent.toml:3: unknown key coordinator.zzz"]
-    assert told(write(b"\n\n\xff\n")) == ["agent.toml:3: it is not UTF-8 text"]
+    assert told(write(windows)) == ["agent.toml:3:1: unknown key coordinator.zzz"]
+    assert told(write(b"\n\n\xff\n")) == ["agent.toml:3:1: it is not UTF-8 text"]
 
 
 def test_what_is_no_readable_file(write: Write, tmp_path: Path) -> None:

@@ -1,25 +1,34 @@
 """Sentences about keys, and where a value was written."""
 
+from poolhand.config.layers import Written
 from poolhand.config.problems import Places, Problem, dotted, leaves, nearest
 from poolhand.config.settings import Settings
 
 PLACES = Places(
     "/a.toml",
-    {("slots",): 3, ("slots", "max"): 4},
+    {
+        ("slots",): Written("/a.toml", 3, 1, 3, 1),
+        ("slots", "max"): Written("/a.d/b.toml", 4, 1, 4, 7),
+    },
     {("log", "level"): "POOLHAND_LOG__LEVEL"},
 )
 
 
 def test_a_problem_stands_where_its_value_was_written() -> None:
-    assert PLACES.problem(("slots", "max"), "w") == Problem("/a.toml", 4, "w")
-    assert PLACES.problem(("slots", "other", 0), "w") == Problem("/a.toml", 3, "w"), "its table"
+    at = ("slots", "max")
+    assert PLACES.problem(at, "w") == Problem("/a.d/b.toml", 4, "w", column=7), "its value"
+    assert PLACES.problem(at, "w", of_key=True).column == 1
+    assert PLACES.problem(("slots", "max", 0), "w").column == 1, "something in it is missing"
+    table = Problem("/a.toml", 3, "w", column=1)
+    assert PLACES.problem(("slots", "other", 0), "w") == table
     assert PLACES.problem(("gone",), "w") == Problem("/a.toml", None, "w")
     assert PLACES.problem(("log", "level"), "w").place == "environment variable POOLHAND_LOG__LEVEL"
 
 
 def test_a_problem_is_an_error() -> None:
-    error = Problem("/a.toml", 4, "is odd", "try b").error(("more",))
-    assert (str(error), error.line, error.others) == ("/a.toml:4: is odd (try b)", 4, ("more",))
+    error = Problem("/a.toml", 4, "is odd", "try b", 2).error(("more",))
+    assert str(error) == "/a.toml:4:2: is odd (try b)"
+    assert (error.line, error.column, error.others) == (4, 2, ("more",))
 
 
 def test_paths_are_written_as_people_write_them() -> None:

@@ -34,8 +34,8 @@ def test_every_problem_is_told_and_the_code_is_78(cli: Cli, tmp_path: Path) -> N
     ended = cli("config", "check", "--config", path)
     assert ended.returncode == Exit.CONFIG
     assert ended.stdout.splitlines()[:2] == [
-        f"{path}:3: unknown key coordinator.zzz",
-        f"{path}:5: unknown key slots.max_model_slot (did you mean max_model_slots?)",
+        f"{path}:3:1: unknown key coordinator.zzz",
+        f"{path}:5:1: unknown key slots.max_model_slot (did you mean max_model_slots?)",
     ]
     report = json.loads(cli("config", "check", "--json", "--config", path).stdout)
     assert (report["ok"], len(report["problems"])) == (False, 2)
