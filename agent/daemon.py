@@ -23,11 +23,12 @@ from .. import __version__
 from ..backends.engines.leash import forbid_debuggers
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
-from ..config.change import not_live
-from ..config.errors import ConfigError, ConfigInvalid
+from ..config.change import diff, not_live
+from ..config.errors import AgentError, ConfigError, ConfigInvalid
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
+from .control.desk import Desk
 from .core.brief import brief
 from .core.events import (
     Due,
@@ -39,7 +40,7 @@ from .core.events import (
     StopAsked,
 )
 from .core.node import Node
-from .core.status import Json, models, status
+from .core.status import Json
 from .runtime.identity import forbid_core_dumps, identify
 from .runtime.log import Log
 from .runtime.notify import notifier
@@ -104,6 +105,9 @@ class Daemon:
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_INBOX)
         self._notify = notifier(os.environ)
+        self._desk = Desk(
+            self._node, tell=self.tell, about=self._about, reread=self._reread, clock_s=clock_s
+        )
         self._started_s = clock_s()
         self._is_asked_to_stop = False
         self._is_tidy = False
@@ -116,7 +120,7 @@ class Daemon:
         """
         self._log.note("poolhand starts", version=__version__, pid=os.getpid())
         self._obey_signals()
-        api = Api({"/v1/status": self._status, "/v1/models": self._models})
+        api = Api(self._desk.routes)
         try:
             with control_socket(paths.control_socket(self._state_dir)) as bound:
                 async with asyncio.TaskGroup() as tasks:
@@ -133,8 +137,9 @@ class Daemon:
             _Left: Always; whoever still runs was asked to leave, and had the time.
         """
         probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
-        cache = cache_folder(self._loaded.settings, _default_cache(os.environ))
-        world = World(self._loaded.settings, self._key, probe, cache, self._state_dir)
+        settings, told = self._loaded.settings, self._desk.told
+        cache = cache_folder(settings, _default_cache(os.environ))
+        world = World(settings, self._key, probe, cache, self._state_dir, told)
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
         doers.recall()
@@ -195,48 +200,43 @@ class Daemon:
         # a terminal that hangs up must not end this one in the middle of an answer either
         loop.add_signal_handler(signal.SIGHUP, self._reread)
 
-    def _reread(self) -> None:
+    def _reread(self) -> AgentError | str:
         """Take over what the file says now, all of it or, if that cannot be, none."""
         self._notify.reloading()
-        self._take_over()
+        taken = self._take_over()
         self._notify.ready()
+        return taken
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> AgentError | str:
         before, path = self._loaded.settings, self._loaded.path
         try:
             loaded = load(path, os.environ)
         except ConfigError as error:
             self.tell(SettingsRejected(error))
-            return
+            return error
         fixed = not_live(before, loaded.settings)
         if fixed:
             problem = f"{', '.join(fixed)}: needs a restart"
-            self.tell(SettingsRejected(ConfigInvalid(path=str(path), line=None, problem=problem)))
-            return
+            rejected = ConfigInvalid(path=str(path), line=None, problem=problem)
+            self.tell(SettingsRejected(rejected))
+            return rejected
         self._loaded = loaded
         self.tell(SettingsChanged(loaded.settings))
+        keys = diff(before, loaded.settings).keys
+        return f"in force: {', '.join(keys)}" if keys else "nothing changed"
 
-    def _status(self) -> dict[str, Json]:
-        now_s = clock_s()
-        told = status(self._node, now_s)
-        config = told["config"]
+    def _about(self) -> dict[str, dict[str, Json]]:
+        """The process, as the status tells it."""
         return {
-            **told,
-            "config": {
-                **(config if isinstance(config, dict) else {}),
-                "path": str(self._loaded.path),
-            },
+            "config": {"path": str(self._loaded.path)},
             "node": {
                 "version": __version__,
                 "pid": os.getpid(),
                 "state_dir": str(self._state_dir),
-                "uptime_s": round(now_s - self._started_s, 3),
+                "uptime_s": round(clock_s() - self._started_s, 3),
                 "backend_label": self._loaded.settings.wire.backend_label,
             },
         }
-
-    def _models(self) -> dict[str, Json]:
-        return {"models": models(self._node)}
 
 
 def clock_s() -> float:

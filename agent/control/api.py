@@ -1,45 +1,60 @@
-"""HTTP on a local socket: the owner's way to look in.
+"""HTTP on local sockets: the owner's way to look in, and to give orders.
 
-Only ``GET``, only on a Unix socket of mode 0600 in a folder of the owner's own: there is
-nothing to authenticate and no port to find. h11 speaks the protocol; this file answers.
+On a Unix socket of mode 0600 in a folder of the owner's own there is nothing to authenticate.
+A TCP port exists only if the configuration names one: on loopback, behind a key, and closed
+to web pages (:mod:`~.access`). h11 speaks the protocol; the routes answer.
 """
 
 import asyncio
-import json
 import socket
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
+from typing import cast
 
 import h11
 
 from ...config.paths import StateUnusable, own_dir
+from .asked import Answer, Asked, NotAnswered, Routes, asked, route_of
 
 MAX_REQUEST_BYTES = 2**14
+"""Of the head; routes that take longer bodies say so."""
+
 PATIENCE_S = 5.0
 """How long a client may take to ask, and to read."""
 
 MAX_CLIENTS = 32
 
-Route = Callable[[], object]
+Guard = Callable[[Asked], None]
+"""Looks at a question before it is answered; raises :class:`NotAnswered`."""
 
 
 class Api:
-    """Answers on the control socket.
+    """Answers on local sockets.
 
     Args:
-        routes: By target, such as ``/v1/status``: what to answer, as plain values for JSON.
+        routes: By path and method, who answers.
+        guard: Whom to turn away; nobody on a socket that only its owner can open.
+        most_body_bytes: A longer body is refused.
     """
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        guard: Guard = lambda _: None,
+        most_body_bytes: int = MAX_REQUEST_BYTES,
+    ) -> None:
         self._routes = routes
+        self._guard = guard
+        self._most_body_bytes = most_body_bytes
         self._clients = 0
 
     async def serve(self, bound: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until cancelled.
 
         Args:
-            bound: From :func:`control_socket`.
+            bound: From :func:`control_socket`, or a TCP socket that is bound.
             ready: Called once clients can connect.
         """
         async with asyncio.TaskGroup() as clients:
@@ -48,54 +63,121 @@ class Api:
                 if bound.fileno() < 0:
                     writer.transport.abort()  # it came in while we left
                     return
-                task = clients.create_task(self._answer(reader, writer), name="control client")
+                task = clients.create_task(self._meet(reader, writer), name="control client")
                 # by the task's own end: one that is cancelled before its first step hangs up too
                 task.add_done_callback(lambda _: writer.transport.abort())
 
-            server = await asyncio.start_unix_server(meet, sock=bound, limit=MAX_REQUEST_BYTES)
+            open_server = (
+                asyncio.start_unix_server
+                if bound.family == socket.AF_UNIX
+                else asyncio.start_server
+            )
+            server = await open_server(meet, sock=bound, limit=MAX_REQUEST_BYTES)
             ready()
             try:
                 await server.serve_forever()
             finally:
                 server.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients >= MAX_CLIENTS:
             writer.close()
             return
         self._clients += 1
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                status, body = await self._ask(reader)
-                writer.write(_response(status, body))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError):
+            await self._answer(reader, writer)
+        except (OSError, TimeoutError, h11.LocalProtocolError):
             pass
         finally:
             self._clients -= 1
 
-    async def _ask(self, reader: asyncio.StreamReader) -> tuple[int, object]:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_BYTES)
         try:
-            while True:
-                event = connection.next_event()
-                if isinstance(event, h11.Request):
-                    return self._route(event)
-                if event is not h11.NEED_DATA:
-                    return 400, _problem("bad_request", "that was no whole request")
-                connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
+            async with asyncio.timeout(PATIENCE_S):
+                question = await self._heard(connection, reader)
+            self._guard(question)
+            found = route_of(self._routes, question)(question)
+            answer = await found if isinstance(found, Awaitable) else found
+        except NotAnswered as error:
+            answer = error.answer
         except h11.RemoteProtocolError as error:
-            return error.error_status_hint, _problem("bad_request", "that was no HTTP request")
+            connection = h11.Connection(h11.SERVER)
+            no_http = NotAnswered(
+                error.error_status_hint, "bad_request", "that was no HTTP request"
+            )
+            answer = no_http.answer
+        if connection.our_state is not h11.SEND_RESPONSE:
+            connection = h11.Connection(h11.SERVER)  # there was no whole request to answer
+        await _told(_Out(connection, writer), answer)
 
-    def _route(self, request: h11.Request) -> tuple[int, object]:
-        route = self._routes.get(request.target.decode("latin-1").partition("?")[0])
-        if route is None:
-            return 404, _problem("not_found", f"known are {', '.join(sorted(self._routes))}")
-        if request.method != b"GET":
-            return 405, _problem("method_not_allowed", "only GET is answered here")
-        return 200, route()
+    async def _heard(self, connection: h11.Connection, reader: asyncio.StreamReader) -> Asked:
+        """Read one request whole.
+
+        Raises:
+            NotAnswered: It ends too soon, or is too long.
+            RemoteProtocolError: It is no HTTP.
+        """
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
+            elif isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data) and head is not None:
+                body += event.data
+                if len(body) > self._most_body_bytes:
+                    raise NotAnswered(413, "too_large", "the body is too long")
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+                target = head.target.decode("latin-1")
+                return asked(head.method.decode(), target, headers, bytes(body))
+            else:
+                raise NotAnswered(400, "bad_request", "that was no whole request")
+
+
+class _Out:
+    """The way back to one client."""
+
+    def __init__(self, connection: h11.Connection, writer: asyncio.StreamWriter) -> None:
+        self._connection = connection
+        self._writer = writer
+
+    async def say(self, *events: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        """Send, and wait until there is room."""
+        self._writer.write(b"".join(self._connection.send(event) or b"" for event in events))
+        async with asyncio.timeout(PATIENCE_S):
+            await self._writer.drain()
+
+    async def close(self) -> None:
+        """Hang up once all is said."""
+        self._writer.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await self._writer.wait_closed()
+
+
+async def _told(out: _Out, answer: Answer) -> None:
+    headers = [
+        ("Content-Type", answer.kind),
+        ("Cache-Control", "no-store"),
+        ("Connection", "close"),
+    ]
+    pieces = answer.pieces
+    if pieces is None:
+        content = answer.encoded()
+        headers.append(("Content-Length", str(len(content))))
+        head = h11.Response(status_code=answer.status, headers=headers)
+        await out.say(head, h11.Data(data=content), h11.EndOfMessage())
+    else:
+        await out.say(h11.Response(status_code=answer.status, headers=headers))
+        # whoever makes the pieces has to hear of it when nobody reads them any more
+        async with aclosing(cast("AsyncGenerator[bytes]", pieces)) as coming:
+            async for piece in coming:
+                await out.say(h11.Data(data=piece))
+        await out.say(h11.EndOfMessage())
+    await out.close()
 
 
 @contextmanager
@@ -124,20 +206,3 @@ def control_socket(path: Path) -> Generator[socket.socket]:
     finally:
         bound.close()
         path.unlink(missing_ok=True)
-
-
-def _response(status: int, body: object) -> bytes:
-    content = json.dumps(body, allow_nan=False).encode() + b"\n"
-    connection = h11.Connection(h11.SERVER)
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(content))),
-        ("Cache-Control", "no-store"),
-        ("Connection", "close"),
-    ]
-    head = connection.send(h11.Response(status_code=status, headers=headers))
-    return (head or b"") + content
-
-
-def _problem(code: str, words: str) -> dict[str, str]:
-    return {"code": code, "words": words}

@@ -1,13 +1,18 @@
-"""The control socket from the command line's side: one question, one answer."""
+"""The control socket from the command line's side: one question or order, one answer."""
 
 import http.client
+import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...config.errors import AgentError, Retry
 
 MOST_BYTES = 16 * 2**20
 """An answer that is longer is not ours."""
+
+
+_CLOSE: Mapping[str, str] = {"Connection": "close"}
 
 
 class AgentNotRunning(AgentError):
@@ -50,9 +55,36 @@ def get(socket_path: Path, target: str, timeout_s: float) -> tuple[int, bytes]:
     Raises:
         AgentNotRunning: Nobody listens, or no whole HTTP answer came in time.
     """
+    return _asked("GET", socket_path, target, timeout_s, None)
+
+
+def post(
+    socket_path: Path, target: str, body: Mapping[str, object], timeout_s: float
+) -> tuple[int, bytes]:
+    """Give an order to the agent that listens on this socket.
+
+    Args:
+        socket_path: See :func:`~poolhand.config.paths.control_socket`.
+        target: Path, such as ``/v1/drain``.
+        body: What goes with it, as JSON.
+        timeout_s: Seconds that each step of the answer may take.
+
+    Returns:
+        The HTTP status and the body.
+
+    Raises:
+        AgentNotRunning: Nobody listens, or no whole HTTP answer came in time.
+    """
+    return _asked("POST", socket_path, target, timeout_s, json.dumps(body).encode())
+
+
+def _asked(
+    method: str, socket_path: Path, target: str, timeout_s: float, body: bytes | None
+) -> tuple[int, bytes]:
     connection = _Connection(socket_path, timeout_s)
     try:
-        connection.request("GET", target, headers={"Connection": "close"})
+        headers = {"Connection": "close", "Content-Type": "application/json"}
+        connection.request(method, target, body, headers if body is not None else _CLOSE)
         answer = connection.getresponse()
         return answer.status, answer.read(MOST_BYTES)
     except OSError as error:

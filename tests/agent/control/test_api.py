@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -13,10 +13,28 @@ import pytest
 
 from poolhand.agent.control import api as room
 from poolhand.agent.control.api import MAX_CLIENTS, MAX_REQUEST_BYTES, Api, control_socket
+from poolhand.agent.control.asked import TEXT, Answer, Asked, NotAnswered, Routes
 from poolhand.agent.control.client import AgentNotRunning, get
 from poolhand.config.paths import StateUnusable
 
-ROUTES: dict[str, Callable[[], object]] = {"/v1/status": lambda: {"serving": True}}
+
+async def echo(question: Asked) -> Answer:
+    await asyncio.sleep(0)
+    return Answer({"heard": question.body.decode(), "query": dict(question.query)}, 202)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for word in (b"one ", b"two ", b"three"):
+        yield word
+        await asyncio.sleep(0)
+
+
+ROUTES: Routes = {
+    "/v1/status": {"GET": lambda _: Answer({"serving": True})},
+    "/v1/echo": {"POST": echo},
+    "/text": {"GET": lambda _: Answer("some_metric 1\n", kind=TEXT)},
+    "/pieces": {"GET": lambda _: Answer(pieces(), kind=TEXT)},
+}
 
 
 class Over(Exception):  # a test's way to end a task group
@@ -76,6 +94,10 @@ async def test_status_is_answered(path: Path) -> None:
         (b"GET /v1/status/../x HTTP/1.1\r\nHost: x\r\n\r\n", 404, "not_found"),
         (b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 405,
          "method_not_allowed"),
+        (b"GET /v1/echo HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"),
+        (b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}", 400, "bad_request"),
+        (b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + b" " * 20000, 413,
+         "too_large"),
         (b"DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"),
         (b"hello\r\n\r\n", 400, "bad_request"),
         (b"GET /v1/status HTTP/1.1\r\n\r\n", 400, "bad_request"),
@@ -92,6 +114,86 @@ async def test_what_is_not_answered(path: Path, request_: bytes, status: int, co
         assert isinstance(body, dict)
         assert body["code"] == code
         assert (await ask(path, b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+
+
+async def test_a_body_reaches_its_route_and_whoever_waits_is_waited_for(path: Path) -> None:
+    async with served(path):
+        head = b"POST /v1/echo?a=1&a=2&b HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n"
+        assert await ask(path, head + b'{"a":1}') == (
+            202,
+            {"heard": '{"a":1}', "query": {"a": "2", "b": ""}},
+        )
+
+
+async def test_text_comes_as_text_and_pieces_come_as_they_are_made(path: Path) -> None:
+    async with served(path):
+        assert await asyncio.to_thread(get, path, "/text", 5) == (200, b"some_metric 1\n")
+        assert await asyncio.to_thread(get, path, "/pieces", 5) == (200, b"one two three")
+
+
+async def test_a_reader_who_leaves_ends_what_makes_the_pieces(path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 2**16
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    ready = asyncio.Event()
+    routes: Routes = {"/endless": {"GET": lambda _: Answer(endless(), kind=TEXT)}}
+    with control_socket(path) as bound:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(Api(routes).serve(bound, ready.set))
+            await ready.wait()
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readexactly(2**17)
+            writer.transport.abort()
+            async with asyncio.timeout(20):
+                await ended.wait()
+            serving.cancel()
+
+
+async def test_a_guard_stands_before_every_route(path: Path) -> None:
+    def refuse(question: Asked) -> None:
+        raise NotAnswered(401, "no_key", f"not {question.path}")
+
+    ready = asyncio.Event()
+    with control_socket(path) as bound:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(Api(ROUTES, guard=refuse).serve(bound, ready.set))
+            await ready.wait()
+            for target in ("/v1/status", "/nowhere"):
+                request = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                told = {"code": "no_key", "words": f"not {target}"}
+                assert await ask(path, request) == (401, told)
+            serving.cancel()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[", "the body has to be a JSON object"),
+        (b"[1]", "the body has to be a JSON object"),
+        (b"\xff", "the body has to be a JSON object"),
+        (b"[" * 100_000, "the body has to be a JSON object"),
+        (b'{"c": 1}', "unknown field; known are: a, b"),
+        (b'{"a": 1}', "a is of the wrong type"),
+        (b'{"b": true}', "b is of the wrong type"),
+        (b'{"b": "1"}', "b is of the wrong type"),
+    ],
+)
+def test_a_body_is_held_to_its_fields(body: bytes, words: str) -> None:
+    with pytest.raises(NotAnswered, match=words) as caught:
+        Asked("POST", "/", body=body).fields(known={"a": str, "b": (int, float)})
+    assert caught.value.answer.status == 400
+    for good in (b"", b" ", b"{}", b'{"a": "x", "b": 1}', b'{"b": 0.5}'):
+        assert Asked("POST", "/", body=good).fields(known={"a": str, "b": (int, float)}) == (
+            json.loads(good) if good.strip() else {}
+        )
 
 
 async def test_only_the_owner_may_look_in(path: Path) -> None:
@@ -160,14 +262,15 @@ async def test_a_client_that_is_served_does_not_hold_up_the_end(path: Path) -> N
 
 
 async def test_a_bug_in_a_route_ends_everything_loudly(path: Path) -> None:
-    def stumble() -> NoReturn:
+    def stumble(_: Asked) -> NoReturn:
         raise ZeroDivisionError
 
     async def run() -> None:
         with control_socket(path) as bound:
             async with asyncio.TaskGroup() as tasks:
                 ready = asyncio.Event()
-                tasks.create_task(Api({"/x": stumble}).serve(bound, ready.set))
+                routes: Routes = {"/x": {"GET": stumble}}
+                tasks.create_task(Api(routes).serve(bound, ready.set))
                 await ready.wait()
                 reader, writer = await asyncio.open_unix_connection(path)
                 writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")

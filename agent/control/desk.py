@@ -1,0 +1,206 @@
+"""The owner's desk: every question and every order that comes over the control sockets.
+
+Questions are answered from the node as it is. Orders go into the inbox as events under a
+number, and are answered by that number: at once, and again when something that took its time
+has ended. Nothing is decided here.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from ...config.errors import AgentError
+from ..core.effects import TellOwner
+from ..core.events import (
+    DrainAsked,
+    Event,
+    OrderEvent,
+    PinAsked,
+    PoolReleased,
+    PoolSetAsked,
+    UndrainAsked,
+    UnpinAsked,
+)
+from ..core.node import Node
+from ..core.status import Json, models, reasons, status
+from .asked import Answer, Asked, NotAnswered, Routes
+
+PATIENCE_S = 5.0
+"""How long the first answer to an order may take; the core gives it in the same turn."""
+
+MOST_ORDERS = 256
+"""So many answers are remembered; the oldest are forgotten first."""
+
+_STATUS = {"done": 200, "under_way": 202, "refused": 409, "failed": 409}
+
+Reread = Callable[[], AgentError | str]
+"""Reads the file again; what became of it, as an error or as words."""
+
+
+class Desk:
+    """Answers the owner.
+
+    Args:
+        node: What is looked at.
+        tell: Puts an event into the inbox.
+        about: The process: its version, number, folder and file, for the status.
+        reread: Has the configuration read again.
+        clock_s: The node's clock.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        tell: Callable[[Event], None],
+        about: Callable[[], Mapping[str, Mapping[str, Json]]],
+        reread: Reread,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._tell = tell
+        self._about = about
+        self._reread = reread
+        self._clock_s = clock_s
+        self._asks = 0
+        self._told: OrderedDict[int, TellOwner] = OrderedDict()
+        self._news = asyncio.Event()
+
+    @property
+    def routes(self) -> Routes:
+        """Who answers what."""
+        return {
+            "/v1/status": {"GET": self._status},
+            "/v1/models": {"GET": self._models},
+            "/v1/orders": {"GET": self._order},
+            "/healthz": {"GET": self._health},
+            "/readyz": {"GET": self._readiness},
+            "/v1/reload": {"POST": self._reload},
+            "/v1/drain": {"POST": self._drain},
+            "/v1/undrain": {"POST": self._undrain},
+            "/v1/pool/set": {"POST": self._pool_set},
+            "/v1/pool/release": {"POST": self._pool_release},
+            "/v1/pin": {"POST": self._pin},
+            "/v1/unpin": {"POST": self._unpin},
+        }
+
+    def told(self, effect: TellOwner) -> None:
+        """The node answers an order."""
+        self._told[effect.ask] = effect
+        self._told.move_to_end(effect.ask)
+        while len(self._told) > MOST_ORDERS:
+            self._told.popitem(last=False)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    # ── questions ─────────────────────────────────────────────────────────────────────
+
+    def status(self) -> dict[str, Json]:
+        """The node and its process, as one JSON object."""
+        told = status(self._node, self._clock_s())
+        for name, facts in self._about().items():
+            known = told.get(name)
+            told[name] = {**(known if isinstance(known, dict) else {}), **facts}
+        return told
+
+    def _status(self, _: Asked) -> Answer:
+        return Answer(self.status())
+
+    def _models(self, _: Asked) -> Answer:
+        return Answer({"models": models(self._node)})
+
+    def _health(self, _: Asked) -> Answer:
+        """This process lives: its loop answers, whatever it may lack."""
+        return Answer({"status": "ok"})
+
+    def _readiness(self, _: Asked) -> Answer:
+        """It serves: the line stands and a model of the pool answers."""
+        why_not = reasons(self._node, self._node.snapshot(self._clock_s()))
+        words: Json = "unready" if why_not else "ok"
+        return Answer({"status": words, "why_not": why_not}, 503 if why_not else 200)
+
+    def _order(self, question: Asked) -> Answer:
+        """How an order ended, or that it is under way."""
+        number = question.query.get("order", "")
+        told = self._told.get(int(number)) if number.isascii() and number.isdigit() else None
+        if told is None:
+            raise NotAnswered(404, "not_found", "no such order, or it was long ago")
+        return _answer(told, status=200)
+
+    # ── orders ────────────────────────────────────────────────────────────────────────
+
+    def _reload(self, question: Asked) -> Answer:
+        _ = question.fields(known={})
+        found = self._reread()
+        if isinstance(found, str):
+            return Answer({"status": "done", "words": found})
+        facts = {"code": found.code, "words": str(found), "remedy": found.remedy}
+        return Answer({"status": "refused", **facts}, _STATUS["refused"])
+
+    async def _drain(self, question: Asked) -> Answer:
+        deadline_s = question.fields(known={"deadline_s": (int, float)}).get("deadline_s")
+        if isinstance(deadline_s, int | float) and not 0 <= deadline_s <= _LONGEST_S:
+            raise NotAnswered(400, "bad_request", "deadline_s has to be from 0 to 86400")
+        found = None if deadline_s is None else float(cast("float", deadline_s))
+        return await self._give(lambda ask: DrainAsked(ask, found))
+
+    async def _undrain(self, question: Asked) -> Answer:
+        _ = question.fields(known={})
+        return await self._give(UndrainAsked)
+
+    async def _pool_set(self, question: Asked) -> Answer:
+        fields = question.fields(known={"pool": str, "now": bool})
+        pool, is_now = _name(fields, "pool"), fields.get("now") is True
+        return await self._give(lambda ask: PoolSetAsked(ask, pool, now=is_now))
+
+    async def _pool_release(self, question: Asked) -> Answer:
+        _ = question.fields(known={})
+        return await self._give(PoolReleased)
+
+    async def _pin(self, question: Asked) -> Answer:
+        model = self._model(question)
+        return await self._give(lambda ask: PinAsked(ask, model))
+
+    async def _unpin(self, question: Asked) -> Answer:
+        model = self._model(question)
+        return await self._give(lambda ask: UnpinAsked(ask, model))
+
+    def _model(self, question: Asked) -> str:
+        """The build that is meant, by its id or by an alias that names only one."""
+        named = _name(question.fields(known={"model": str}), "model")
+        offered = self._node.settings.models
+        if any(entry.id == named for entry in offered):
+            return named
+        aliased = [entry.id for entry in offered if named in entry.aliases]
+        return aliased[0] if len(aliased) == 1 else named
+
+    async def _give(self, order: Callable[[int], OrderEvent]) -> Answer:
+        """Give an order, and wait for the first answer to it."""
+        self._asks += 1
+        ask = self._asks
+        self._tell(order(ask))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while ask not in self._told:
+                    await self._news.wait()
+        except TimeoutError as error:
+            words = f"order {ask} was taken, but nothing is known of it yet"
+            raise NotAnswered(504, "no_answer", words) from error
+        return _answer(self._told[ask])
+
+
+_LONGEST_S = 86400
+_LONGEST_NAME = 256
+
+
+def _name(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME or not value.isprintable():
+        raise NotAnswered(400, "bad_request", f"{name} is missing, or is no name")
+    return value
+
+
+def _answer(told: TellOwner, status: int | None = None) -> Answer:
+    body = {"order": told.ask, "status": told.status, "words": told.words}
+    return Answer(body, _STATUS[told.status] if status is None else status)
