@@ -1,4 +1,4 @@
-"""The coordinator's token: where it may come from, and how it is kept out of every text.
+"""Secrets, such as the coordinator's token: where they come from, what keeps them out of texts.
 
 It is read from a file that nobody else can read, an environment variable or a credential of
 the service manager. It is never an argument of a command, for those are public.
@@ -8,7 +8,7 @@ import hmac
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -89,19 +89,42 @@ def coordinator_token(section: Coordinator, environ: Mapping[str, str]) -> Found
             or holds nothing that could be a token.
     """
     if section.token_file is not None:
-        return _from_file(Path(section.token_file), f"file {section.token_file}", is_ours=True)
+        return from_file(section.token_file)
     if section.token_credential is not None:
-        return _from_credential(section.token_credential, environ)
-    variable = section.token_env or DEFAULT_VARIABLE
-    source = f"environment variable {variable}"
-    text = environ.get(variable)
-    if text is not None:
-        return FoundToken(_checked(text.encode(errors="surrogateescape"), source), source)
-    warning = f"{source} is not set: going without a token" if section.token_env else ""
-    return FoundToken(None, source, warning)
+        return from_credential(section.token_credential, environ)
+    found = from_variable(section.token_env or DEFAULT_VARIABLE, environ)
+    # nobody has named the default, so nobody misses it
+    return found if section.token_env else replace(found, warning="")
 
 
-def _from_credential(name: str, environ: Mapping[str, str]) -> FoundToken:
+def from_file(path: str) -> FoundToken:
+    """Read a secret from a file of ours that nobody else can read.
+
+    Raises:
+        SecretUnusable: As for :func:`coordinator_token`.
+    """
+    return _from_file(Path(path), f"file {path}", is_ours=True)
+
+
+def from_variable(name: str, environ: Mapping[str, str]) -> FoundToken:
+    """Read a secret from an environment variable.
+
+    Raises:
+        SecretUnusable: As for :func:`coordinator_token`.
+    """
+    source = f"environment variable {name}"
+    text = environ.get(name)
+    if text is None:
+        return FoundToken(None, source, f"{source} is not set: going without a token")
+    return FoundToken(checked(text.encode(errors="surrogateescape"), source), source)
+
+
+def from_credential(name: str, environ: Mapping[str, str]) -> FoundToken:
+    """Read a secret that the service manager hands out.
+
+    Raises:
+        SecretUnusable: As for :func:`coordinator_token`.
+    """
     source = f"credential {name!r}"
     if "/" in name or name in {"", ".", ".."}:
         raise SecretUnusable(source=source, reason="a credential's name has no slashes")
@@ -131,7 +154,7 @@ def _from_file(path: Path, source: str, *, is_ours: bool) -> FoundToken:
         raw = os.read(opened, MOST_BYTES + 3)  # a token, its line end, and one byte too many
     finally:
         os.close(opened)
-    return FoundToken(_checked(raw, source), source)
+    return FoundToken(checked(raw, source), source)
 
 
 def _refuse_what_others_touch(path: Path, source: str, facts: os.stat_result) -> None:
@@ -143,7 +166,12 @@ def _refuse_what_others_touch(path: Path, source: str, facts: os.stat_result) ->
         raise SecretUnusable(source=source, reason=reason)
 
 
-def _checked(raw: bytes, source: str) -> Secret:
+def checked(raw: bytes, source: str) -> Secret:
+    """The secret in what a source holds; a line's end is none of it.
+
+    Raises:
+        SecretUnusable: It cannot be one.
+    """
     # no error below may be raised inside an except block: its context would hold the bytes
     text = raw.decode(errors="replace").rstrip("\r\n")
     if not text.strip():
