@@ -11,6 +11,7 @@ class Exit(IntEnum):
     USAGE = 2
     NOT_RUNNING = 3
     NOT_SERVING = 4
+    REFUSED = 5
     CONFIG = 78
     INTERRUPTED = 130
 
@@ -19,8 +20,9 @@ MEANINGS: tuple[tuple[Exit, str], ...] = (
     (Exit.OK, "done; status: the agent serves"),
     (Exit.FAILURE, "it failed, and said why"),
     (Exit.USAGE, "the command line was not understood"),
-    (Exit.NOT_RUNNING, "status: no agent answers"),
+    (Exit.NOT_RUNNING, "no agent answers"),
     (Exit.NOT_SERVING, "status: the agent runs, but does not serve"),
+    (Exit.REFUSED, "the agent refused the order; nothing was changed"),
     (Exit.CONFIG, "the configuration or the token cannot be used"),
     (Exit.INTERRUPTED, "interrupted from the keyboard"),
 )

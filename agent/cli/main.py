@@ -6,8 +6,9 @@ code    meaning
 0       done; ``status``: the agent serves
 1       it failed, and said why
 2       the command line was not understood
-3       ``status``: no agent answers
+3       no agent answers
 4       ``status``: the agent runs, but does not serve
+5       the agent refused the order; nothing was changed
 78      the configuration or the token cannot be used
 130     interrupted from the keyboard
 ======  ==================================================
@@ -32,7 +33,13 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "run": ("run", "run the agent in the foreground"),
         "status": ("status", "say whether the agent serves, and if not, why"),
-        "models": ("models_args", "what is here: list, fetch, show, verify, rm, prune"),
+        "models": ("models_args", "what is here: list, fetch, show, verify, rm, prune, pin"),
+        "pool": ("pool", "which pool is served: status, set, release"),
+        "pin": ("pins", "let a model make way for no other"),
+        "unpin": ("pins", "take a pin back"),
+        "drain": ("drain", "finish what runs and take nothing new"),
+        "undrain": ("undrain", "take work again after a drain"),
+        "reload": ("reload", "have the running agent read its configuration again"),
         "config": ("settings", "check: read the configuration and say what is wrong with it"),
         "dev": ("dev", "a world to try it in, for development, on loopback"),
     }

@@ -33,6 +33,7 @@ _SOURCES = {
     "message": "assigned by the coordinator",
     "load": "chosen by a load",
     "request": "chosen by a request",
+    "operator": "chosen by its operator",
     "desired": "chosen by the desired models",
     "none": "nobody has chosen yet",
 }
