@@ -167,7 +167,7 @@ class Daemon:
                 self._is_tidy = True
                 give_back()
             self._log.happened(event)
-            for effect in self._node.handle(event, clock_s()):
+            for effect in self._node.handle(event, clock_s(), time.time()):
                 self._log.done(effect)
                 doers.perform(effect)
             self._vouch(clock_s())

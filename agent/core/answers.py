@@ -7,7 +7,6 @@ longest answer are known. Everything is said on the line the request came on.
 from ...config.errors import AgentError
 from ...config.refusals import (
     ModelNotReady,
-    NodeDraining,
     Overloaded,
     PlacementError,
     RequestCancelled,
@@ -43,7 +42,7 @@ class Answers:
         if self.ledger.entry(key) is not None:
             return []
         if self._loads.is_draining:
-            return [self._refuse(key, NodeDraining())]
+            return [self._refuse(key, self._loads.drains.refusal)]
         if request.has_plain_body:
             return [self._refuse(key, RequestUnreadable(reason="the body is not sealed"))]
         if request.encrypted_body is None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from ...config.refusals import NodeDraining, NodeResting, PlacementError
+
 Reason = Literal["leaving", "operator", "coordinator", "move", "hours", "owner"]
 """Who drains: the node that leaves, its operator, the coordinator, a move to another pool, the
 hours at which it serves, or whoever sits before the machine."""
@@ -24,6 +26,10 @@ WORDS: Mapping[Reason, str] = MappingProxyType(
     }
 )
 """What a person is told, if whoever began it says nothing better."""
+
+
+RESTS = frozenset({"hours", "owner"})
+"""The reasons that pass by themselves, after hours maybe: nobody is to wait for their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,13 @@ class Drains:
     def first(self) -> Drain | None:
         """The reason that holds longest."""
         return min(self._held.values(), key=lambda drain: drain.since_s, default=None)
+
+    @property
+    def refusal(self) -> PlacementError:
+        """What is answered to whoever wants something new; of no use unless it drains."""
+        first = self.first
+        is_rest = first is not None and self._held.keys() <= RESTS
+        return NodeResting(cause=first.words) if first and is_rest else NodeDraining()
 
     @property
     def deadline_s(self) -> float | None:

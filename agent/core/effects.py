@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ...backends.stores.base import Build
+from ...config.hours import Sign
 from ..wire.inbound import InferenceRequest
 from ..wire.outbound import Outbound
 from .assignment import Assignment
@@ -72,6 +73,17 @@ class RefreshInventory:
 @dataclass(frozen=True, slots=True)
 class SampleHost:
     """Read the machine now, not at the next heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadActivity:
+    """Read whether the machine's owner needs it.
+
+    Attributes:
+        wanted: Which signs are heeded, by the words of ``owner.yield_to``.
+    """
+
+    wanted: tuple[Sign, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +182,12 @@ class TellOwner:
 LinkEffect: TypeAlias = Dial | HangUp | Send
 WeightsEffect: TypeAlias = FetchWeights | CancelFetch | VerifyWeights | RefreshInventory
 EngineEffect: TypeAlias = LoadEngine | StopEngine
+HostEffect: TypeAlias = SampleHost | ReadActivity
 RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
 
 OwnerEffect: TypeAlias = PersistAssignment | PersistOrders | TellOwner
 
 Effect: TypeAlias = (
-    LinkEffect | WeightsEffect | EngineEffect | RequestEffect | SampleHost | OwnerEffect
+    LinkEffect | WeightsEffect | EngineEffect | RequestEffect | HostEffect | OwnerEffect
 )
 """Everything that can be done."""

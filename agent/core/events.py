@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ...backends.engines.base import Load, Loaded, Usage
-from ...backends.hosts.base import HostFacts, HostSample
+from ...backends.hosts.base import Activity, HostFacts, HostSample
 from ...backends.stores.base import Build, Progress, Stock, Survey
 from ...config.errors import AgentError, LinkError
 from ...config.settings import Settings
@@ -220,6 +220,13 @@ class HostSampled:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivityRead:
+    """What shows that the machine's owner needs it, or that nobody does."""
+
+    activity: Activity
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """The operator chose otherwise, validly."""
 
@@ -343,7 +350,7 @@ WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified |
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
 RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
 HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed | CacheSurveyed
-OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked
+OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked | ActivityRead
 OrderEvent: TypeAlias = (
     PoolSetAsked | PoolReleased | PinAsked | UnpinAsked | DrainAsked | UndrainAsked
 )

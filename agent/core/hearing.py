@@ -58,10 +58,12 @@ class Hearing:
         """The coordinator said something."""
         match heard.message:
             case InferenceRequest() as request:
+                self.standing.sent_work()
                 return self._answers.heard(heard.line, request, now_s)
             case Cancel(request_id=request_id):
                 return self._answers.cancelled(RequestKey(heard.line, request_id))
             case AttestationChallenge() as challenge:
+                self.standing.challenged(now_s)
                 return [report.attestation(self._snapshot(now_s), challenge)]
             case LoadModel(model_id=model):
                 return self._moves.asked(model, now_s)

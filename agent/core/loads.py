@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ...backends.stores.base import Build, Progress, Stock
 from ...config.errors import AgentError
-from ...config.refusals import ModelNotReady, NodeDraining, PlacementError, RequestError, SlotsBusy
+from ...config.refusals import ModelNotReady, PlacementError, RequestError, SlotsBusy
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound
@@ -91,7 +91,7 @@ class Loads:
     def prefetch(self, wish: PrefetchModel, now_s: float) -> list[Said]:
         """The coordinator wants the model's bytes here."""
         if self.is_draining:
-            return [prefetch_status(wish.model_id, NodeDraining())]
+            return [prefetch_status(wish.model_id, self.drains.refusal)]
         return self._carry(self.wishes.prefetch(wish, self.settings, now_s))
 
     def desire(self, wish: DesiredModels, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
@@ -121,7 +121,7 @@ class Loads:
     ) -> placement.Refuse | placement.Join | placement.Admit:
         """Whether the model may come, into this pool or into another one."""
         if self.is_draining:
-            return placement.Refuse(NodeDraining())
+            return placement.Refuse(self.drains.refusal)
         slots = self.settings.slots
         answer = placement.admit(
             model,

@@ -128,6 +128,8 @@ class Node:
             is_draining=self.loads.is_draining,
             epoch=self.moves.assignment.epoch,
             pinned=self.loads.pins.of(self.settings),
+            line=self.standing.seen(is_online=self.session.is_online),
+            drain=self.loads.drains.first,
         )
 
     def wanted(self) -> Wanted:

@@ -31,9 +31,11 @@ from ..wire.types import (
     SystemMetrics,
 )
 from .admission import GIB, free_for_load_bytes
+from .drains import Drain
 from .pool import Pool
 from .requests import Entry, RequestState, busy_of
 from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
+from .standing import NOTHING_SEEN, Seen
 from .stays import holdings_of
 
 
@@ -76,6 +78,8 @@ class Snapshot:
     is_draining: bool
     epoch: int = 0
     pinned: frozenset[str] = frozenset()
+    line: Seen = NOTHING_SEEN
+    drain: Drain | None = None
 
     @property
     def busy(self) -> frozenset[str]:

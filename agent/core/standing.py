@@ -3,11 +3,39 @@
 Shown to the owner and to nobody else; none of it decides anything here.
 """
 
+from dataclasses import dataclass
+
 from ..wire.inbound import RuntimeStatus, TrustStatus, Unknown
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the line that stands, at one moment.
+
+    Attributes:
+        trust: The coordinator's latest word on trust; ``None`` if it said none.
+        runtime: What it objects to; ``None`` if it does not.
+        challenged_s: When its latest challenge was answered, in the node's time.
+        has_sent_work: Whether it has sent a request on this line.
+    """
+
+    is_online: bool = False
+    trust: TrustStatus | None = None
+    runtime: RuntimeStatus | None = None
+    challenged_s: float | None = None
+    has_sent_work: bool = False
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it says that it trusts this machine's hardware."""
+        return self.trust is not None and self.trust.trust_level == "hardware"
+
+
+NOTHING_SEEN = Seen()
+
+
 class Standing:
-    """What the coordinator said of this node on the line that stands.
+    """What the coordinator said and did on the line that stands.
 
     Attributes:
         trust: Its latest word on trust; ``None`` if it said none.
@@ -19,6 +47,8 @@ class Standing:
         self.trust: TrustStatus | None = None
         self.runtime: RuntimeStatus | None = None
         self.unknown_frames = 0
+        self._challenged_s: float | None = None
+        self._has_sent_work = False
 
     def heard(self, word: TrustStatus | RuntimeStatus | Unknown) -> None:
         """It said something of us, or something that we do not know."""
@@ -29,6 +59,19 @@ class Standing:
         else:
             self.unknown_frames += 1
 
+    def challenged(self, now_s: float) -> None:
+        """It made sure that we are there, and was answered."""
+        self._challenged_s = now_s
+
+    def sent_work(self) -> None:
+        """It sent a request: whatever its gates are, we passed them."""
+        self._has_sent_work = True
+
     def line_lost(self) -> None:
         """Another line is another beginning."""
         self.trust = self.runtime = None
+        self._challenged_s, self._has_sent_work = None, False
+
+    def seen(self, *, is_online: bool) -> Seen:
+        """What is known now, as a value."""
+        return Seen(is_online, self.trust, self.runtime, self._challenged_s, self._has_sent_work)

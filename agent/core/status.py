@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError
+from .blockers import blockers
 from .node import Node
 from .pool import is_allowed
 from .report import Snapshot
@@ -28,6 +29,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "why_not": why_not,
         "line": _line(node, now_s),
         "pool": _pool(node, now_s),
+        "reach": _reach(snapshot),
         "drains": _drains(node, now_s),
         "pinned": [*sorted(snapshot.pinned)],
         "max_model_slots": snapshot.settings.slots.max_model_slots,
@@ -41,8 +43,9 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
     }
 
 
-def models(node: Node) -> list[Json]:
-    """Every offered model: where it lies, how far it is, whether it is ours to serve."""
+def models(node: Node, now_s: float) -> list[Json]:
+    """Every offered model: where it lies, how far it is, whether a request would reach it."""
+    snapshot = node.snapshot(now_s)
     return [
         {
             "id": entry.id,
@@ -52,6 +55,7 @@ def models(node: Node) -> list[Json]:
             "allowed": is_allowed(entry, node.settings.pools.allowed),
             "state": _state(entry.id, node.loads.stays.all(), node.machine.stocks),
             **_stock(node.machine.stocks.get(entry.id) or Stock(entry.id, "listed")),
+            "blockers": _blockers(snapshot, entry.id),
         }
         for entry in node.settings.models
     ]
@@ -142,6 +146,26 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
             "age_s": _age(refusal.at_s, now_s),
         },
     }
+
+
+def _reach(snapshot: Snapshot) -> Json:
+    """Whether a request for the assigned model would reach this machine now.
+
+    The model is the one that answers, or else the first of the pool; ``null`` if it has none.
+    """
+    here = [stay.model for stay in snapshot.ready if snapshot.pool.serves(stay.model)]
+    model = next((each for each in (*here, *snapshot.pool.models)), None)
+    if model is None:
+        return None
+    found = _blockers(snapshot, model)
+    return {"model": model, "reachable": not found, "blockers": found}
+
+
+def _blockers(snapshot: Snapshot, model: str) -> list[Json]:
+    return [
+        {**_reason(each.code, each.words, each.remedy), "certain": each.is_certain}
+        for each in blockers(snapshot, model)
+    ]
 
 
 def _drains(node: Node, now_s: float) -> list[Json]:

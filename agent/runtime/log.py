@@ -16,8 +16,16 @@ from typing import Literal, TextIO
 
 from ...backends.engines.errors import EngineStartFailed
 from ...config.errors import AgentError
-from ..core.effects import Effect, RefreshInventory, SampleHost, Send
-from ..core.events import Due, Event, Heard, HostSampled, InventoryChanged, WeightsProgressed
+from ..core.effects import Effect, ReadActivity, RefreshInventory, SampleHost, Send
+from ..core.events import (
+    ActivityRead,
+    Due,
+    Event,
+    Heard,
+    HostSampled,
+    InventoryChanged,
+    WeightsProgressed,
+)
 from ..wire.inbound import Cancel, Unknown
 from ..wire.outbound import Heartbeat
 
@@ -31,7 +39,10 @@ _LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 
-_QUIET = (HostSampled, InventoryChanged, WeightsProgressed, SampleHost, RefreshInventory)
+_QUIET = (
+    *(HostSampled, InventoryChanged, WeightsProgressed, SampleHost, RefreshInventory),
+    *(ActivityRead, ReadActivity),
+)
 """What happens all the time, and what nobody asks about."""
 
 _TOLD = (

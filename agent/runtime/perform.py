@@ -21,6 +21,7 @@ from ..core.effects import Effect
 from ..core.events import Event
 from ..core.wanted import Wanted
 from ..wire.sealing import NodeKey
+from .activity import ActivityReader
 from .assignment_file import AssignmentFile, OrdersFile
 from .link import Link
 from .relay import Relay
@@ -83,6 +84,7 @@ class Performer:
         self._tell_owner = world.tell_owner
         self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks, wanted=wanted)
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
+        self._activity = ActivityReader(tell=tell, tasks=tasks)
 
     def recall(self) -> None:
         """Read what an earlier run has left; ``OrdersRead`` and ``AssignmentRead`` follow."""
@@ -98,8 +100,8 @@ class Performer:
                 self._link.hang_up(line, is_polite=is_polite)
             case effects.Send(line, message):
                 self._link.send(line, message)
-            case effects.SampleHost():
-                self._sampler.ask()
+            case effects.SampleHost() | effects.ReadActivity():
+                self._look(effect)
             case effects.PersistAssignment():
                 self._assignment.persist(effect)
             case effects.PersistOrders() | effects.TellOwner():
@@ -125,6 +127,13 @@ class Performer:
             self._orders.persist(effect)
         else:
             self._tell_owner(effect)
+
+    def _look(self, effect: effects.HostEffect) -> None:
+        match effect:
+            case effects.SampleHost():
+                self._sampler.ask()
+            case effects.ReadActivity(wanted):
+                self._activity.ask(wanted)
 
     def _answer(self, effect: effects.RequestEffect) -> None:
         match effect:

@@ -120,6 +120,7 @@ class World:
         self.node = Node(chosen or settings(), identity(), chance=chance)
         self.laws = Laws()
         self.now_s = 1000.0
+        self.wall_s: float | None = None
         self.effects: list[Effect] = []
         self.available_bytes: int | None = 60 * GIB
 
@@ -128,7 +129,8 @@ class World:
     def tell(self, event: Event) -> list[Effect]:
         """One event; what the node wants done about it."""
         self.laws.before(event)
-        effects = self.node.handle(event, self.now_s)
+        unix_s = None if self.wall_s is None else self.wall_s + self.now_s
+        effects = self.node.handle(event, self.now_s, unix_s)
         self.laws.after(self.node, event, effects, self.now_s)
         self.effects += effects
         return effects

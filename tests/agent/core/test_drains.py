@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.agent.core.drains import WORDS, Drains, Reason
+from poolhand.config.refusals import NodeDraining, NodeResting
 
 
 def test_as_long_as_one_reason_is_left_nothing_is_taken() -> None:
@@ -40,6 +41,16 @@ def test_what_runs_is_cut_once_for_each_deadline() -> None:
     assert drains.deadline_s == 20.0
     assert drains.is_cut(30.0)
     assert drains.deadline_s is None
+
+
+def test_whoever_asks_during_a_rest_looks_elsewhere_and_during_a_drain_waits() -> None:
+    drains = Drains()
+    drains.begin("owner", 1.0)
+    drains.begin("hours", 2.0)
+    assert isinstance(drains.refusal, NodeResting)
+    assert drains.refusal.cause == WORDS["owner"]
+    drains.begin("operator", 3.0)
+    assert isinstance(drains.refusal, NodeDraining), "the text that keeps a queue"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(sorted(WORDS)))))

@@ -130,7 +130,8 @@ def test_every_offered_model_and_how_far_it_is(world: World) -> None:
     world.stock("org/b")
     world.load_model("org/a")
     rows = {
-        cast("str", row["id"]): row for row in cast("list[dict[str, object]]", models(world.node))
+        cast("str", row["id"]): row
+        for row in cast("list[dict[str, object]]", models(world.node, world.now_s))
     }
     assert [rows[m]["state"] for m in ("org/a", "org/b", "org/c")] == [
         "downloading",
@@ -151,3 +152,19 @@ def test_a_model_that_does_not_fit_is_the_reason_that_is_given() -> None:
     world.load_model("org/a")
     world.stage("org/a")
     assert codes(world) == ["insufficient_memory"]
+
+
+def test_whether_a_request_would_reach_this_machine(world: World) -> None:
+    world.load_model("org/a")
+    world.stage("org/a")
+    reach = cast("dict[str, object]", status(world.node, world.now_s)["reach"])
+    assert (reach["model"], reach["reachable"]) == ("org/a", False)
+    first, *_ = cast("list[dict[str, object]]", reach["blockers"])
+    assert (first["code"], first["certain"]) == ("trust_level", False)
+    world.loaded("org/a")
+    world.request("r1", "org/a")
+    reach = cast("dict[str, object]", status(world.node, world.now_s)["reach"])
+    assert reach == {"model": "org/a", "reachable": True, "blockers": []}, "work has come"
+    rows = cast("list[dict[str, object]]", models(world.node, world.now_s))
+    found = {row["id"]: cast("list[dict[str, object]]", row["blockers"]) for row in rows}
+    assert [each["code"] for each in found["org/c"]] == ["outside_pool"]

@@ -11,6 +11,7 @@ from poolhand.agent.core import effects
 from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.events import (
+    ActivityRead,
     EngineFailed,
     EngineLoaded,
     EngineStopped,
@@ -44,6 +45,7 @@ LEADS_TO: dict[Effect, type[Event] | None] = {
     effects.VerifyWeights("m"): WeightsFailed,
     effects.RefreshInventory(): InventoryChanged,
     effects.SampleHost(): HostSampled,
+    effects.ReadActivity(("battery",)): ActivityRead,
     effects.LoadEngine("m", BUILD): EngineLoaded,
     effects.StopEngine("m"): EngineStopped,
     effects.LoadEngine("stranger", BUILD): EngineFailed,
