@@ -25,6 +25,7 @@ from .machine import Machine
 from .moves import Moves
 from .orders import Orders
 from .pool import pool_of
+from .rest import Rest
 from .session import Session, State, Step
 from .slots import HOLDS_MEMORY
 from .stays import LoadEnded, Outcome
@@ -63,6 +64,7 @@ class Node:
         ledger, number = self.answers.ledger, identity.machine_id
         self.moves = Moves(settings, self.loads, ledger, machine_id=number)
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
+        self.rest = Rest(settings, self.loads, self.answers)
         self.machine = Machine()
         self.orders = Orders(self.loads, self.answers, self.moves, self.machine)
         self._hearing = Hearing(
@@ -89,17 +91,24 @@ class Node:
         """By when ``handle`` wants to be called again; infinite if only an event can help."""
         known = [self.session.deadline_s if self.machine.facts else None, self._leaving.deadline_s]
         known += [self.moves.deadline_s, self.loads.drains.deadline_s, self.loads.deadline_s]
+        known.append(self.rest.deadline_s)
         return min((at_s for at_s in known if at_s is not None), default=float("inf"))
 
-    def handle(self, event: Event, now_s: float) -> list[Effect]:
+    def handle(self, event: Event, now_s: float, unix_s: float | None = None) -> list[Effect]:
         """Take one event in; give back what is to be done, in order.
 
         What means nothing as things are is dropped: the outside may come late, or twice.
+
+        Args:
+            event: What happened.
+            now_s: A clock that never jumps.
+            unix_s: The wall clock, by which the hours are told; unset: they are not looked at.
         """
         before = self._slots()
         effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
+        effects += self._carry(self.rest.look(now_s, unix_s), now_s)
         if self.loads.drains.is_cut(now_s):
             effects += self._carry(self.answers.stop_all(), now_s)
         effects += self._carry([*self.commands.look(), *self.orders.look()], now_s)
@@ -232,6 +241,9 @@ class Node:
                 return []
             case happened.StopAsked(now):
                 return self._stop(now_s, now=now)
+            case happened.ActivityRead(activity):
+                self.rest.read(activity, self.machine.sample.thermal_state, now_s)
+                return []
 
     # ── the line ──────────────────────────────────────────────────────────────────────
 
@@ -299,6 +311,7 @@ class Node:
         self.session.heartbeat_s = settings.coordinator.heartbeat_interval_s
         self.session.patience_s = settings.coordinator.dial_timeout_s + LINK_GRACE_S
         self.commands.settings = settings
+        self.rest.chosen(settings)
         said = self.moves.chosen(settings, now_s)
         return [*said, RefreshInventory(self.loads.pool.models)]
 

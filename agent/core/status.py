@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError
 from .blockers import blockers
+from .drains import RESTS
 from .node import Node
 from .pool import is_allowed
 from .report import Snapshot
@@ -32,6 +33,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "reach": _reach(snapshot),
         "drains": _drains(node, now_s),
         "pinned": [*sorted(snapshot.pinned)],
+        "rest": _rest(node),
         "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
@@ -65,9 +67,11 @@ def reasons(node: Node, snapshot: Snapshot) -> list[Json]:
     """Why this node serves nobody now, the first thing to mend first; empty if it serves."""
     found: list[Json] = []
     drain = node.loads.drains.first
+    if node.rest.code is not None:
+        found.append(_reason(node.rest.code, node.rest.cause, node.rest.remedy))
     if drain is not None and drain.reason == "operator":
         found.append(_reason("node_drained", drain.words, "Say `poolhand undrain`."))
-    elif drain is not None:
+    elif drain is not None and drain.reason not in RESTS:
         found.append(_reason("node_draining", drain.words))
     if node.session.state is not State.ONLINE:
         found.append(_line_reason(node))
@@ -82,7 +86,9 @@ def reasons(node: Node, snapshot: Snapshot) -> list[Json]:
     if not node.loads.pool.models:
         words = f"pool '{node.loads.pool.name}' holds no model that is offered and allowed"
         found.append(_reason("pool_empty", words, "Add a model to [[models]] or to the pool."))
-    elif not any(stay.state is SlotState.READY for stay in snapshot.stays):
+    elif node.rest.code is None and not any(
+        stay.state is SlotState.READY for stay in snapshot.stays
+    ):
         found.append(_model_reason(node, snapshot))
     return found
 
@@ -202,6 +208,20 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "bytes_total": progress.bytes_total if progress else None,
         "bytes_resumed": progress.bytes_resumed if progress else None,
         "rate_bytes_s": progress.rate_bytes_s if progress else None,
+    }
+
+
+def _rest(node: Node) -> dict[str, Json]:
+    """What the hours say, what the machine's owner does, and who comes back afterwards."""
+    rest, owner = node.rest, node.settings.owner
+    return {
+        "phase": rest.moment.phase,
+        "turns_at": rest.turns_at,
+        "yield_to": [*owner.yield_to],
+        "is_owners": rest.verdict.is_owners,
+        "sign": rest.verdict.sign,
+        "words": rest.verdict.words,
+        "asleep": [*rest.asleep],
     }
 
 
