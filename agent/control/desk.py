@@ -108,7 +108,7 @@ class Desk:
         return Answer(self.status())
 
     def _models(self, _: Asked) -> Answer:
-        return Answer({"models": models(self._node)})
+        return Answer({"models": models(self._node, self._clock_s())})
 
     def _health(self, _: Asked) -> Answer:
         """This process lives: its loop answers, whatever it may lack."""
