@@ -219,7 +219,9 @@ class Bring:
             with contextlib.suppress(OSError):  # a full or dead disk has told already
                 await asyncio.to_thread(pull.sync)
             journal.close()
-        digests = [Digested(part.target, part.seal) for part in parts if part.seal is not None]
+        digests = [
+            Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
+        ]
         self._tell("publish", Progress(total, total, pull.bytes_resumed))
         is_promised = promise is not None or is_held(self._job)
         await asyncio.to_thread(self._publish, digests, is_promised=is_promised)

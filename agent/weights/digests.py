@@ -4,17 +4,37 @@ Blocks arrive in any order; sha256 needs them in file order. Whoever completes t
 the frontier reads on from there, out of the page cache, until the next gap. So the digest
 is over what lies on the disk, costs no memory beyond the caller's buffer, and on resume
 works the same as at first. Without a frontier: :func:`sha256_of`.
+
+On its way it takes *marks*: the digest of all bytes so far, every 16 MiB. They cost next to
+nothing, for the digest is at hand, and tell later which piece of a damaged file is the first
+bad one. A digest that is given the marks of an earlier time stops there, has that piece
+fetched again, and goes on behind it.
 """
 
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+MARK_BYTES = 16 * 2**20
+"""From one mark to the next."""
 
 
 class Interrupted(Exception):  # not a failure: somebody asked to stop
     """Work ended early because somebody asked for it."""
+
+
+class PieceBad(Exception):  # not a failure yet: it is fetched again
+    """A piece of the file is not what it was.
+
+    Attributes:
+        blocks: Those that are not believed any more.
+    """
+
+    def __init__(self, blocks: range) -> None:
+        self.blocks = blocks
+        super().__init__()
 
 
 class FrontierDigest:
@@ -25,17 +45,38 @@ class FrontierDigest:
         size_bytes: Its length when complete.
         block_bytes: Unit of arrival.
         have: Blocks that are on the disk already, one byte each; taken over.
+        expected: The marks that an earlier digest took; empty if there was none.
+        mark_bytes: From one mark to the next.
     """
 
-    def __init__(self, fd: int, *, size_bytes: int, block_bytes: int, have: bytearray) -> None:
+    def __init__(
+        self,
+        fd: int,
+        *,
+        size_bytes: int,
+        block_bytes: int,
+        have: bytearray,
+        expected: Sequence[str] = (),
+        mark_bytes: int = MARK_BYTES,
+    ) -> None:
         self._fd = fd
         self._size_bytes = size_bytes
         self._block_bytes = block_bytes
         self._have = have
         self._sha256 = hashlib.sha256()
         self._at = 0
+        self._marks: list[str] = []
+        self._marked = self._sha256.copy()
+        self._expected = tuple(expected)
+        self._mark_bytes = mark_bytes
+        self._refetched = -1
         self._is_busy = False
         self._lock = threading.Lock()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks taken so far, the last of a whole file its digest; none of a small file."""
+        return tuple(self._marks) if self._size_bytes > self._mark_bytes else ()
 
     def arrived(self, block: int) -> None:
         """Say that a block's bytes are written."""
@@ -55,6 +96,7 @@ class FrontierDigest:
         Raises:
             Interrupted: ``is_stopped`` said so; the digest is of no more use.
             EOFError: The file is shorter than its blocks.
+            PieceBad: A mark is not the expected one; its blocks have to arrive again.
         """
         with self._lock:
             if self._is_busy:
@@ -63,9 +105,9 @@ class FrontierDigest:
         while True:
             with self._lock:
                 stop = self._frontier()
-                if stop == self._at:
+                if stop <= self._at:
                     # a finished digest stays busy: its value is given out once
-                    self._is_busy = stop == self._size_bytes
+                    self._is_busy = self._at == self._size_bytes
                     return self._sha256.hexdigest() if self._is_busy else None
             self._read_to(stop, buffer, is_stopped)
 
@@ -77,12 +119,37 @@ class FrontierDigest:
         while self._at < stop:
             if is_stopped():
                 raise Interrupted
-            piece = buffer[: min(len(buffer), stop - self._at)]
+            to_mark = self._mark_bytes - self._at % self._mark_bytes
+            piece = buffer[: min(len(buffer), stop - self._at, to_mark)]
             count = os.preadv(self._fd, [piece], self._at)
             if count == 0:
                 raise EOFError
             self._sha256.update(piece[:count])
             self._at += count
+            if count == to_mark or self._at == self._size_bytes:
+                self._mark()
+
+    def _mark(self) -> None:
+        """Take a mark; if it is not the expected one, go back to the one before."""
+        number = len(self._marks)
+        mark = self._sha256.copy().hexdigest()
+        if number < len(self._expected) and self._expected[number] != mark:
+            if number != self._refetched:
+                self._refetched = number
+                raise self._back(number)
+            self._expected = ()  # fetched anew it is the same: the marks are of another file
+        self._marks.append(mark)
+        self._marked = self._sha256.copy()
+
+    def _back(self, number: int) -> PieceBad:
+        start = number * self._mark_bytes
+        blocks = range(start // self._block_bytes, -(-self._at // self._block_bytes))
+        with self._lock:
+            self._sha256, self._at = self._marked.copy(), start
+            for block in blocks:
+                self._have[block] = 0
+            self._is_busy = False
+        return PieceBad(blocks)
 
 
 def sha256_of(path: Path, buffer: memoryview, *, is_stopped: Callable[[], bool]) -> str:

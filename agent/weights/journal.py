@@ -4,6 +4,7 @@ One text file. The first line is the header (JSON); then, each written *after* w
 claims:
 
 * ``B file block``: this block's bytes were written;
+* ``M file mark…``: the marks of the file (see ``digests``), as they were when it was whole;
 * ``X file``: nothing said about this file so far counts any more;
 * ``D file sha256 size mtime_ns inode``: the file was digested and moved to its final name;
 * ``S n``: the first ``n`` lines of the kinds above are on the platter, not only in memory.
@@ -26,6 +27,7 @@ from .record import Fingerprint
 
 JOURNAL_NAME = ".journal"
 MAX_JOURNAL_BYTES = 256 * 2**20
+_DIGITS = 64  # of a sha256 in hex
 
 
 class Listed(BaseModel):
@@ -69,10 +71,12 @@ class Claim:
     Attributes:
         have: One byte a block, 1 for "on disk".
         seal: Its digest, if the file is complete.
+        marks: What its digest is on the way; empty if not known.
     """
 
     have: bytearray
     seal: Seal | None = None
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ def carry_over(old: Claims | None, header: Header) -> Claims:
         if (earlier := known.get(listed)) is not None:
             claim.have[:] = earlier.have
             claim.seal = earlier.seal
+            claim.marks = earlier.marks
     return new
 
 
@@ -156,6 +161,8 @@ class Journal:
         lines = [claims.header.model_dump_json().encode()]
         for file, claim in enumerate(claims.files):
             lines += [b"B %d %d" % (file, block) for block, here in enumerate(claim.have) if here]
+            if claim.marks:
+                lines.append(_marks_line(file, claim.marks))
             if claim.seal:
                 lines.append(_seal_line(file, claim.seal))
         fresh = path.with_name(path.name + ".new")
@@ -181,8 +188,10 @@ class Journal:
         """Nothing of this file is to be believed any more."""
         self._append(b"X %d" % file)
 
-    def sealed(self, file: int, seal: Seal) -> None:
+    def sealed(self, file: int, seal: Seal, marks: Sequence[str] = ()) -> None:
         """A file was digested and has its final name."""
+        if marks:
+            self._append(_marks_line(file, marks))
         self._append(_seal_line(file, seal))
 
     def synced(self, count: int) -> None:
@@ -217,6 +226,10 @@ def load(path: Path, *, boot_id: str) -> Claims | None:
         return None
 
 
+def _marks_line(file: int, marks: Sequence[str]) -> bytes:
+    return b"M %d %s" % (file, " ".join(marks).encode())
+
+
 def _seal_line(file: int, seal: Seal) -> bytes:
     mark = seal.fingerprint
     numbers = (mark.size_bytes, mark.mtime_ns, mark.inode)
@@ -248,7 +261,10 @@ def _apply(claims: Claims, kind: bytes, words: list[bytes], *, is_believed: bool
             case b"X", []:
                 claim.have[:] = bytes(len(claim.have))
                 claim.seal = None
-            case b"D", [digest, *numbers] if len(digest) == 64:  # noqa: PLR2004  # sha256 in hex
+                claim.marks = ()
+            case b"M", [*marks] if all(len(mark) == _DIGITS for mark in marks):
+                claim.marks = tuple(mark.decode("ascii") for mark in marks) if is_believed else ()
+            case b"D", [digest, *numbers] if len(digest) == _DIGITS:
                 size, mtime_ns, inode = map(_natural, numbers)
                 seal = Seal(digest.decode("ascii"), Fingerprint(size, mtime_ns, inode))
                 claim.seal = seal if is_believed else None

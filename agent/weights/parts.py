@@ -55,6 +55,7 @@ class Part:
         self.path = folder / PARTIAL_NAME / target.remote.path
         self.seal = claim.seal
         self.have = claim.have
+        self.marks = claim.marks
         self.is_second_reading = False
         self._grid = grid
         self._fd = -1
@@ -77,6 +78,7 @@ class Part:
                     size_bytes=self.size_bytes,
                     block_bytes=self._grid.block_bytes,
                     have=self.have,
+                    expected=self.marks,
                 )
             return self._fd, self._digest
 
@@ -85,6 +87,7 @@ class Part:
         with self._lock:
             self.have = bytearray(len(self.have))
             self._digest = None
+            self.marks = ()
             self.is_second_reading = True
 
     def sync(self) -> None:
@@ -106,6 +109,8 @@ class Part:
         if mark is None:
             raise FileNotFoundError(self.final)
         self.seal = Seal(sha256, mark)
+        if self._digest is not None:
+            self.marks = self._digest.marks
         self.close()
         return self.seal
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
-from .digests import Interrupted, sha256_of
+from .digests import MARK_BYTES, Interrupted, sha256_of
 from .journal import Seal
 from .lines import FetchJob
 from .manifest import weight_hash
@@ -25,6 +25,7 @@ class Digested:
 
     target: Target
     seal: Seal
+    marks: tuple[str, ...] = ()
 
 
 def publish(
@@ -54,6 +55,7 @@ def publish(
         ),
         weights_bytes=contents.weights_bytes,
         has_chat_template=contents.has_chat_template,
+        mark_bytes=MARK_BYTES,
         files=tuple(_entry(found) for found in files),
     )
     write_atomically(folder / RECORD_NAME, record.encode())
@@ -114,4 +116,5 @@ def _entry(found: Digested) -> RecordFile:
         etag=found.target.remote.etag,
         mtime_ns=mark.mtime_ns,
         inode=mark.inode,
+        marks=found.marks,
     )

@@ -17,7 +17,7 @@ from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorr
 from ...config.errors import AgentError
 from .arrival import Arrival
 from .behind import writing_behind
-from .digests import Interrupted
+from .digests import Interrupted, PieceBad
 from .journal import Journal
 from .pace import LOOK_EVERY_S, Bucket, Crew, laggards
 from .parts import Part
@@ -349,7 +349,11 @@ class Pull:
         part = self._parts[file]
         if part.seal is not None:
             return
-        sha256 = part.open()[1].advance(buffer, is_stopped=self._stop.is_set)
+        try:
+            sha256 = part.open()[1].advance(buffer, is_stopped=self._stop.is_set)
+        except PieceBad as bad:
+            self._fetch_again(file, bad.blocks)
+            return
         if sha256 is None:
             return
         path, promised = part.target.remote.path, part.target.sha256
@@ -358,13 +362,24 @@ class Pull:
             return
         is_plain = part.target.is_plain
         check_file(part.path, path=path, model=self._source.model, is_plain=is_plain)
-        self._journal.sealed(file, part.finish(sha256))
+        self._journal.sealed(file, part.finish(sha256), part.marks)
         with self._change:
             self._unsealed -= 1
             is_last = self._unsealed == 0
             self._change.notify_all()
         if is_last:
             self._ended()
+
+    def _fetch_again(self, file: int, blocks: range) -> None:
+        """Only these: all before them are right, and all behind them are still to be digested."""
+        part = self._parts[file]
+        have = bytearray(b"\x01" * len(part.have))
+        have[blocks.start : blocks.stop] = bytes(len(blocks))
+        chunks = missing(file, size_bytes=part.size_bytes, have=have, grid=self._grid)
+        with self._change:
+            self._bytes_counted -= sum(chunk.stop - chunk.start for chunk in chunks)
+            self._chunks.extend(chunks)
+            self._change.notify_all()
 
     def _read_again(self, file: int) -> None:
         part = self._parts[file]

@@ -37,6 +37,8 @@ class RecordFile(_Part):
         etag: The store's version tag when the bytes were read; ``None`` if it had none.
         mtime_ns: Last change, in nanoseconds of the file system's clock.
         chunks: sha256 of each ``Record.chunk_bytes`` of the file; empty if not taken.
+        marks: sha256 of the file's beginning, up to each multiple of ``Record.mark_bytes`` and to
+            its end; empty if not taken, or if there is but one.
     """
 
     path: str
@@ -46,6 +48,7 @@ class RecordFile(_Part):
     mtime_ns: int
     inode: int
     chunks: tuple[_Sha256, ...] = Field(default=(), strict=False)
+    marks: tuple[_Sha256, ...] = Field(default=(), strict=False)
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -61,6 +64,7 @@ class Record(_Part):
         folder: Absolute path of the files if they do not lie beside the record.
         weights_bytes: Tensor bytes, from the safetensors headers.
         chunk_bytes: Length of the pieces that ``RecordFile.chunks`` digest; 0: none.
+        mark_bytes: From one of ``RecordFile.marks`` to the next; 0: none.
     """
 
     schema_version: Literal[1] = 1
@@ -72,6 +76,7 @@ class Record(_Part):
     weights_bytes: _Count
     has_chat_template: bool
     chunk_bytes: _Count = 0
+    mark_bytes: _Count = 0
     files: tuple[RecordFile, ...] = Field(strict=False)
 
     @property

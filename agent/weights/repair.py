@@ -11,6 +11,7 @@ from pathlib import Path
 from ...backends.stores.errors import WeightsCorrupt
 from .boot import boot_id
 from .cache import PARTIAL_NAME, Cache
+from .digests import MARK_BYTES
 from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
 from .plan import Grid, grid_for
 from .record import RECORD_NAME, Record, RecordFile
@@ -24,7 +25,7 @@ def claim(
     *,
     good: Collection[str],
     chunk_bytes: int,
-    bad_chunks: Mapping[str, Collection[int]] | None = None,
+    bad: Mapping[str, BadFile] | None = None,
 ) -> int:
     """Write the journal of a fetch that lacks only what is not good.
 
@@ -36,8 +37,9 @@ def claim(
         record: What was verified there once.
         good: Files whose bytes are what the record says.
         chunk_bytes: ``weights.chunk_bytes``: a fetch only goes on with the same blocks.
-        bad_chunks: By file, which of ``Record.chunk_bytes`` pieces are not what they were.
-            Such a file is moved back among the unfinished ones; all its other pieces count.
+        bad: By path, files of which it is known which pieces are bad, or the first one. Such a
+            file is moved back among the unfinished ones; all its other pieces count, and its
+            marks find those that are bad behind the first.
 
     Returns:
         Bytes that need not be fetched again.
@@ -55,16 +57,18 @@ def claim(
             continue
         if file.path in good:
             claimed.seal = Seal(file.sha256, mark)
-        elif bad_chunks and file.path in bad_chunks:
-            bad = bad_chunks[file.path]
-            claimed.have[:] = _good_blocks(file, record.chunk_bytes, bad, grid)
+        elif bad and (found := bad.get(file.path)) is not None:
+            claimed.have[:] = _good_blocks(file, found, grid)
             _set_back(folder, file.path)
+        if record.mark_bytes == MARK_BYTES:
+            claimed.marks = file.marks
     Journal(folder / JOURNAL_NAME, claims).close()
     return claims.bytes_here
 
 
-def _good_blocks(file: RecordFile, piece_bytes: int, bad: Collection[int], grid: Grid) -> bytes:
+def _good_blocks(file: RecordFile, found: BadFile, grid: Grid) -> bytes:
     """One byte a block: whether all pieces that it touches are good."""
+    piece_bytes, bad = found.piece_bytes, frozenset(found.pieces)
     spans = (
         grid.block_span(block, size_bytes=file.size_bytes)
         for block in range(grid.blocks(file.size_bytes))
@@ -109,7 +113,7 @@ def set_aside(
             record,
             good={file.path for file in record.files} - names,
             chunk_bytes=chunk_bytes,
-            bad_chunks={one.path: one.pieces for one in bad if one.pieces},
+            bad={one.path: one for one in bad if one.pieces},
         )
         (folder / RECORD_NAME).unlink(missing_ok=True)
         for name in names:

@@ -33,12 +33,14 @@ class BadFile:
 
     Attributes:
         reason: In plain words.
-        pieces: Which of ``Record.chunk_bytes`` pieces are bad; empty if nobody can tell.
+        pieces: Which pieces are bad, or the first of them; empty if nobody can tell.
+        piece_bytes: Length of a piece.
     """
 
     path: str
     reason: str
     pieces: tuple[int, ...] = ()
+    piece_bytes: int = PIECE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,14 @@ def scrub(
     record = read_record(folder)
     if record is None:
         raise ModelMissing(model=model, reason="nothing verified lies there")
-    pieces = record.chunk_bytes or PIECE_BYTES
+    pieces = record.chunk_bytes or record.mark_bytes or PIECE_BYTES
     reading = _Reading(pieces, throttle or Throttle(None), told, is_stopped)
     place = place_of(folder, record)
     bad: list[BadFile] = []
     fresh: list[RecordFile] = []
     for file in record.files:
-        found = reading.held(place / file.path, file)
+        has_marks = record.mark_bytes == reading.piece_bytes
+        found = reading.held(place / file.path, file, file.marks if has_marks else ())
         if isinstance(found, BadFile):
             bad.append(found)
         else:
@@ -166,7 +169,7 @@ class _Reading:
         self._is_stopped = is_stopped
         self._buffer = memoryview(mmap.mmap(-1, _READ_BYTES))
 
-    def held(self, path: Path, file: RecordFile) -> RecordFile | BadFile:
+    def held(self, path: Path, file: RecordFile, marks: tuple[str, ...]) -> RecordFile | BadFile:
         """One file against its record: as it is to be remembered, or what is wrong."""
         mark = fingerprint(path)
         if mark is None:
@@ -174,18 +177,25 @@ class _Reading:
         if mark.size_bytes != file.size_bytes:
             return BadFile(file.path, f"it has {mark.size_bytes} bytes, not {file.size_bytes}")
         try:
-            sha256, pieces = self._digests(path)
+            found, pieces = self._digests(path)
         except OSError as error:
             return BadFile(file.path, f"it cannot be read: {error.strerror or error}")
-        if sha256 != file.sha256:
-            known = len(file.chunks) == len(pieces)
-            differ = (n for n, piece in enumerate(pieces) if known and file.chunks[n] != piece)
-            return BadFile(file.path, "its bytes are others than they were", tuple(differ))
+        if found[-1] != file.sha256:
+            if len(file.chunks) == len(pieces):
+                differ = tuple(n for n, piece in enumerate(pieces) if file.chunks[n] != piece)
+            elif len(marks) == len(found):  # behind the first bad piece, marks say nothing
+                differ = tuple(n for n, mark in enumerate(found) if marks[n] != mark)[:1]
+            else:
+                differ = ()
+            reason = "its bytes are others than they were"
+            return BadFile(file.path, reason, differ, self.piece_bytes)
         seen = {"mtime_ns": mark.mtime_ns, "inode": mark.inode, "chunks": pieces}
         return file.model_copy(update=seen)
 
-    def _digests(self, path: Path) -> tuple[str, tuple[str, ...]]:
+    def _digests(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The digests of the file up to the end of each piece, and those of the pieces."""
         whole, piece, pieces, at = hashlib.sha256(), hashlib.sha256(), list[str](), 0
+        marks: list[str] = []
         with path.open("rb", buffering=0) as opened:
             _forget(opened.fileno())
             most = min(_READ_BYTES, self.piece_bytes)
@@ -197,13 +207,15 @@ class _Reading:
                 at += count
                 if at % self.piece_bytes == 0:
                     pieces.append(piece.hexdigest())
+                    marks.append(whole.hexdigest())
                     piece = hashlib.sha256()
                 self.read_bytes += count
                 self._told(count)
                 self._throttle.took(count)
-        if at % self.piece_bytes:
-            pieces.append(piece.hexdigest())
-        return whole.hexdigest(), tuple(pieces)
+        if at % self.piece_bytes or not at:
+            pieces += [piece.hexdigest()] if at else []
+            marks.append(whole.hexdigest())
+        return tuple(marks), tuple(pieces)
 
     def _left(self, at: int) -> int:
         return self.piece_bytes - at % self.piece_bytes

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.weights.digests import FrontierDigest, Interrupted, sha256_of
+from poolhand.agent.weights.digests import FrontierDigest, Interrupted, PieceBad, sha256_of
 
 DATA = random.Random(1).randbytes(10_007)  # noqa: S311  # the same each time
 
@@ -113,3 +113,83 @@ def test_a_whole_file(
     _ = path.write_bytes(data)
     told = sha256_of(path, memoryview(bytearray(buffer_bytes)), is_stopped=never)
     assert told == hashlib.sha256(data).hexdigest()
+
+
+def marks_of(data: bytes, mark_bytes: int) -> tuple[str, ...]:
+    ends = [*range(mark_bytes, len(data), mark_bytes), len(data)]
+    return tuple(hashlib.sha256(data[:end]).hexdigest() for end in ends)
+
+
+@given(mark_bytes=st.integers(700, 20_000), buffer_bytes=st.integers(1, 3000))
+def test_marks_are_the_digests_of_all_bytes_so_far(
+    fd: int, mark_bytes: int, buffer_bytes: int
+) -> None:
+    digest = FrontierDigest(
+        fd,
+        size_bytes=len(DATA),
+        block_bytes=1000,
+        have=bytearray(b"\x01" * 11),
+        mark_bytes=mark_bytes,
+    )
+    told = digest.advance(memoryview(bytearray(buffer_bytes)), is_stopped=never)
+    assert told == hashlib.sha256(DATA).hexdigest()
+    assert digest.marks == (marks_of(DATA, mark_bytes) if len(DATA) > mark_bytes else ())
+
+
+@given(
+    bad=st.sets(st.integers(0, 10_006), max_size=6),
+    mark_bytes=st.integers(1000, 4000),
+    block_bytes=st.sampled_from([500, 1000, 1024]),
+)
+def test_with_marks_only_the_bad_pieces_are_wanted_again(
+    tmp_path_factory: pytest.TempPathFactory, bad: set[int], mark_bytes: int, block_bytes: int
+) -> None:
+    path = tmp_path_factory.mktemp("bad") / "data"
+    rotten = bytearray(DATA)
+    for at in bad:
+        rotten[at] ^= 1
+    _ = path.write_bytes(rotten)
+    opened = os.open(path, os.O_RDWR)
+    have = bytearray(b"\x01" * blocks(block_bytes))
+    digest = FrontierDigest(
+        opened,
+        size_bytes=len(DATA),
+        block_bytes=block_bytes,
+        have=have,
+        expected=marks_of(DATA, mark_bytes),
+        mark_bytes=mark_bytes,
+    )
+    buffer, sha256, wanted = memoryview(bytearray(777)), None, list[range]()
+    while sha256 is None:
+        try:
+            sha256 = digest.advance(buffer, is_stopped=never)
+        except PieceBad as piece:
+            wanted.append(piece.blocks)
+            for block in piece.blocks:
+                assert not have[block]
+                at = block * block_bytes
+                _ = os.pwrite(opened, DATA[at : at + block_bytes], at)
+                digest.arrived(block)
+    os.close(opened)
+    assert sha256 == hashlib.sha256(DATA).hexdigest()
+    assert len(wanted) <= len({at // mark_bytes for at in bad})
+    assert bool(wanted) == bool(bad)
+
+
+def test_marks_of_another_file_are_given_up(fd: int) -> None:
+    digest = FrontierDigest(
+        fd,
+        size_bytes=len(DATA),
+        block_bytes=1000,
+        have=bytearray(b"\x01" * 11),
+        expected=marks_of(DATA[::-1], 4000),
+        mark_bytes=4000,
+    )
+    buffer = memoryview(bytearray(777))
+    with pytest.raises(PieceBad) as caught:
+        _ = digest.advance(buffer, is_stopped=never)
+    assert caught.value.blocks == range(4)
+    for block in caught.value.blocks:
+        digest.arrived(block)
+    assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA).hexdigest()
+    assert digest.marks == marks_of(DATA, 4000)

@@ -256,3 +256,21 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
 def test_no_journal_is_no_claim(tmp_path: Path) -> None:
     assert load(tmp_path / "none", boot_id="x") is None
     assert load(tmp_path, boot_id="x") is None
+
+
+def test_marks_stay_with_a_file_until_it_is_forgotten(tmp_path: Path) -> None:
+    marks = ("cd" * 32, "ab" * 32)
+    journal = Journal(tmp_path / "j", nothing(HEADER))
+    journal.sealed(0, SEAL, marks)
+    journal.close()
+    claims = load(tmp_path / "j", boot_id="boot-1")
+    assert claims is not None
+    assert [claim.marks for claim in claims.files] == [marks, ()]
+    again = Journal(tmp_path / "k", carry_over(claims, HEADER))
+    again.forget(0)
+    again.close()
+    lines = (tmp_path / "k").read_bytes().splitlines()
+    assert f"M 0 {' '.join(marks)}".encode() in lines
+    claims = load(tmp_path / "k", boot_id="boot-1")
+    assert claims is not None
+    assert claims.files[0].marks == ()

@@ -175,6 +175,30 @@ async def test_only_what_is_bad_is_fetched_again(tmp_path: Path) -> None:
             assert (Path(build.folder) / name).read_bytes() == data
 
 
+async def test_right_after_the_first_fetch_only_what_is_bad_is_fetched_again(
+    tmp_path: Path,
+) -> None:
+    """Two pieces of one big file, of which the marks show the first and the fetch the other."""
+    cache, piece, tail = Cache(tmp_path), 16 * 2**20, 2**20
+    big = toy(shard_bytes=2 * piece + tail, shards=1)
+    (shard,) = (name for name in big if name.endswith(".safetensors"))
+    with Origin(big) as origin:
+        weights = quick(chunk_bytes=8 * 2**20)
+        job = FetchJob(MODEL, REF, stores_of(origin), weights, str(tmp_path))
+        _ = await fetch(job, told=lambda _: None, command=CHILD)
+        folder = cache.folder(MODEL)
+        rot(folder / shard, 7)
+        rot(folder / shard, 2 * piece + 7)
+        found = scrub(folder, model=MODEL)
+        assert [(bad.path, bad.pieces) for bad in found.bad] == [(shard, (0,))]
+        _ = set_aside(cache, MODEL, found.record, found.bad, chunk_bytes=8 * 2**20)
+        before = origin.sent_bytes
+        build = await fetch(job, told=lambda _: None, command=CHILD)
+        assert piece + tail <= origin.sent_bytes - before < piece + 2 * tail
+        assert (Path(build.folder) / shard).read_bytes() == big[shard]
+        assert scrub(folder, model=MODEL).bad == ()
+
+
 async def test_what_the_store_has_changed_is_fetched_too(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     with Origin(OBJECTS) as origin:
