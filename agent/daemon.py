@@ -23,8 +23,7 @@ from .. import __version__
 from ..backends.engines.leash import forbid_debuggers
 from ..backends.hosts.catalog import probe_for
 from ..config import paths
-from ..config.change import diff, not_live
-from ..config.errors import AgentError, ConfigError, ConfigInvalid
+from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
@@ -36,15 +35,15 @@ from .core.events import (
     Heard,
     HostKnown,
     SettingsChanged,
-    SettingsRejected,
     StopAsked,
 )
 from .core.node import Node
 from .core.status import Json
-from .runtime.identity import forbid_core_dumps, identify
+from .runtime.identity import forbid_core_dumps, identify, privacy
 from .runtime.log import Log
 from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
+from .runtime.settings_file import SettingsFile
 from .runtime.thrift import give_back, keep_one_heap
 
 LOOK_S = 2.0
@@ -90,7 +89,6 @@ class Daemon:
     """
 
     def __init__(self, loaded: Loaded, state_dir: Path) -> None:
-        self._loaded = loaded
         self._state_dir = state_dir
         settings = loaded.settings
         self._log = Log(level=settings.log.level, style=settings.log.format)
@@ -98,15 +96,21 @@ class Daemon:
         if found.warning:
             self._log.note(found.warning, level=logging.WARNING)
         forbid_core_dumps()
-        identity, self._key = identify(
-            state_dir, found.secret, settings, is_hidden=forbid_debuggers()
-        )
+        is_hidden = forbid_debuggers()
+        identity, self._key = identify(state_dir, found.secret, settings, is_hidden=is_hidden)
         self._node = Node(settings, identity, chance=random.SystemRandom().random)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_INBOX)
         self._notify = notifier(os.environ)
         self._desk = Desk(
             self._node, tell=self.tell, about=self._about, reread=self._reread, clock_s=clock_s
+        )
+        self._file = SettingsFile(
+            loaded,
+            os.environ,
+            tell=self.tell,
+            note=self._log.note,
+            promises=lambda chosen: privacy(chosen, os.environ, is_hidden=is_hidden),
         )
         self._started_s = clock_s()
         self._is_asked_to_stop = False
@@ -137,7 +141,7 @@ class Daemon:
             _Left: Always; whoever still runs was asked to leave, and had the time.
         """
         probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
-        settings, told = self._loaded.settings, self._desk.told
+        settings, told = self._file.settings, self._desk.told
         cache = cache_folder(settings, _default_cache(os.environ))
         world = World(settings, self._key, probe, cache, self._state_dir, told)
         wanted = self._node.wanted
@@ -145,6 +149,7 @@ class Daemon:
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
+        tasks.create_task(self._file.keep(), name="configuration")
         await self._loop(doers)
         raise _Left
 
@@ -167,6 +172,9 @@ class Daemon:
                 self._is_tidy = True
                 give_back()
             self._log.happened(event)
+            if isinstance(event, SettingsChanged):
+                self._log.heed(event.settings.log.level)
+                doers.resettle(event.settings)
             for effect in self._node.handle(event, clock_s(), time.time()):
                 self._log.done(effect)
                 doers.perform(effect)
@@ -201,40 +209,22 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reread)
 
     def _reread(self) -> AgentError | str:
-        """Take over what the file says now, all of it or, if that cannot be, none."""
+        """Take over what the files say now, as far as can be without a restart."""
         self._notify.reloading()
-        taken = self._take_over()
+        taken = self._file.reread()
         self._notify.ready()
         return taken
-
-    def _take_over(self) -> AgentError | str:
-        before, path = self._loaded.settings, self._loaded.path
-        try:
-            loaded = load(path, os.environ)
-        except ConfigError as error:
-            self.tell(SettingsRejected(error))
-            return error
-        fixed = not_live(before, loaded.settings)
-        if fixed:
-            problem = f"{', '.join(fixed)}: needs a restart"
-            rejected = ConfigInvalid(path=str(path), line=None, problem=problem)
-            self.tell(SettingsRejected(rejected))
-            return rejected
-        self._loaded = loaded
-        self.tell(SettingsChanged(loaded.settings))
-        keys = diff(before, loaded.settings).keys
-        return f"in force: {', '.join(keys)}" if keys else "nothing changed"
 
     def _about(self) -> dict[str, dict[str, Json]]:
         """The process, as the status tells it."""
         return {
-            "config": {"path": str(self._loaded.path)},
+            "config": self._file.facts(),
             "node": {
                 "version": __version__,
                 "pid": os.getpid(),
                 "state_dir": str(self._state_dir),
                 "uptime_s": round(clock_s() - self._started_s, 3),
-                "backend_label": self._loaded.settings.wire.backend_label,
+                "backend_label": self._file.settings.wire.backend_label,
             },
         }
 

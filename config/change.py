@@ -1,15 +1,15 @@
-"""Two settings in; what changed, what it touches and what needs a restart, out.
+"""Two settings in; what changed, what it touches, and what of it can hold at once, out.
 
-A running node takes over what it can. What it cannot is named, so that it is reported as
-pending instead of being half-applied.
+A running node takes over what it can. What it cannot is named and keeps its old value, so that
+it is reported as pending instead of being half-applied.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, cast
 
-from .settings import ModelEntry, Section, Settings
+from .settings import Section, Settings
 
 Part = Literal[
     "line",
@@ -47,13 +47,48 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
 )
 """The part that each table of the file speaks of."""
 
-NEEDS_RESTART = frozenset({"cache.dir", "log.format"})
-"""Keys that are read once, at the start: open journals and open streams do not move."""
+When = Literal["now", "line", "fetch", "load", "restart"]
+"""From when on a changed key holds in a running agent: at once; on the next line, which is
+dialled as soon as no request runs; for the next fetch; for the next load; not before a restart."""
 
+WHEN: Mapping[str, When] = MappingProxyType(
+    {
+        "coordinator": "line",
+        "coordinator.heartbeat_interval_s": "now",
+        # the token is read once: what holds it is a matter of the start
+        "coordinator.token_file": "restart",
+        "coordinator.token_env": "restart",
+        "coordinator.token_credential": "restart",
+        "wire": "line",
+        "pools": "now",
+        # a model in memory goes on as it was loaded; its ref and its engine hold for the next load
+        "models": "now",
+        "slots": "now",
+        "stores": "fetch",
+        "cache": "now",
+        "cache.dir": "restart",  # open journals do not move
+        "weights": "fetch",
+        "engines": "load",
+        "requests": "now",
+        "memory": "now",
+        "hours": "now",
+        "owner": "now",
+        "log": "now",
+        "log.format": "restart",  # one log, one form
+    }
+)
+"""By table or key; the longest that fits a key decides, and what is not here needs a restart."""
 
-LIVE = frozenset({"pools", "slots", "requests", "memory", "hours", "owner"})
-"""Tables that a running agent takes over as a whole; of ``[[models]]`` only what says to which
-pool a model belongs and whether it is pinned."""
+WORDS: Mapping[When, str] = MappingProxyType(
+    {
+        "now": "at once",
+        "line": "on the next line, as soon as no request runs",
+        "fetch": "for the next fetch",
+        "load": "for the next load",
+        "restart": "after a restart",
+    }
+)
+"""The same for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +110,41 @@ def diff(old: Settings, new: Settings) -> Change:
     """Compare the settings in force with those that are wanted."""
     keys = tuple(_changed(old, new, ""))
     parts: frozenset[Part] = frozenset(PART_OF[key.split(".")[0]] for key in keys)
-    return Change(keys, parts, tuple(key for key in keys if key in NEEDS_RESTART))
+    return Change(keys, parts, tuple(key for key in keys if when(key) == "restart"))
+
+
+def when(key: str) -> When:
+    """From when on a changed key holds in a running agent.
+
+    Args:
+        key: Dotted, such as ``slots.max_model_slots`` or ``models[0].ref``.
+    """
+    words = key.partition("[")[0].split(".")
+    for end in range(len(words), 0, -1):
+        if found := WHEN.get(".".join(words[:end])):
+            return found
+    return "restart"
 
 
 def not_live(old: Settings, new: Settings) -> tuple[str, ...]:
     """The keys that differ and that a running agent cannot take over, in the file's order."""
-    same = [_essence(settings) for settings in (old, new)]
-    keys = diff(old, new).keys
-    fixed = [key for key in keys if key.split(".")[0] not in {*LIVE, "models"}]
-    return (*fixed, *(("models",) if same[0] != same[1] else ()))
+    return diff(old, new).restart
 
 
-def _essence(settings: Settings) -> list[ModelEntry]:
-    """The models without what may change while the agent runs."""
-    blank: dict[str, object] = {"aliases": (), "pinned": False}
-    return [entry.model_copy(update=blank) for entry in settings.models]
+def keeping(old: Settings, new: Settings, keys: Sequence[str]) -> Settings:
+    """The new settings, but with the old values of these keys."""
+    merged: Section = new
+    for key in keys:
+        merged = _with(merged, old, key.split("."))
+    return cast("Settings", merged)
+
+
+def _with(section: Section, old: Section, at: Sequence[str]) -> Section:
+    name, *rest = at
+    before = cast("object", getattr(old, name))
+    if rest and isinstance(before, Section):
+        before = _with(cast("Section", getattr(section, name)), before, rest)
+    return section.model_copy(update={name: before})
 
 
 def _changed(old: Section, new: Section, prefix: str) -> Iterator[str]:

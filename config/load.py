@@ -8,7 +8,7 @@ folder. All problems are told at once.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, NoReturn, cast
@@ -47,13 +47,18 @@ class Loaded:
     Attributes:
         origins: By dotted key, such as ``models[0].ref``; every key of ``settings``.
         path: The first file, absolute.
-        files: All of them, in the order in which they are laid over one another.
+        read: The bytes of all files, in the order in which they are laid over one another.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
     path: Path
-    files: tuple[Path, ...] = ()
+    read: Mapping[Path, bytes] = field(default_factory=dict[Path, bytes], repr=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, in that order."""
+        return tuple(self.read)
 
 
 def load(
@@ -89,7 +94,7 @@ def load(
     if problems:
         _refuse(problems)
     origins = {dotted(at): _origin(at, places) for at in _keys(settings)}
-    return Loaded(settings, origins, path, tuple(files))
+    return Loaded(settings, origins, path, files)
 
 
 def _without_token(environ: Mapping[str, str], data: Table) -> dict[str, str]:
@@ -143,8 +148,8 @@ def _base(at: KeyPath, folder: Path, places: Places) -> Path:
 
 def _paths(data: Table) -> Iterator[KeyPath]:
     """Every key that names a file or folder, those of each ``[[models]]`` among them."""
-    for at, field in leaves(Settings):
-        entry = entry_of(field)
+    for at, key in leaves(Settings):
+        entry = entry_of(key)
         if entry is not None:
             items = _get(data, at)
             count = len(cast("list[object]", items)) if isinstance(items, list) else 0

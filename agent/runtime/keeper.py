@@ -107,6 +107,11 @@ class Keeper:
         if self._reading is not None and self._reading[0] == model:
             self._reading[1].set()
 
+    def resettle(self, settings: Settings) -> None:
+        """Other bounds hold from now on, and others are offered."""
+        self._settings = settings
+        self.wake()
+
     def wake(self) -> None:
         """Something changed: look at the bounds soon."""
         self._wake.set()

@@ -88,6 +88,10 @@ class Link:
         self._tasks = tasks
         self._call: _Call | None = None
 
+    def resettle(self, settings: Coordinator) -> None:
+        """Dial by these settings from the next line on."""
+        self._settings = settings
+
     def dial(self, line: int) -> None:
         """Open a line under this number; one that still stands is dropped.
 

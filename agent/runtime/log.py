@@ -75,6 +75,10 @@ class Log:
         self._least = _LEVELS[level]
         self._is_json = style == "json" or (style == "auto" and not self._out.isatty())
 
+    def heed(self, level: str) -> None:
+        """Write from now on what is at least so important."""
+        self._least = _LEVELS[level]
+
     def happened(self, event: Event) -> None:
         """Write down an event."""
         if isinstance(event, Due):

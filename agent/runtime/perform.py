@@ -91,6 +91,12 @@ class Performer:
         self._orders.recall()
         self._assignment.recall()
 
+    def resettle(self, settings: Settings) -> None:
+        """Work by these settings from now on; what is under way goes on as it began."""
+        self._settings = settings
+        self._link.resettle(settings.coordinator)
+        self._shelf.resettle(settings)
+
     def perform(self, effect: Effect) -> None:
         """Start the work that the effect asks for."""
         match effect:

@@ -70,6 +70,12 @@ class Shelf:
             settings, self._cache, wanted=wanted, tell=tell, changed=lambda: self.refresh(())
         )
 
+    def resettle(self, settings: Settings) -> None:
+        """Fetch and keep by these settings; sizes of builds that moved are asked for anew."""
+        self._settings = settings
+        self._asked.clear()
+        self._keeper.resettle(settings)
+
     def fetch(self, model: str) -> None:
         """Bring a model; ``WeightsFetched`` or ``WeightsFailed`` follows, unless cancelled."""
         task = self._tasks.create_task(self._fetch(model), name=f"fetch {model}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.config.change import NEEDS_RESTART, PART_OF, Change, diff, not_live
+from poolhand.config.change import PART_OF, WHEN, WORDS, Change, diff, keeping, when
 from poolhand.config.problems import dotted, leaves
 from poolhand.config.settings import Settings
 
@@ -51,9 +51,30 @@ def test_what_is_read_once_needs_a_restart() -> None:
     )
 
 
-def test_every_table_has_its_part_and_every_restart_is_a_key() -> None:
+def test_every_table_has_its_part_and_its_time() -> None:
     assert set(PART_OF) == set(Settings.model_fields)
-    assert set(KEYS) >= NEEDS_RESTART
+    assert set(WHEN) <= {*KEYS, *Settings.model_fields}, "nothing is said of what is no key"
+    assert set(WHEN) >= set(Settings.model_fields)
+    assert set(WHEN.values()) <= set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("slots.max_model_slots", "now"),
+        ("models[0].ref", "now"),
+        ("coordinator.url", "line"),
+        ("coordinator.heartbeat_interval_s", "now"),
+        ("coordinator.token_file", "restart"),
+        ("weights.max_bytes_per_s", "fetch"),
+        ("engines.mlx.max_running", "load"),
+        ("cache.quota_gib", "now"),
+        ("cache.dir", "restart"),
+        ("nobody.knows", "restart"),
+    ],
+)
+def test_from_when_on_a_key_holds(key: str, expected: str) -> None:
+    assert when(key) == expected
 
 
 @given(chosen=st.sets(st.sampled_from(["coordinator", *list(PART_OF)])))
@@ -75,22 +96,28 @@ def test_law_only_what_differs_is_named(chosen: set[str]) -> None:
     assert set(change.restart) <= set(change.keys)
 
 
-MODEL = {"id": "m", "ref": "file:///a"}
+def test_what_needs_a_restart_keeps_its_old_value() -> None:
+    new = but(cache={"dir": "/x", "quota_gib": 5}, log={"format": "json", "level": "debug"})
+    after = keeping(OLD, new, diff(OLD, new).restart)
+    assert (after.cache.dir, after.log.format) == (OLD.cache.dir, OLD.log.format)
+    assert (after.cache.quota_gib, after.log.level) == (5, "debug")
+    assert diff(OLD, after).restart == ()
+    assert keeping(OLD, new, ["models"]).cache.dir == "/x"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "keys"),
-    [
-        ({}, {"pools": {"enforce": False}, "slots": {"max_model_slots": 2}}, ()),
-        ({}, {"requests": {"drain_s": 1.0}, "memory": {"reserve_gib": 1.0}}, ()),
-        ({}, {"cache": {"dir": "/x"}, "log": {"level": "debug"}}, ("cache.dir", "log.level")),
-        ({"models": [MODEL]}, {"models": [{**MODEL, "aliases": ["x"], "pinned": True}]}, ()),
-        ({"models": [MODEL]}, {"models": [{**MODEL, "ref": "file:///b"}]}, ("models",)),
-        ({"models": [MODEL]}, {"models": [{**MODEL, "engine": "echo"}]}, ("models",)),
-        ({}, {"models": [MODEL]}, ("models",)),
-    ],
-)
-def test_what_a_running_agent_can_take_over(
-    old: dict[str, object], new: dict[str, object], keys: tuple[str, ...]
-) -> None:
-    assert not_live(but(**old), but(**new)) == keys
+OTHER: dict[str, object] = {
+    "coordinator": {"url": "ws://127.0.0.1:2", "token_env": "X"},
+    "pools": {"assigned": "x"},
+    "cache": {"dir": "/x", "quota_gib": 7},
+    "engines": {"mlx": {"max_running": 3}},
+    "stores": {"s3": {"region": "r", "unsigned": True}},
+}
+
+
+@given(st.sets(st.sampled_from([*diff(OLD, but(**OTHER)).keys])))
+def test_law_a_key_has_either_its_old_or_its_new_value(kept: set[str]) -> None:
+    new = but(**OTHER)
+    after = keeping(OLD, new, sorted(kept))
+    assert set(diff(OLD, after).keys) == set(diff(OLD, new).keys) - kept
+    assert set(diff(new, after).keys) == kept
+    assert Settings.model_validate(after.model_dump()) == after
