@@ -24,6 +24,7 @@ from .engines import (
     Vllm,
 )
 from .errors import RefInvalid
+from .external import External
 from .hours import Hours, Owner
 from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores
@@ -175,20 +176,34 @@ class ModelEntry(Section):
     Attributes:
         id: The build's id on the wire.
         aliases: Public names that point at it.
-        ref: Where its weights live; see :class:`~poolhand.config.refs.ModelRef`.
+        ref: Where its weights live; see :class:`~poolhand.config.refs.ModelRef`. Empty: they
+            live elsewhere, and ``external`` says where it is asked.
         engine: Which engine runs it; ``auto`` takes what fits machine and build, never ``echo``.
         context_tokens: Upper bound of prompt plus answer; unset: the model's own.
         pinned: Once in memory, it makes way for no other model.
+        external: An account at a provider that answers for it; never together with ``ref``.
     """
 
     id: Name
     aliases: Annotated[tuple[Name, ...], ARRAY] = ()
-    ref: str
+    ref: str = ""
     engine: EngineName = "auto"
     context_tokens: Annotated[int, Field(ge=16)] | None = None
     pinned: bool = False
     serving: Serving = Serving()
     attach: Attach = Attach()
+    external: External | None = None
+
+    @model_validator(mode="after")
+    def _is_here_or_elsewhere(self) -> Self:
+        if (self.external is None) == (not self.ref):
+            said = "both" if self.ref else "neither"
+            problem = f"say either ref (weights here) or external (a provider), not {said}"
+            raise ValueError(problem)
+        if self.external is not None and self.engine != "auto":
+            problem = "engine is for models with a ref; external has its dialect"
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _is_attached_or_not(self) -> Self:

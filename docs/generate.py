@@ -31,6 +31,7 @@ from poolhand.agent.wire.inbound import InferenceRequest
 from poolhand.agent.wire.outbound import InferenceError
 from poolhand.agent.wire.types import Sealed
 from poolhand.backends.engines import errors as engines
+from poolhand.backends.engines import hosted_errors as hosted
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
 from poolhand.config import paths, refusals
@@ -40,7 +41,7 @@ from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
-HOMES = (config, refusals, paths, stores, engines, client)
+HOMES = (config, refusals, paths, stores, engines, hosted, client)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -59,7 +60,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "coordinator.pong_timeout_s": "How long a ping may go unanswered.",
         "coordinator.dial_timeout_s": "How long opening a line may take.",
         "slots.max_model_slots": "Models in memory at once.",
-        "models.ref": "Where its weights live: `s3://bucket/prefix`, `file:///path`, …",
+        "models.ref": "Where its weights live: `s3://bucket/prefix`, `file:///path`, …; "
+        "empty: `[models.external]` says where it is asked.",
         "stores.s3.region": "Unset: what the environment or the AWS profile says.",
         "cache.dir": "Where weights lie; unset: the platform's cache folder.",
         "log.level": "The least that is written to standard error.",
@@ -99,6 +101,9 @@ FACTS: Mapping[str, object] = MappingProxyType(
         "engine": "mlx",
         "kind": "bad_model",
         "waited_s": 60.0,
+        "host": "api.example",
+        "wait_s": 30.0,
+        "what": "requests",
     }
 )
 """What the sample sentences are made of; capitals stand for words that vary."""
@@ -252,8 +257,8 @@ ERRORS_HEAD = """\
 # Errors
 
 Generated from `config/errors.py`, `config/refusals.py`, `config/paths.py`,
-`backends/stores/errors.py`, `backends/engines/errors.py` and `agent/control/client.py`
-by `docs/generate.py`; do not edit.
+`backends/stores/errors.py`, `backends/engines/errors.py`, `backends/engines/hosted_errors.py`
+and `agent/control/client.py` by `docs/generate.py`; do not edit.
 
 A code is never renamed and never reused. *retry* says what must happen first: `later` (time
 alone), `operator` (a person has to change something), `never` (the request itself is wrong).

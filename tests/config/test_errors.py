@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolhand.backends.engines import errors as engines
+from poolhand.backends.engines import hosted_errors as hosted
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
 from poolhand.config import refusals
@@ -22,7 +23,7 @@ from poolhand.config.refusals import (
     SlotsBusy,
 )
 
-HOMES: tuple[ModuleType, ...] = (config, refusals, stores, engines)
+HOMES: tuple[ModuleType, ...] = (config, refusals, stores, engines, hosted)
 
 LOAD_CLASSES: tuple[tuple[str, str], ...] = (
     ("draining_exactly", r"^provider draining for update$"),
@@ -64,6 +65,7 @@ STATUS_OF: Mapping[str, int] = {
     "engine_start_failed": 500,
     "engine_timeout": 500,
     "engine_died": 500,
+    "provider_broke": 500,
 }
 """The status of every leaf that is not a free failover, 503."""
 

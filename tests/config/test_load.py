@@ -280,7 +280,10 @@ def test_a_bad_value_of_the_environment_is_told_as_such(write: Write) -> None:
         ('[cache]\ndir = "\\u0000"', "4:7: cache.dir must name a file or folder"),
         ("[stores]\ns3 = 3", "4:6: stores.s3 must be a table"),
         ("[stores.s3]\naddressing = 'virtul'", "4:14: stores.s3.addressing must be one of path, virtual, auto (did you mean virtual?)"),
-        ("[[models]]\nid = 'a'", "3:1: models[0].ref is missing"),
+        (
+            "[[models]]\nid = 'a'",
+            "3:1: models[0]: say either ref (weights here) or external (a provider), not neither",
+        ),
         ("[[models]]\nid = 'a'\nref = 'nope'", "5:7: models[0].ref: it has no scheme, such as s3://"),
         ("[[models]]\nid = 'a'\nref = 'file:///a'\n[[models]]\nref = 'file:///b'\nid = 'a'", "8:6: models: two [[models]] have the id 'a'"),
         ("[[models]]\nid = 'org/a'\nref = 'file:///a'\n[pools]\nassigned = 'org/b'", "7:12: pools.assigned names 'org/b', which is no id or alias of any [[models]] (did you mean org/a?)"),
