@@ -208,6 +208,8 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "bytes_total": progress.bytes_total if progress else None,
         "bytes_resumed": progress.bytes_resumed if progress else None,
         "rate_bytes_s": progress.rate_bytes_s if progress else None,
+        "eta_s": progress.eta_s if progress else None,
+        "phase": _phase(stay),
     }
 
 
@@ -223,6 +225,13 @@ def _rest(node: Node) -> dict[str, Json]:
         "words": rest.verdict.words,
         "asleep": [*rest.asleep],
     }
+
+
+def _phase(stay: Stay) -> str | None:
+    """What is being done for a model on its way; ``None`` once it is here, or before it began."""
+    if stay.state is SlotState.DOWNLOADING:
+        return stay.progress.phase or None if stay.progress else None
+    return {SlotState.VERIFYING: "verify", SlotState.LOADING: "load"}.get(stay.state)
 
 
 def _requests(snapshot: Snapshot) -> dict[str, Json]:

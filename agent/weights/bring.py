@@ -11,7 +11,6 @@ import os
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from .publish import Digested, digest_in_place, publish
 from .pull import Pull
 from .record import RECORD_NAME
 from .source import Source
+from .tempo import Pace
 from .verify import read_record, verify
 
 FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
@@ -41,7 +41,6 @@ Tell = Callable[[str, Progress], None]
 
 TICK_S = 0.25
 SYNC_EVERY_S = 5.0
-_RATE_WINDOW_S = 3.0
 _LOCK_PATIENCE_S = 3.0
 _REFRESH_TIMEOUT_S = 60.0
 
@@ -64,7 +63,7 @@ class Bring:
         self._stopped = threading.Event()
         self._pull: Pull | None = None
         self._limit = job.weights.max_bytes_per_s
-        self._rates: deque[tuple[float, int]] = deque()
+        self._pace = Pace()
 
     def stop(self) -> bool:
         """Make threads leave; what has arrived stays for the next time.
@@ -268,8 +267,9 @@ class Bring:
         synced_s = time.monotonic()
         while not over.is_set() and not self._stopped.is_set():
             now_s = time.monotonic()
-            rate = self._rate(now_s, pull.bytes_done)
-            self._tell("fetch", Progress(pull.bytes_done, total, pull.bytes_resumed, rate))
+            done, resumed = pull.bytes_done, pull.bytes_resumed
+            self._pace.told(done - resumed, now_s)
+            self._tell("fetch", Progress(done, total, resumed, self._pace.rate_bytes_s))
             pull.look(now_s)
             if now_s - synced_s >= SYNC_EVERY_S:
                 await asyncio.to_thread(pull.sync)
@@ -283,11 +283,3 @@ class Bring:
             raise FetchDied(model=self._job.model, exit_code=EXIT_FAILED)
         if not pull.is_done:
             raise Interrupted
-
-    def _rate(self, now_s: float, bytes_done: int) -> float | None:
-        """Bytes a second over the last few seconds; ``None`` in the first moment."""
-        self._rates.append((now_s, bytes_done))
-        while now_s - self._rates[0][0] > _RATE_WINDOW_S:
-            _ = self._rates.popleft()
-        then_s, then_bytes = self._rates[0]
-        return (bytes_done - then_bytes) / (now_s - then_s) if now_s > then_s else None

@@ -134,7 +134,7 @@ class Progress:
         bytes_done: On disk, resumed ones included.
         bytes_total: Of the whole model.
         bytes_resumed: Of ``bytes_done``, what an earlier fetch had left.
-        rate_bytes_s: Over the last few seconds; ``None`` until measured.
+        rate_bytes_s: Over the second half of the time so far; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
     """
 

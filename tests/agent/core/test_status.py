@@ -97,11 +97,12 @@ def test_a_refusal_shows_with_its_reason(world: World) -> None:
 
 def test_a_download_shows_how_far_it_is(world: World) -> None:
     world.load_model("org/a")
-    world.tell(happened.WeightsProgressed("org/a", Progress(3, 9, 1, 2.5)))
+    world.tell(happened.WeightsProgressed("org/a", Progress(3, 9, 1, 2.5, "fetch")))
     world.after(2.0)
     (stay,) = cast("list[dict[str, object]]", seen(world)["slots"])
     assert (stay["bytes_done"], stay["bytes_total"], stay["bytes_resumed"]) == (3, 9, 1)
     assert (stay["rate_bytes_s"], stay["for_s"], stay["load_s"]) == (2.5, 2.0, None)
+    assert (stay["eta_s"], stay["phase"]) == (2.4, "fetch")
 
 
 def test_failures_and_rejected_settings_are_kept(world: World) -> None:
