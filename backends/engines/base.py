@@ -127,6 +127,7 @@ class Load:
         prefill_tps: Moving average of prompt tokens per second.
         generated_tokens: Since the engine started.
         load_s: Seconds that the load took, until the first prompt could be taken.
+        trouble: Why it answers nobody now, in closed words.
     """
 
     running: int = 0
@@ -143,6 +144,7 @@ class Load:
     memory_cache_bytes: int | None = None
     generated_tokens: int = 0
     load_s: float | None = None
+    trouble: str | None = None
 
 
 class Engine(Protocol):

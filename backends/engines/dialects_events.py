@@ -50,6 +50,7 @@ class Message:
         self._call: tuple[str, str, list[str]] | None = None
         self._counts: dict[str, int] = {}
         self._told_tokens = 0
+        self._is_counted = False
         self._thinking_tokens: int | None = None
         self._reason: FinishReason | None = None
         self.is_over = False
@@ -73,6 +74,7 @@ class Message:
             reason = text(mapping(event.get("delta")).get("stop_reason"))
             self._reason = REASONS.get(reason, "stop") if reason else self._reason
             self._count(mapping(event.get("usage")))
+            self._is_counted |= count(mapping(event.get("usage")).get("output_tokens")) is not None
         elif kind == "message_stop":
             self.is_over = True
         if self._public is None:
@@ -101,7 +103,7 @@ class Message:
         if not self.is_over or self._reason is None:
             problem = "the message ended without a stop reason"
             raise AnswerBroken(problem)
-        if prompt is None or answer is None:
+        if prompt is None or answer is None or not self._is_counted:
             problem = "the provider did not say how many tokens it took"
             raise AnswerBroken(problem)
         said = self.pieces()

@@ -170,6 +170,7 @@ ERROR: Event = {"type": "error", "error": {"type": "overloaded_error", "message"
         [start(), *TEXT, ending()[1]],
         [*TEXT, *ending()],
         [start(), *TEXT, ERROR, *ending()],
+        [start(), *TEXT, {**ending()[0], "usage": {}}, ending()[1]],
     ],
 )
 def test_what_is_not_whole_is_a_failure(events: list[Event]) -> None:
