@@ -60,6 +60,29 @@ def pool(part: Part) -> Iterator[str]:
         yield f"refused {times}x, {_ago(refusal.get('age_s'))}: {plain(refusal.get('words'))}"
 
 
+_PHASES = {
+    "open": "serves until",
+    "closing": "finishes what runs until",
+    "closed": "closed until",
+    "waking": "gets ready for",
+}
+"""What the status's ``phase`` means to a person, before a time."""
+
+
+def rest(part: Part) -> Iterator[str]:
+    """When it serves, whose the machine is, and who comes back; nothing if it always serves."""
+    if part.get("turns_at"):
+        yield f"{_PHASES.get(plain(part.get('phase')), '')} {plain(part['turns_at'])}".strip()
+    heeded = ", ".join(plain(sign) for sign in items(part.get("yield_to")))
+    if part.get("is_owners"):
+        yield f"its owner has it: {plain(part.get('words'))}"
+    elif heeded:
+        yield f"steps aside for {heeded}; nobody needs it now"
+    asleep = ", ".join(plain(model) for model in items(part.get("asleep")))
+    if asleep:
+        yield f"back afterwards: {asleep}"
+
+
 def slots(part: Part) -> Iterator[str]:
     """Every stay: its state, how far it is, what it holds and does."""
     stays = [table(one) for one in items(part.get("stays"))]

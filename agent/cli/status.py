@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
     {
         "line": sections.line,
         "pool": sections.pool,
+        "rest": sections.rest,
         "slots": sections.slots,
         "requests": sections.requests,
         "memory": sections.memory,

@@ -41,6 +41,19 @@ def test_the_pool_says_who_chose_it_and_what_was_refused() -> None:
     assert said[2] == "refused 3x, 12 s ago: model 'x' not in advertised model list"
 
 
+def test_a_rest_says_until_when_for_whom_and_who_comes_back() -> None:
+    assert rows(sections.rest, phase="open", turns_at=None, yield_to=[], asleep=[]) == []
+    at = "2026-11-21T22:00:00+01:00"
+    assert rows(sections.rest, phase="closed", turns_at=at, asleep=["org/a", "org/b"]) == [
+        f"closed until {at}",
+        "back afterwards: org/a, org/b",
+    ]
+    heeds = {"phase": "open", "yield_to": ["input", "gpu"]}
+    assert rows(sections.rest, **heeds) == ["steps aside for input, gpu; nobody needs it now"]
+    taken = rows(sections.rest, **heeds, is_owners=True, words="keyboard or mouse used 2 s ago")
+    assert taken == ["its owner has it: keyboard or mouse used 2 s ago"]
+
+
 def test_the_pool_says_since_when_and_what_keeps_the_machine_there() -> None:
     said = rows(
         sections.pool,
