@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +28,7 @@ from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
 from .control.desk import Desk
+from .control.gauges import Process
 from .core.brief import brief
 from .core.events import (
     Due,
@@ -40,11 +41,12 @@ from .core.events import (
 from .core.node import Node
 from .core.status import Json
 from .runtime.identity import forbid_core_dumps, identify, privacy
+from .runtime.link import Traffic
 from .runtime.log import Log
 from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
 from .runtime.settings_file import SettingsFile
-from .runtime.thrift import give_back, keep_one_heap
+from .runtime.thrift import give_back, keep_one_heap, resident_bytes
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
@@ -103,7 +105,12 @@ class Daemon:
         self._room = asyncio.Semaphore(MAX_INBOX)
         self._notify = notifier(os.environ)
         self._desk = Desk(
-            self._node, tell=self.tell, about=self._about, reread=self._reread, clock_s=clock_s
+            self._node,
+            tell=self.tell,
+            about=self._about,
+            reread=self._reread,
+            clock_s=clock_s,
+            process=self._process,
         )
         self._file = SettingsFile(
             loaded,
@@ -113,6 +120,7 @@ class Daemon:
             promises=lambda chosen: privacy(chosen, os.environ, is_hidden=is_hidden),
         )
         self._started_s = clock_s()
+        self._traffic: Callable[[], Traffic] = Traffic
         self._is_asked_to_stop = False
         self._is_tidy = False
 
@@ -146,6 +154,7 @@ class Daemon:
         world = World(settings, self._key, probe, cache, self._state_dir, told)
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
+        self._traffic = doers.traffic
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
@@ -172,11 +181,13 @@ class Daemon:
                 self._is_tidy = True
                 give_back()
             self._log.happened(event)
+            self._desk.counts.happened(event, clock_s())
             if isinstance(event, SettingsChanged):
                 self._log.heed(event.settings.log.level)
                 doers.resettle(event.settings)
             for effect in self._node.handle(event, clock_s(), time.time()):
                 self._log.done(effect)
+                self._desk.counts.done(effect, clock_s())
                 doers.perform(effect)
             self._vouch(clock_s())
 
@@ -227,6 +238,12 @@ class Daemon:
                 "backend_label": self._file.settings.wire.backend_label,
             },
         }
+
+    def _process(self) -> Process:
+        """The process, as the metrics tell it."""
+        said, uptime_s = self._traffic(), round(clock_s() - self._started_s, 3)
+        told = (said.ack_age_s, said.outbox, said.chunks)
+        return Process(__version__, uptime_s, *told, resident_bytes())
 
 
 def clock_s() -> float:

@@ -25,6 +25,9 @@ from ..core.events import (
 from ..core.node import Node
 from ..core.status import Json, models, reasons, status
 from .asked import Answer, Asked, NotAnswered, Routes
+from .counts import Counts
+from .exposition import KIND, text
+from .gauges import Process, gauges
 
 PATIENCE_S = 5.0
 """How long the first answer to an order may take; the core gives it in the same turn."""
@@ -41,12 +44,16 @@ Reread = Callable[[], AgentError | str]
 class Desk:
     """Answers the owner.
 
+    Attributes:
+        counts: What was counted since the start; the loop tells it what happens.
+
     Args:
         node: What is looked at.
         tell: Puts an event into the inbox.
         about: The process: its version, number, folder and file, for the status.
         reread: Has the configuration read again.
         clock_s: The node's clock.
+        process: What the metrics tell of the process.
     """
 
     def __init__(
@@ -57,12 +64,15 @@ class Desk:
         about: Callable[[], Mapping[str, Mapping[str, Json]]],
         reread: Reread,
         clock_s: Callable[[], float],
+        process: Callable[[], Process],
     ) -> None:
         self._node = node
         self._tell = tell
         self._about = about
         self._reread = reread
         self._clock_s = clock_s
+        self._process = process
+        self.counts = Counts(node)
         self._asks = 0
         self._told: OrderedDict[int, TellOwner] = OrderedDict()
         self._news = asyncio.Event()
@@ -74,6 +84,7 @@ class Desk:
             "/v1/status": {"GET": self._status},
             "/v1/models": {"GET": self._models},
             "/v1/orders": {"GET": self._order},
+            "/metrics": {"GET": self._metrics},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._readiness},
             "/v1/reload": {"POST": self._reload},
@@ -109,6 +120,10 @@ class Desk:
 
     def _models(self, _: Asked) -> Answer:
         return Answer({"models": models(self._node, self._clock_s())})
+
+    def _metrics(self, _: Asked) -> Answer:
+        looked_up = gauges(self._node, self._process(), self._clock_s())
+        return Answer(text([*self.counts.series, *looked_up]), kind=KIND)
 
     def _health(self, _: Asked) -> Answer:
         """This process lives: its loop answers, whatever it may lack."""

@@ -30,6 +30,10 @@ class Lanes:
         self._room = asyncio.Event()
         self._room.set()
 
+    def __len__(self) -> int:
+        """How many frames wait."""
+        return len(self._control) + len(self._chunks)
+
     def put(self, frame: str, *, after_chunks: bool = False) -> None:
         """Queue a frame; ``after_chunks`` behind every chunk that waits now. Never waits."""
         if self._is_shut:
@@ -96,7 +100,7 @@ class Lanes:
 
     @property
     def _is_crowded(self) -> bool:
-        return len(self._control) + len(self._chunks) > MOST_FRAMES
+        return len(self) > MOST_FRAMES
 
     def _queue_chunk(self, frame: str) -> None:
         self._chunks.append(frame)

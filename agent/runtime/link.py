@@ -56,6 +56,21 @@ class _Call:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What goes over the lines, for whoever measures.
+
+    Attributes:
+        ack_age_s: Since the coordinator last answered a ping; ``None`` if it never did.
+        outbox: Frames that wait to be sent; ``None`` without a line.
+        chunks: Pieces of answers that were queued, on all lines so far.
+    """
+
+    ack_age_s: float | None = None
+    outbox: int | None = None
+    chunks: int = 0
+
+
 class _Connect(connect):
     """A dial that goes where it was told, and nowhere else."""
 
@@ -87,6 +102,15 @@ class Link:
         self._hear = hear
         self._tasks = tasks
         self._call: _Call | None = None
+        self._acked_s: float | None = None
+        self._chunks = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        """What goes over the lines."""
+        age_s = None if self._acked_s is None else time.monotonic() - self._acked_s
+        outbox = None if self._call is None else len(self._call.lanes)
+        return Traffic(age_s, outbox, self._chunks)
 
     def resettle(self, settings: Coordinator) -> None:
         """Dial by these settings from the next line on."""
@@ -129,7 +153,10 @@ class Link:
             ``False`` if that line is gone.
         """
         call = self._call
-        return call is not None and call.line == line and await call.lanes.put_chunk(frame)
+        if call is None or call.line != line or not await call.lanes.put_chunk(frame):
+            return False
+        self._chunks += 1
+        return True
 
     def _over(self, call: _Call) -> None:
         call.lanes.shut(drop=True)
@@ -196,6 +223,7 @@ class Link:
             try:
                 async with asyncio.timeout(settings.pong_timeout_s):
                     await (await connection.ping())
+                self._acked_s = time.monotonic()
             except TimeoutError:
                 connection.transport.abort()
                 return

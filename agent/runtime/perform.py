@@ -23,7 +23,7 @@ from ..core.wanted import Wanted
 from ..wire.sealing import NodeKey
 from .activity import ActivityReader
 from .assignment_file import AssignmentFile, OrdersFile
-from .link import Link
+from .link import Link, Traffic
 from .relay import Relay
 from .residents import Residents
 from .sampler import Sampler
@@ -96,6 +96,10 @@ class Performer:
         self._settings = settings
         self._link.resettle(settings.coordinator)
         self._shelf.resettle(settings)
+
+    def traffic(self) -> Traffic:
+        """What goes over the lines."""
+        return self._link.traffic
 
     def perform(self, effect: Effect) -> None:
         """Start the work that the effect asks for."""

@@ -7,6 +7,8 @@ returns only what lies at its end. It has to be asked once.
 import ctypes
 import gc
 
+import psutil
+
 from ...backends.engines import manners
 
 _M_ARENA_MAX = -8
@@ -32,3 +34,8 @@ def give_back() -> bool:
     is_asked = manners.give_back()
     gc.freeze()
     return is_asked
+
+
+def resident_bytes() -> int:
+    """What this process holds of the machine's memory now."""
+    return int(psutil.Process().memory_info().rss)

@@ -9,6 +9,7 @@ import pytest
 
 from poolhand.agent.control.asked import Answer, Asked, NotAnswered, route_of
 from poolhand.agent.control.desk import MOST_ORDERS, Desk
+from poolhand.agent.control.gauges import Process
 from poolhand.agent.core.effects import TellOwner
 from poolhand.agent.core.events import Event
 from poolhand.config.errors import AgentError, ConfigInvalid
@@ -27,6 +28,7 @@ class Room:
             about=lambda: {"config": {"path": "/a.toml"}, "node": {"pid": 7}},
             reread=lambda: self.reread,
             clock_s=lambda: self.world.now_s,
+            process=lambda: Process("1.2.3", 9.0),
         )
 
     def tell(self, event: Event) -> None:
@@ -168,7 +170,12 @@ async def test_an_answer_that_takes_its_time_is_waited_for() -> None:
     asked: asyncio.Queue[Event] = asyncio.Queue()
     world = World()
     desk = Desk(
-        world.node, tell=asked.put_nowait, about=dict, reread=lambda: "", clock_s=lambda: 0.0
+        world.node,
+        tell=asked.put_nowait,
+        about=dict,
+        reread=lambda: "",
+        clock_s=lambda: 0.0,
+        process=lambda: Process("1.2.3", 9.0),
     )
     route = route_of(desk.routes, Asked("POST", "/v1/undrain"))
     found = route(Asked("POST", "/v1/undrain"))
