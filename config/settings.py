@@ -223,8 +223,20 @@ class ModelEntry(Section):
 
     @property
     def place(self) -> ModelRef:
-        """The parsed reference."""
+        """The parsed reference.
+
+        Raises:
+            RefInvalid: The model has none, for it is asked elsewhere.
+        """
+        if self.external is not None:
+            reason = "it is asked at a provider; there is nothing to fetch"
+            raise RefInvalid(ref=self.id, reason=reason)
         return ModelRef.parse(self.ref)
+
+    @property
+    def where(self) -> str:
+        """Where its weights live, or who is asked, for people."""
+        return self.ref if self.external is None else f"{self.external.dialect} {self.external.url}"
 
 
 class Cache(Section):

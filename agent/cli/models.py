@@ -47,7 +47,7 @@ def _of_file(args: Namespace) -> Iterator[dict[str, object]]:
     from ...config.load import load  # noqa: PLC0415  # see above
 
     for one in load(config_of(args), os.environ).settings.models:
-        yield {"id": one.id, "aliases": list(one.aliases), "ref": one.ref, "state": "unknown"}
+        yield {"id": one.id, "aliases": list(one.aliases), "ref": one.where, "state": "unknown"}
 
 
 def _cells(model: Mapping[str, object]) -> tuple[str, ...]:

@@ -165,7 +165,9 @@ class Loads:
         needs = needs_of(
             build.weights_bytes, ModelShape.from_config(build.config), context_tokens=most_tokens
         )
-        outcomes = self.stays.verified(model, build, needs.total_bytes, now_s)
+        # what somebody else runs takes nothing here
+        needs_bytes = needs.total_bytes if build.is_here else 0
+        outcomes = self.stays.verified(model, build, needs_bytes, now_s)
         return [*self._carry(outcomes), RefreshInventory()]
 
     def came(self, outcomes: Iterable[Outcome]) -> list[Said]:

@@ -175,7 +175,8 @@ def heartbeat(node: Snapshot) -> Heartbeat:
 
 def attestation(node: Snapshot, challenge: AttestationChallenge) -> AttestationResponse:
     """The answer to a challenge: measured facts, and the hashes of what is loaded."""
-    hashes = {stay.model: stay.build.weight_hash for stay in node.ready if stay.build is not None}
+    builds = {stay.model: stay.build for stay in node.ready if stay.build is not None}
+    hashes = {model: build.weight_hash for model, build in builds.items() if build.is_here}
     facts = node.facts
     return AttestationResponse(
         nonce=challenge.nonce,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...backends.stores.base import Progress, Stock
+from ...backends.stores.base import ELSEWHERE, Progress, Stock
 from ...backends.stores.errors import ModelMissing, StoreUnreachable
 from ...config.errors import AgentError
 from ...config.settings import ModelEntry, Settings
@@ -78,6 +78,9 @@ class Shelf:
 
     def fetch(self, model: str) -> None:
         """Bring a model; ``WeightsFetched`` or ``WeightsFailed`` follows, unless cancelled."""
+        if self._is_elsewhere(model):
+            self._tell(WeightsFetched(model))
+            return
         task = self._tasks.create_task(self._fetch(model), name=f"fetch {model}")
         self._fetches[model] = task
 
@@ -89,6 +92,9 @@ class Shelf:
 
     def verify(self, model: str) -> None:
         """Check a model; ``WeightsVerified`` or ``WeightsFailed`` follows, unless cancelled."""
+        if self._is_elsewhere(model):
+            self._tell(WeightsVerified(model, ELSEWHERE))
+            return
         task = self._tasks.create_task(self._verify(model), name=f"verify {model}")
         self._fetches[model] = task
 
@@ -181,6 +187,11 @@ class Shelf:
             self._tell(WeightsFailed(model, error))
         except OSError as error:
             self._tell(WeightsFailed(model, _at_home(error)))
+
+    def _is_elsewhere(self, model: str) -> bool:
+        """Whether somebody else has the weights, so that the stay goes on at once."""
+        entry = self._settings.entry(model)
+        return entry is not None and entry.external is not None
 
     def _entry(self, model: str) -> ModelEntry:
         entry = self._settings.entry(model)

@@ -175,6 +175,17 @@ class Build:
     config: Mapping[str, object] = field(repr=False, hash=False)
     has_chat_template: bool = True
 
+    @property
+    def is_here(self) -> bool:
+        """Whether there is anything to load, and so a hash that says what it is."""
+        return bool(self.folder)
+
+
+ELSEWHERE = Build(
+    folder="", size_bytes=0, weights_bytes=0, weight_hash="", verified_by="self", config={}
+)
+"""What stands for the build of a model that somebody else runs: nothing of it is here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stock:

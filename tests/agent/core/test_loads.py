@@ -12,7 +12,7 @@ from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
 from poolhand.agent.wire.outbound import PrefetchModelStatus
 from poolhand.agent.wire.types import DesiredModel
 from poolhand.backends.engines.base import Loaded
-from poolhand.backends.stores.base import Build, Progress, Stock
+from poolhand.backends.stores.base import ELSEWHERE, Build, Progress, Stock
 from poolhand.backends.stores.errors import StoreUnreachable
 from poolhand.config.refusals import ModelNotInPool, NodeDraining, SlotsBusy
 from poolhand.config.settings import Settings
@@ -256,3 +256,16 @@ def test_the_same_pool_disturbs_nobody() -> None:
     here = with_resident()
     assert here.repool(settings(), here.pool, NOBODY, 1.0) == []
     assert here.stays.ready("org/a")
+
+
+def test_a_model_elsewhere_takes_no_memory_here() -> None:
+    here = loads()
+    here.asked("org/a", NOBODY, 0.0)
+    here.came(here.stays.fetched("org/a", 0.0))
+    here.verified("org/a", ELSEWHERE, 0.0)
+    said = here.stays.settle(slots=1, busy=NOBODY, free_bytes=lambda: 0, now_s=0.0)
+    assert said == [do.LoadEngine("org/a", ELSEWHERE)]
+    here.came(here.stays.loaded("org/a", Loaded(0.1, None, None), 0.0))
+    stay = here.stays.ready("org/a")
+    assert stay is not None
+    assert stay.takes_bytes == 0

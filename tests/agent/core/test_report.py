@@ -20,7 +20,7 @@ from poolhand.agent.wire.inbound import AttestationChallenge
 from poolhand.agent.wire.types import Stats
 from poolhand.backends.engines.base import Load
 from poolhand.backends.hosts.base import CpuCores, HostFacts, HostSample
-from poolhand.backends.stores.base import Build, Stock
+from poolhand.backends.stores.base import ELSEWHERE, Build, Stock
 from tests.journeys.world import FACTS, KEY, build, identity, sample, settings
 from tests.wire.schema import faults
 
@@ -263,6 +263,12 @@ def test_a_challenge_is_answered_with_facts() -> None:
     assert answer.model_hashes == {"org/a": build("org/a").weight_hash}
     assert answer.active_model_hash == build("org/a").weight_hash
     assert faults(encode(answer)) == []
+
+
+def test_nothing_is_hashed_of_a_model_elsewhere() -> None:
+    snapshot = replace(FULL, stays=(replace(READY, build=ELSEWHERE),))
+    answer = attestation(snapshot, AttestationChallenge(nonce="abc", timestamp="t"))
+    assert (answer.model_hashes, answer.active_model_hash) == (None, None)
 
 
 def test_the_token_shows_on_the_wire_alone() -> None:

@@ -15,6 +15,7 @@ from poolhand.agent.core.events import (
 )
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.agent.runtime.shelf import Shelf
+from poolhand.backends.stores.base import ELSEWHERE
 from poolhand.config.settings import Settings
 
 
@@ -129,3 +130,20 @@ async def test_a_size_is_asked_for_and_then_known(inbox: Inbox, tmp_path: Path) 
         shelf.refresh(["m"])
         known = await inbox.first(InventoryChanged, 3)
     assert known.stocks[0].size_bytes
+
+
+async def test_a_model_elsewhere_needs_nothing_here(inbox: Inbox, tmp_path: Path) -> None:
+    entry = {"id": "m", "external": {"dialect": "openai"}}
+    settings = Settings.model_validate(
+        {"coordinator": {"url": "ws://localhost/"}, "models": [entry]}
+    )
+    async with group() as tasks:
+        shelf = Shelf(settings, tmp_path / "cache", tell=inbox.tell, tasks=tasks)
+        shelf.fetch("m")
+        assert await inbox.first(WeightsFetched) == WeightsFetched("m")
+        shelf.verify("m")
+        assert await inbox.first(WeightsVerified) == WeightsVerified("m", ELSEWHERE)
+        shelf.refresh(["m"])
+        (stock,) = (await inbox.first(InventoryChanged)).stocks
+    assert (stock.state, stock.size_bytes, stock.build) == ("here", 0, None)
+    assert not (tmp_path / "cache" / "m").exists()
