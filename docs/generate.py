@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from poolhand.agent.cli import units_place
 from poolhand.agent.control import client
 from poolhand.agent.core.answers import Answers
 from poolhand.agent.core.effects import Send
@@ -41,7 +42,7 @@ from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
-HOMES = (config, refusals, paths, stores, engines, hosted, client)
+HOMES = (config, refusals, paths, stores, engines, hosted, client, units_place)
 
 UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -72,6 +73,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
 
 FACTS: Mapping[str, object] = MappingProxyType(
     {
+        "command": "COMMAND",
         "model": "org/tiny-a",
         "pool": "tiny",
         "slots": 1,
@@ -119,7 +121,12 @@ FAMILIES: tuple[type[AgentError], ...] = (
 )
 """In the order of the page."""
 
-NEVER_TOLD = (config.ConfigError, config.LinkError, client.AgentNotRunning)
+NEVER_TOLD = (
+    config.ConfigError,
+    config.LinkError,
+    client.AgentNotRunning,
+    units_place.SupervisorFailed,
+)
 FAILS_A_LOAD = (stores.WeightsError, engines.EngineMissing, engines.EngineStartFailed)
 
 BEGIN, END = "<!-- written by docs/generate.py -->", "<!-- as far as here -->"

@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 
+from poolhand.agent.cli import units_place
 from poolhand.agent.control import client
 from poolhand.agent.core import effects, events, requests, session, slots
 from poolhand.agent.core.backoff import Backoff
@@ -28,7 +29,7 @@ WINGS = ("agent", "backends", "config")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 WRITTEN = ("docs/configuration.md", "docs/errors.md", "ARCHITECTURE.md")
-HOMES = {home.__name__ for home in (config, refusals, paths, stores, engines, client)}
+HOMES = {home.__name__ for home in (config, refusals, paths, stores, engines, client, units_place)}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

@@ -30,7 +30,12 @@ def test_packaging_is_no_python_package() -> None:
 
 def test_the_service_units_ship() -> None:
     shipped = {unit.name for unit in (files("poolhand") / "packaging" / "units").iterdir()}
-    assert shipped == {"poolhand.plist", "poolhand.service"}
+    assert shipped == {
+        "poolhand.plist",
+        "poolhand.service",
+        "poolhand-gpu.service",
+        "poolhand-user.service",
+    }
 
 
 def test_every_shipped_folder_has_its_link() -> None:

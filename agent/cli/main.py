@@ -41,6 +41,7 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "undrain": ("undrain", "take work again after a drain"),
         "reload": ("reload", "have the running agent read its configuration again"),
         "config": ("settings", "check: read the configuration and say what is wrong with it"),
+        "service": ("units", "install, start, stop, ask: have systemd or launchd keep it running"),
         "dev": ("dev", "a world to try it in, for development, on loopback"),
     }
 )
