@@ -8,7 +8,7 @@ kept, no proxy asked. h11 speaks the protocol.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -43,6 +43,27 @@ class TooMuch(CallFailed):
     """The answer is longer than it may be."""
 
 
+class Lines:
+    """The connections of one server that are open now, so that all can be ended at once."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.WriteTransport] = set()
+
+    @contextlib.contextmanager
+    def held(self, line: asyncio.WriteTransport) -> Generator[None]:
+        """Count a connection while the block runs."""
+        self._open.add(line)
+        try:
+            yield
+        finally:
+            self._open.discard(line)
+
+    def cut(self) -> None:
+        """End them; whoever waits for an answer on one is told that it was cut."""
+        for line in self._open:
+            line.abort()
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A server, and how it is reached.
@@ -54,6 +75,7 @@ class Peer:
         socket_path: A Unix socket to use instead of TCP.
         address: An address to connect to instead of asking a resolver for the host's.
         tls: Whom to trust; ``None`` for https: whom the system trusts.
+        lines: Counts the connections while they are open.
     """
 
     url: str
@@ -61,6 +83,7 @@ class Peer:
     socket_path: str | None = None
     address: str | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    lines: Lines = field(default_factory=Lines, repr=False, compare=False)
 
 
 class HttpAnswer:
@@ -133,7 +156,8 @@ async def call(
     reader, writer = await _connected(peer, connect_s)
     try:
         wire = _Wire(reader, writer, silence_s)
-        yield await wire.ask(_request(peer, method, target, body, headers or {}), body)
+        with peer.lines.held(writer.transport):
+            yield await wire.ask(_request(peer, method, target, body, headers or {}), body)
     finally:
         writer.transport.abort()
         with contextlib.suppress(OSError):

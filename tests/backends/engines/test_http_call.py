@@ -197,3 +197,18 @@ async def test_a_server_that_speaks_no_tls_is_not_trusted() -> None:
     with pytest.raises(Unreachable):
         await whole(Peer(f"https://127.0.0.1:{port}"))
     server.close()
+
+
+async def test_all_lines_to_a_peer_can_be_cut_at_once(serve: Serve) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"Content-Length: 5\r\n\r\nh")
+        await reader.read()
+
+    async with serve(talk) as peer:
+        async with call(peer, "GET", "/") as first, call(peer, "GET", "/") as second:
+            peer.lines.cut()
+            for answer in (first, second):
+                with pytest.raises(CutOff):
+                    await answer.whole(limit_bytes=10)
+        peer.lines.cut()
