@@ -5,13 +5,13 @@ memory. Who had to go comes back before the next window begins, or when the owne
 wall clock is looked at anew each time, so that one which jumps needs no rule of its own.
 """
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from ...backends.hosts.base import Activity, ThermalState
 from ...config.refusals import NodeResting
 from ...config.settings import Settings
 from .answers import Answers
-from .effects import ReadActivity
+from .effects import ReadActivity, RefreshInventory
 from .loads import Loads, Said
 from .owner import NOBODY, Verdict, judge
 from .requests import RequestState
@@ -37,7 +37,7 @@ class Rest:
         self._loads = loads
         self._answers = answers
         self._settings = settings
-        self._zone: tzinfo = settings.hours.zone
+        self._zone = _zone_of(settings)
         self._asleep: list[str] = []
         self._turns_s: float | None = None
         self._reads_s: float | None = None
@@ -89,7 +89,7 @@ class Rest:
 
     def chosen(self, settings: Settings) -> None:
         """The operator chose otherwise; what follows is seen at the next look."""
-        self._settings, self._zone = settings, settings.hours.zone
+        self._settings, self._zone = settings, _zone_of(settings)
         self.moment, self._turns_s, self._reads_s = ALWAYS, None, None
         if not settings.owner.yield_to:
             self.verdict = NOBODY
@@ -109,10 +109,12 @@ class Rest:
         said = self._ask(now_s)
         if unix_s is not None:
             self._look_at_the_wall(now_s, unix_s)
-        was_resting = self._is_resting
+        was_resting, was_held = self._is_resting, self.code is not None
         self._hold(now_s, unix_s)
         if self._is_resting:
             return [*said, *self._let_go(now_s, is_new=not was_resting)]
+        if was_held and self.code is None:
+            said.append(RefreshInventory())  # bytes that are wanted begin again with a look at them
         return [*said, *self._wake(now_s), *self._unload_idle(now_s)]
 
     # ── what is so ────────────────────────────────────────────────────────────────────
@@ -204,3 +206,8 @@ class Rest:
     @property
     def _busy(self) -> frozenset[str]:
         return frozenset(self._answers.ledger.busy())
+
+
+def _zone_of(settings: Settings) -> tzinfo:
+    """The clock on the wall; not looked for where no window is told by it."""
+    return settings.hours.zone if settings.hours.windows else UTC

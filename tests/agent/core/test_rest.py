@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.schedule import Phase
-from poolhand.agent.core.slots import SlotState
+from poolhand.agent.core.slots import COMING, SlotState
 from poolhand.agent.core.status import status as status_of
+from poolhand.agent.wire.inbound import DesiredModel, DesiredModels
 from poolhand.agent.wire.outbound import InferenceComplete, InferenceError, LoadModelStatus
 from poolhand.agent.wire.types import BackendCapacity
 from poolhand.backends.hosts.base import Activity
@@ -145,6 +146,29 @@ def test_a_node_that_starts_outside_its_hours_keeps_its_line_and_says_why() -> N
     rest = status_of(world.node, world.now_s)["rest"]
     assert isinstance(rest, dict)
     assert (rest["phase"], rest["turns_at"]) == ("closed", "2026-11-21T22:00:00+00:00")
+
+
+def test_bytes_that_are_wanted_wait_for_the_end_of_the_rest() -> None:
+    world = world_at("2026-11-21T05:57:00", hours=NIGHT)
+    wish = DesiredModels(models=(DesiredModel(model_name="tiny", desired_build="org/b"),))
+    assert only(world.hear(wish), do.FetchWeights) == [do.FetchWeights("org/b")]
+    assert do.CancelFetch("org/b") in until(world, "2026-11-21T05:58:00"), "what is here stays"
+    assert only(until(world, "2026-11-21T21:59:59"), do.FetchWeights) == []
+    assert world.node.rest.asleep == (), "no model of this was in memory"
+    assert do.RefreshInventory() in until(world, "2026-11-21T22:00:00")
+    assert only(world.stock("org/a"), do.FetchWeights) == [do.FetchWeights("org/b")]
+
+
+def test_a_pool_that_its_operator_sets_during_a_rest_does_not_wake_it() -> None:
+    offered = {"pools": {}, "hours": NIGHT}
+    world = world_at("2026-11-21T12:00:00", **offered)
+    world.stock("org/a", "org/c")
+    other = "other" if world.node.loads.pool.serves("org/a") else "tiny"
+    effects = world.tell(happened.PoolSetAsked(1, other))
+    assert only(effects, do.LoadEngine) == []
+    assert not [stay for stay in world.node.loads.stays.all() if stay.state in COMING]
+    told = only(effects + world.after(5.0), do.TellOwner)
+    assert told[-1].status in {"done", "failed"}, "an answer in any case"
 
 
 def test_the_deadline_is_the_next_turn_however_far() -> None:
