@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.engines.base import Engine
-from ...backends.engines.catalog import engine_for
+from ...backends.engines.catalog import engine_for, hosted_engine
 from ...backends.engines.errors import EngineMissing
 from ...backends.hosts.base import HostProbe
 from ...backends.stores.base import Build
@@ -70,6 +70,7 @@ class Performer:
         wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
         self._settings = world.settings
+        self._state_dir = world.state_dir
         self._link = Link(world.settings.coordinator, tell=tell, hear=hear, tasks=tasks)
         self._residents = Residents(self._make, tell=tell, tasks=tasks)
         self._relay = Relay(
@@ -171,6 +172,8 @@ class Performer:
         entry = self._settings.entry(model)
         if entry is None:
             raise EngineMissing(engine="any", needs=f"a [[models]] entry for '{model}'")
+        if entry.external is not None:
+            return hosted_engine(entry, entry.external, self._state_dir)
         return engine_for(entry, build.folder, self._settings)
 
 

@@ -1,9 +1,13 @@
 """Which engine runs a model; an adapter is imported only when it is chosen."""
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
+from ...config.external import External
 from ...config.settings import ModelEntry, Settings
 from .base import Engine
 from .errors import EngineMissing
@@ -25,7 +29,10 @@ class Shelter:
 
 
 def shelter(entry: ModelEntry, settings: Settings) -> Shelter:
-    """Where the engine that :func:`engine_for` would choose keeps its text."""
+    """Where the engine that would be chosen keeps its text."""
+    if entry.external is not None:
+        # it leaves this machine, and nobody here can say who looks at it there
+        return Shelter(is_inprocess=False, is_hidden=False)
     if entry.engine == "echo":
         return Shelter(is_inprocess=True, is_hidden=True)
     return Shelter(is_inprocess=settings.engines.mlx.isolation == "inprocess", is_hidden=True)
@@ -55,6 +62,25 @@ def engine_for(entry: ModelEntry, build_folder: str, settings: Settings) -> Engi
         model=entry.id,
         settings=settings.engines.mlx,
         context_tokens=entry.context_tokens,
+    )
+
+
+def hosted_engine(entry: ModelEntry, external: External, state_dir: Path) -> Engine:
+    """The engine of a model that somebody else runs; not started.
+
+    Args:
+        entry: What the operator offers.
+        external: Its own table: who is asked.
+        state_dir: The agent's own folder, where the day's counts lie.
+    """
+    from .hosted import HostedEngine  # noqa: PLC0415 - only when chosen
+    from .hosted_days import Days, path_of  # noqa: PLC0415 - likewise
+    from .hosted_key import key_of  # noqa: PLC0415 - likewise
+
+    path = path_of(state_dir, entry.id)
+    days = Days(path, model=entry.id, external=external, clock_s=time.time)
+    return HostedEngine(
+        model=entry.id, external=external, days=days, key=lambda: key_of(external, os.environ)
     )
 
 

@@ -1,0 +1,156 @@
+"""What a model elsewhere may still cost today: counts that outlive the process.
+
+One small file a model, written anew before each request is sent and after each answer, so that
+a process that is killed has at worst forgotten the tokens of answers that were under way. A file
+that cannot be understood counts as a day that is used up: a limit that a damaged file lifts is
+none.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from ...config.external import External
+from ...config.paths import StateUnusable
+from .base import Usage
+from .hosted_errors import DailyLimitReached
+
+FOLDER = "external"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was used on one UTC day.
+
+    Attributes:
+        date: ``YYYY-MM-DD``.
+        requests: That were sent.
+        tokens: Of prompts and answers, as the provider counted them.
+    """
+
+    model: str
+    date: str
+    requests: int = 0
+    tokens: int = 0
+
+
+def path_of(state_dir: Path, model: str) -> Path:
+    """Where a model's counts lie."""
+    return state_dir / FOLDER / f"{sha256(model.encode()).hexdigest()[:16]}.json"
+
+
+class Days:
+    """One model's counts, held against the operator's limits.
+
+    Args:
+        path: Their file; used only if there is a limit.
+        model: Its id.
+        external: Names the limits.
+        clock_s: The wall clock, in Unix seconds.
+    """
+
+    def __init__(
+        self, path: Path, *, model: str, external: External, clock_s: Callable[[], float]
+    ) -> None:
+        self._path = path
+        self._most_requests = external.requests_per_day
+        self._most_tokens = external.tokens_per_day
+        self._clock_s = clock_s
+        self._day = Day(model, "")
+        self._reserved_tokens = 0
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is anything to keep."""
+        return self._most_requests is not None or self._most_tokens is not None
+
+    @property
+    def day(self) -> Day:
+        """Today's counts so far."""
+        today = datetime.fromtimestamp(self._clock_s(), UTC).date().isoformat()
+        if today > self._day.date:  # a clock that was set back gives nobody a second day
+            self._day = Day(self._day.model, today)
+        return self._day
+
+    def recall(self) -> None:
+        """Read what an earlier process left.
+
+        Raises:
+            StateUnusable: There is something that cannot be read.
+        """
+        if not self.is_limited:
+            return
+        try:
+            self._day = TypeAdapter(Day).validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            pass
+        except ValidationError:
+            reason = "it holds no counts; until it is removed, the day counts as used up"
+            raise StateUnusable(path=str(self._path), reason=reason) from None
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def exhausted(self) -> str | None:
+        """Which of the limits is reached; ``None`` if there is room."""
+        day = self.day
+        if self._most_requests is not None and day.requests >= self._most_requests:
+            return f"daily limit of {self._most_requests} requests reached"
+        if self._most_tokens is not None and day.tokens >= self._most_tokens:
+            return f"daily limit of {self._most_tokens} tokens reached"
+        return None
+
+    def begin(self, max_tokens: int) -> None:
+        """Count a request that is about to be sent.
+
+        Args:
+            max_tokens: What its answer may take; kept aside until :meth:`end`, so that answers
+                side by side do not all find the same room.
+
+        Raises:
+            DailyLimitReached: There is no room for it today.
+            StateUnusable: It could not be written down.
+        """
+        day = self.day
+        if self._most_requests is not None and day.requests >= self._most_requests:
+            raise DailyLimitReached(what="requests", most=self._most_requests)
+        promised = day.tokens + self._reserved_tokens
+        if self._most_tokens is not None and promised >= self._most_tokens:
+            raise DailyLimitReached(what="tokens", most=self._most_tokens)
+        self._write(replace(day, requests=day.requests + 1))
+        self._reserved_tokens += max_tokens
+
+    def end(self, max_tokens: int, usage: Usage | None) -> None:
+        """Count what an answer took.
+
+        Args:
+            max_tokens: As it was begun.
+            usage: The provider's numbers; ``None`` if it told none.
+
+        Raises:
+            StateUnusable: It could not be written down.
+        """
+        self._reserved_tokens -= max_tokens
+        if usage is not None:
+            took = usage.prompt_tokens + usage.completion_tokens
+            self._write(replace(self.day, tokens=self.day.tokens + took))
+
+    def _write(self, day: Day) -> None:
+        self._day = day
+        if not self.is_limited:
+            return
+        fresh = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            fresh.write_text(json.dumps(asdict(day)) + "\n")
+            fresh.chmod(0o600)
+            fresh.replace(self._path)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> StateUnusable:
+        return StateUnusable(path=str(self._path), reason=error.strerror or "it cannot be used")
