@@ -6,18 +6,25 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
+from providers import KEY, Provider, here, provided
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineDied, EngineNotRunning
+from poolhand.backends.engines.hosted import HostedEngine
+from poolhand.backends.engines.hosted_days import Days
+from poolhand.backends.engines.hosted_peer import Peers
 from poolhand.backends.engines.mlx import MlxEngine
+from poolhand.config.external import External
 from poolhand.config.refusals import ContextExceeded, RequestRefused
+from poolhand.config.secrets import Secret
 from poolhand.config.settings import Mlx
 
 SCRIPT = Path(__file__).with_name("engine_faults.py")
@@ -26,6 +33,9 @@ PATIENCE = Mlx(start_timeout_s=60, stall_timeout_s=30, stop_timeout_s=20, prefil
 KINDS = [
     "echo",
     "scripted",
+    "openai",
+    "anthropic",
+    "azure",
     pytest.param("mlx child", marks=pytest.mark.engine),
     pytest.param("mlx inprocess", marks=pytest.mark.engine),
 ]
@@ -59,9 +69,14 @@ async def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Engine]:
     made: Engine
+    held = AsyncExitStack()
     match request.param:
         case "echo":
             made = EchoEngine()
+        case "openai" | "anthropic" | "azure" as dialect:
+            folder = tmp_path_factory.mktemp(dialect)
+            provider = await held.enter_async_context(provided(dialect, folder))
+            made = hosted_engine(provider, folder)
         case "scripted":
             command = (sys.executable, "-P", str(SCRIPT), "steady")
             made = MlxEngine(
@@ -77,6 +92,16 @@ async def engine(
     await made.stop()
     with pytest.raises(EngineNotRunning):
         await hear(made.generate(asked()))
+    await held.aclose()
+
+
+def hosted_engine(provider: Provider, folder: Path) -> HostedEngine:
+    external = External.model_validate(provider.settings(max_running=64))
+    days = Days(folder / "day.json", model="m", external=external, clock_s=time.time)
+    peers = Peers(external, find=here)
+    return HostedEngine(
+        model="m", external=external, days=days, key=lambda: Secret(KEY), peers=peers
+    )
 
 
 def asked(text: str = LONG, *, max_tokens: int = 64, **body: object) -> Prompt:
@@ -115,7 +140,8 @@ async def test_an_answer_begins_once_ends_once_and_counts(engine: Engine) -> Non
     assert usage.completion_tokens == sum(piece.tokens for piece in deltas(pieces)) == 4
     assert end_of(pieces).reason == "length"
     assert isinstance(pieces[0], Started)
-    assert pieces[0].prompt_tokens == usage.prompt_tokens > 0
+    assert usage.prompt_tokens > 0
+    assert pieces[0].prompt_tokens in {usage.prompt_tokens, None}, "now, or not before the end"
 
 
 @shared_loop
@@ -147,6 +173,8 @@ async def test_a_wrong_form_is_refused_and_hurts_nobody(engine: Engine) -> None:
 
 @shared_loop
 async def test_a_form_that_is_not_served_is_refused(engine: Engine) -> None:
+    if engine.name == "anthropic":
+        pytest.skip("it is the one that serves it")
     body = {"messages": [{"role": "user", "content": "hello"}]}
     with pytest.raises(RequestRefused, match="not served here"):
         await hear(engine.generate(Prompt("r", "messages", body, 8)))
