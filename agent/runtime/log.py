@@ -1,12 +1,14 @@
 """One line for each thing that happened and each thing that was done.
 
-JSON for machines, plain text on a terminal. Lines carry ids, counts, codes and sentences of
-our own; messages of the wire are named by their type, and of a request only its id is told.
+JSON for machines, plain text on a terminal, entries with fields in systemd's journal. Lines
+carry ids, counts, codes and sentences of our own; messages of the wire are named by their type,
+and of a request only its id is told.
 """
 
 import contextlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -28,9 +30,13 @@ from ..core.events import (
 )
 from ..wire.inbound import Cancel, Unknown
 from ..wire.outbound import Heartbeat
+from .flood import Flood
+from .journald import Journald, is_journal, priority
 
 MOST_CHARS = 400
 """Longer texts of others are cut."""
+
+_STDERR = 2
 
 _LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -57,9 +63,10 @@ class Log:
 
     Args:
         level: Least important lines to write.
-        style: ``auto`` is text on a terminal, JSON elsewhere.
+        style: ``auto`` is text on a terminal, entries in systemd's journal, JSON elsewhere.
         out: Where to; standard error if not said.
         now: The wall clock, in seconds since 1970.
+        journal: Takes entries if ``out`` leads to the journal.
     """
 
     def __init__(
@@ -69,11 +76,15 @@ class Log:
         style: Literal["auto", "json", "text"] = "auto",
         out: TextIO | None = None,
         now: Callable[[], float] = time.time,
+        journal: Callable[[], Journald | None] = Journald.opened,
     ) -> None:
         self._now = now
         self._out = out or sys.stderr
         self._least = _LEVELS[level]
         self._is_json = style == "json" or (style == "auto" and not self._out.isatty())
+        self._is_journal = out is None and is_journal(os.environ, _STDERR)
+        self._journal = journal() if self._is_journal and style == "auto" else None
+        self._flood = Flood()
 
     def heed(self, level: str) -> None:
         """Write from now on what is at least so important."""
@@ -101,20 +112,33 @@ class Log:
         self.write(level, words, facts)
 
     def write(self, level: int, what: str, facts: Mapping[str, object]) -> None:
-        """Write one line, if it is important enough."""
+        """Write one line, if it is important enough and there were not too many like it."""
         if level < self._least:
             return
+        kind = (what, facts.get("message"), facts.get("code"))
+        passed = self._flood.passes(kind, self._now())
+        if passed.left_out:
+            self._put(level, "LinesLeftOut", {"of": what, "lines": passed.left_out})
+        if passed.is_written:
+            self._put(level, what, facts)
+        elif passed.is_first_left_out:
+            self._put(level, "LinesLeftOut", {"of": what, "because": "there are too many"})
+
+    def _put(self, level: int, what: str, facts: Mapping[str, object]) -> None:
         name = logging.getLevelName(level).lower()
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
+        words = " ".join([what, *(f"{k}={_plain(facts[k])}" for k in facts)])
+        if self._journal is not None and self._journal.write(level, words, what, facts):
+            return
         if self._is_json:
             line = json.dumps({"at": at, "level": name, "what": what, **facts}, default=str)
         else:
-            line = " ".join(
-                [f"{at[11:23]} {name:7} {what}", *(f"{k}={_plain(facts[k])}" for k in facts)]
-            )
+            line = f"{at[11:23]} {name:7} {words}"
+        # the journal reads a priority off the line's beginning
+        begin = f"<{priority(level)}>" if self._is_journal else ""
         # whoever read the diary may leave: that is no reason to stop serving
         with contextlib.suppress(OSError):
-            self._out.write(line + "\n")
+            self._out.write(f"{begin}{line}\n")
             self._out.flush()
 
     def _importance(self, item: Event | Effect) -> int:

@@ -2,6 +2,11 @@
 
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -25,6 +30,7 @@ from poolhand.agent.core.events import (
     RequestKey,
     RequestOpened,
 )
+from poolhand.agent.runtime.flood import MOST_LINES, WINDOW_S
 from poolhand.agent.runtime.log import MOST_CHARS, Log
 from poolhand.agent.wire.inbound import Cancel, InferenceRequest, TrustStatus, Unknown
 from poolhand.agent.wire.outbound import Heartbeat, InferenceError, Register
@@ -193,3 +199,62 @@ class Torn(io.StringIO):
 
 def test_a_reader_that_left_is_no_reason_to_stop() -> None:
     Log(style="json", out=Torn()).note("x")
+
+
+def test_a_flood_of_one_kind_leaves_the_others_their_lines() -> None:
+    out, now_s = io.StringIO(), 0.0
+    log = Log(style="json", out=out, now=lambda: now_s)
+    for number in range(MOST_LINES + 25):
+        log.note("same", number=number)
+    log.note("another")
+    lines = [cast("dict[str, Any]", json.loads(line)) for line in out.getvalue().splitlines()]
+    assert [line["what"] for line in lines[-2:]] == ["LinesLeftOut", "another"]
+    assert len(lines) == MOST_LINES + 2
+    now_s = WINDOW_S
+    log.note("same")
+    lines = [cast("dict[str, Any]", json.loads(line)) for line in out.getvalue().splitlines()]
+    assert [line["what"] for line in lines[-2:]] == ["LinesLeftOut", "same"]
+    assert (lines[-2]["of"], lines[-2]["lines"]) == ("same", 25)
+
+
+SCRIPT = """
+import sys, logging
+from poolhand.agent.runtime.journald import Journald
+from poolhand.agent.runtime.log import Log
+Log(style=sys.argv[2], journal=lambda: Journald.opened(sys.argv[1])).note(
+    "starts", level=logging.WARNING, pid=7)
+"""
+
+
+@pytest.mark.parametrize(
+    ("style", "is_there", "in_journal", "on_stderr"),
+    [
+        ("auto", True, b"POOLHAND_PID=7\nPRIORITY=4\n", ""),
+        ("auto", False, b"", '<4>{"at": '),
+        ("json", True, b"", '<4>{"at": '),
+        ("text", True, b"", "<4>"),
+    ],
+)
+def test_in_the_journal_an_entry_and_else_a_priority(
+    tmp_path: Path, style: str, in_journal: bytes, on_stderr: str, *, is_there: bool
+) -> None:
+    path, said = tmp_path / "socket", tmp_path / "err"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound, said.open("w") as err:
+        bound.bind(str(path if is_there else tmp_path / "other"))
+        facts = os.fstat(err.fileno())
+        subprocess.run(  # noqa: S603  # our own words
+            [sys.executable, "-c", SCRIPT, str(path), style],
+            check=True,
+            stderr=err,
+            timeout=30,
+            env=os.environ | {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}"},
+        )
+        bound.settimeout(0)
+        try:
+            told = bound.recv(2**16)
+        except BlockingIOError:
+            told = b""
+    assert told.startswith(in_journal)
+    assert bool(told) == bool(in_journal)
+    assert said.read_text().startswith(on_stderr)
+    assert bool(said.read_text()) == bool(on_stderr)
