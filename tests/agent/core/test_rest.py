@@ -13,11 +13,11 @@ from poolhand.agent.core import events as happened
 from poolhand.agent.core.schedule import Phase
 from poolhand.agent.core.slots import COMING, SlotState
 from poolhand.agent.core.status import status as status_of
-from poolhand.agent.wire.inbound import DesiredModel, DesiredModels
+from poolhand.agent.wire.inbound import DesiredModel, DesiredModels, InferenceRequest
 from poolhand.agent.wire.outbound import InferenceComplete, InferenceError, LoadModelStatus
 from poolhand.agent.wire.types import BackendCapacity
 from poolhand.backends.hosts.base import Activity
-from tests.journeys.world import World, beats, done, only, said, settings, status
+from tests.journeys.world import SEALED, World, beats, done, only, said, settings, status
 
 NIGHT = {
     "windows": ["22:00-06:00"],
@@ -130,6 +130,26 @@ def test_a_request_that_waits_for_its_model_is_sent_elsewhere() -> None:
     effects = until(world, "2026-11-21T05:58:00")
     assert refusal(effects) == (503, RESTING)
     assert world.state("org/a") == []
+
+
+def test_a_request_that_nobody_has_read_yet_is_sent_elsewhere_too() -> None:
+    world = world_at("2026-11-21T05:57:30", hours=NIGHT)
+    world.resident("org/a")
+    world.hear(InferenceRequest(request_id="r1", encrypted_body=SEALED))
+    assert refusal(until(world, "2026-11-21T05:58:00")) == (503, RESTING)
+    late = world.tell(happened.RequestOpened(world.key("r1"), "org/a", 64))
+    assert done(late) == [do.ForgetRequest(world.key("r1"))]
+
+
+def test_a_node_that_its_operator_drained_wakes_when_he_undrains_it() -> None:
+    world = world_at("2026-11-21T05:50:00", hours=NIGHT)
+    world.resident("org/a")
+    until(world, "2026-11-21T12:00:00")
+    world.stopped("org/a")
+    world.tell(happened.DrainAsked(1))
+    assert only(until(world, "2026-11-21T22:01:00"), do.FetchWeights) == []
+    effects = world.tell(happened.UndrainAsked(2))
+    assert only(effects, do.FetchWeights) == [do.FetchWeights("org/a")]
 
 
 def test_a_node_that_starts_outside_its_hours_keeps_its_line_and_says_why() -> None:
@@ -318,6 +338,16 @@ def test_a_request_sets_the_clock_back_and_a_running_one_stops_it() -> None:
     world.answered("r1")
     assert only(world.after(59.9), do.StopEngine) == []
     assert only(world.after(0.2), do.StopEngine) == [do.StopEngine("org/a")]
+
+
+def test_nobody_leaves_while_a_request_may_turn_out_to_be_its_own() -> None:
+    world = world_at("2026-11-21T12:00:00", **IDLE)
+    world.resident("org/a")
+    world.after(59.0)
+    world.hear(InferenceRequest(request_id="r1", encrypted_body=SEALED))
+    assert only(world.after(5.0), do.StopEngine) == []
+    opened = happened.RequestOpened(world.key("r1"), "org/a", 64)
+    assert only(world.tell(opened), do.StartGeneration)
 
 
 def test_a_pinned_model_never_leaves_for_being_idle() -> None:

@@ -100,7 +100,9 @@ def test_a_drain_takes_half_of_a_window_at_most_and_waking_waits_for_the_last_on
     chosen = hours("10:00-10:10", "10:12-10:30", drain_before_s=HOUR_S, wake_before_s=HOUR_S)
     assert phase(chosen, "2026-11-20T10:04:59") is Phase.OPEN
     assert phase(chosen, "2026-11-20T10:05:00") is Phase.CLOSING
-    assert phase(chosen, "2026-11-20T10:10:00") is Phase.WAKING
+    waking = moment(chosen, UTC, at("2026-11-20T10:11:00"))
+    span = Span(at("2026-11-20T10:10:00"), at("2026-11-20T10:12:00"))
+    assert waking == Moment(Phase.WAKING, span, span.ends_s)
     assert phase(chosen, "2026-11-20T10:12:00") is Phase.OPEN
 
 
