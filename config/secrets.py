@@ -20,6 +20,9 @@ DEFAULT_VARIABLE = "POOLHAND_TOKEN"
 
 MOST_BYTES = 8 * 2**10
 
+_NO_FILE = b"\n"
+"""What our units hand out if the token's file is not there: nothing would not parse."""
+
 
 class Secret:
     """A text that cannot get into a log, a message or a file by accident.
@@ -154,6 +157,8 @@ def _from_file(path: Path, source: str, *, is_ours: bool) -> FoundToken:
         raw = os.read(opened, MOST_BYTES + 3)  # a token, its line end, and one byte too many
     finally:
         os.close(opened)
+    if raw == _NO_FILE and not is_ours:
+        return FoundToken(None, source, f"{source} stands for no file: going without a token")
     return FoundToken(checked(raw, source), source)
 
 

@@ -104,6 +104,16 @@ def test_a_credential_may_have_any_mode(tmp_path: Path) -> None:
             token(environ, token_credential=name)
 
 
+def test_a_credential_that_is_one_empty_line_stands_for_no_file(tmp_path: Path) -> None:
+    written(tmp_path, b"\n")
+    found = token({"CREDENTIALS_DIRECTORY": str(tmp_path)}, token_credential="token")
+    assert found.secret is None
+    assert "going without a token" in found.warning
+    written(tmp_path, b"\n\n")
+    with pytest.raises(SecretUnusable, match="empty"):
+        token({"CREDENTIALS_DIRECTORY": str(tmp_path)}, token_credential="token")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
