@@ -2,7 +2,8 @@
 
 A provider answers each request by the next of its ``plans``; without one it answers properly:
 the last message's words again, one word a token, and endlessly for ``[loop]``. Its certificate is
-for ``provider.test``, which no resolver knows; whoever asks has to be told its address.
+for ``provider.test``, which no resolver knows, so that whoever asks has to be told its address,
+and for 127.0.0.1.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, cast
 
@@ -30,6 +32,8 @@ FAULT_AT = 3
 
 Json = Mapping[str, object]
 Dialect = Literal["openai", "anthropic", "azure"]
+
+NAMES = [x509.DNSName(HOST), x509.IPAddress(ip_address("127.0.0.1"))]
 
 STATUSES: Mapping[str, tuple[int, Mapping[str, str], Json]] = {
     "400": (400, {}, {"error": {"type": "invalid_request_error", "param": "temperature",
@@ -319,7 +323,7 @@ def certificate(folder: Path) -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(NAMES), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
