@@ -27,6 +27,7 @@ from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
+from .control.asked import Answer, Asked
 from .control.desk import Desk
 from .control.gauges import Process
 from .core.brief import brief
@@ -42,7 +43,7 @@ from .core.node import Node
 from .core.status import Json
 from .runtime.identity import forbid_core_dumps, identify, privacy
 from .runtime.link import Traffic
-from .runtime.log import Log
+from .runtime.log import Log, place
 from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
 from .runtime.settings_file import SettingsFile
@@ -132,7 +133,7 @@ class Daemon:
         """
         self._log.note("poolhand starts", version=__version__, pid=os.getpid())
         self._obey_signals()
-        api = Api(self._desk.routes)
+        api = Api({**self._desk.routes, "/v1/config": {"GET": self._config}})
         try:
             with control_socket(paths.control_socket(self._state_dir)) as bound:
                 async with asyncio.TaskGroup() as tasks:
@@ -226,6 +227,9 @@ class Daemon:
         self._notify.ready()
         return taken
 
+    def _config(self, _: Asked) -> Answer:
+        return Answer(self._file.told())
+
     def _about(self) -> dict[str, dict[str, Json]]:
         """The process, as the status tells it."""
         return {
@@ -236,6 +240,7 @@ class Daemon:
                 "state_dir": str(self._state_dir),
                 "uptime_s": round(clock_s() - self._started_s, 3),
                 "backend_label": self._file.settings.wire.backend_label,
+                "log": {**place(os.environ)},
             },
         }
 

@@ -6,9 +6,11 @@ and of a request only its id is told.
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -192,3 +194,33 @@ def _plain(value: object) -> str:
     """A value that stays on its line and tells a terminal nothing."""
     text = str(value)
     return text if text.isprintable() else json.dumps(text)
+
+
+def place(environ: Mapping[str, str], descriptor: int = _STDERR) -> dict[str, str | None]:
+    """Where the diary can be read afterwards, for the status."""
+    if is_journal(environ, descriptor):
+        number = environ.get("INVOCATION_ID", "")
+        return {"kind": "journal", "match": f"_SYSTEMD_INVOCATION_ID={number}"}
+    if os.isatty(descriptor):
+        return {"kind": "terminal"}
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return {"kind": "pipe"}
+        return {"kind": "file", "path": _path_of(descriptor)}
+    except OSError:
+        return {"kind": "unknown"}
+
+
+def _path_of(descriptor: int) -> str:
+    """The path of an open file.
+
+    Source:
+        proc(5), "/proc/pid/fd"; fcntl(2) of macOS, ``F_GETPATH``.
+    """
+    if sys.platform == "darwin":
+        raw = fcntl.fcntl(descriptor, _F_GETPATH, bytes(_MOST_PATH))
+        return os.fsdecode(raw.partition(b"\0")[0])
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  # a path is a text here
+
+
+_F_GETPATH, _MOST_PATH = 50, 1024

@@ -31,7 +31,7 @@ from poolhand.agent.core.events import (
     RequestOpened,
 )
 from poolhand.agent.runtime.flood import MOST_LINES, WINDOW_S
-from poolhand.agent.runtime.log import MOST_CHARS, Log
+from poolhand.agent.runtime.log import MOST_CHARS, Log, place
 from poolhand.agent.wire.inbound import Cancel, InferenceRequest, TrustStatus, Unknown
 from poolhand.agent.wire.outbound import Heartbeat, InferenceError, Register
 from poolhand.agent.wire.types import Hardware, PrivacyCapabilities, Sealed, Stats
@@ -258,3 +258,22 @@ def test_in_the_journal_an_entry_and_else_a_priority(
     assert bool(told) == bool(in_journal)
     assert said.read_text().startswith(on_stderr)
     assert bool(said.read_text()) == bool(on_stderr)
+
+
+def test_where_the_diary_can_be_read(tmp_path: Path) -> None:
+    with (tmp_path / "agent.log").open("w") as file:
+        number = file.fileno()
+        assert place({}, number) == {"kind": "file", "path": str(tmp_path / "agent.log")}
+        facts = os.fstat(number)
+        environ = {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}", "INVOCATION_ID": "abc"}
+        match = "_SYSTEMD_INVOCATION_ID=abc"
+        assert place(environ, number) == {"kind": "journal", "match": match}
+    assert place({}, number) == {"kind": "unknown"}, "closed"
+    reading, writing = os.pipe()
+    assert place({}, writing) == {"kind": "pipe"}
+    os.close(reading)
+    os.close(writing)
+    mine, theirs = os.openpty()
+    assert place({}, theirs) == {"kind": "terminal"}
+    os.close(mine)
+    os.close(theirs)
