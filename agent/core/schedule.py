@@ -25,6 +25,9 @@ zone's day begins up to 14 hours from another's."""
 DAYS_AHEAD = 9
 """A window of each week is met at least once, and its end is seen."""
 
+ENDLESS_S = 8 * DAY_S
+"""Windows repeat each week: what is open for longer than this is open always."""
+
 LATEST_UNIX_S = 250_000_000_000.0
 """A clock beyond the year 9892 is broken, and no date has room for a window after it."""
 
@@ -92,7 +95,10 @@ def moment(hours: Hours, zone: tzinfo, unix_s: float) -> Moment:
         # a window is never all drain: half of it at most
         last_s = now.ends_s - min(hours.drain_before_s, (now.ends_s - now.starts_s) / 2)
         if at_s < last_s:
-            return Moment(Phase.OPEN, Span(now.starts_s, last_s), now.ends_s)
+            # whoever has no hole in a week has none at all, and is looked at again all the same
+            is_endless = now.ends_s > at_s + ENDLESS_S
+            turns_s = FOREVER_S if is_endless else now.ends_s
+            return Moment(Phase.OPEN, Span(now.starts_s, last_s), turns_s)
         return Moment(Phase.CLOSING, Span(last_s, now.ends_s), now.ends_s)
     before_s = max((span.ends_s for span in known if span.ends_s <= at_s), default=-FOREVER_S)
     # a week's only window may fall into a skipped hour: then it is looked for again tomorrow

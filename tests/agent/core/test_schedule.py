@@ -94,6 +94,9 @@ def test_windows_that_touch_are_one() -> None:
     assert (found.phase, found.turns_s) == (Phase.OPEN, at("2026-11-23T06:00:00"))
     whole = hours("00:00-24:00", drain_before_s=3600.0)
     assert moment(whole, UTC, at("2026-11-21T23:59:59")).phase is Phase.OPEN, "no end at midnight"
+    assert moment(whole, UTC, at("2026-11-21T23:59:59")).turns_s == float("inf"), "nor any other"
+    week = hours("mon-sat 00:00-24:00", "sun 00:00-23:59")
+    assert told(moment(week, UTC, at("2026-11-23T00:00:00")).turns_s) == "2026-11-29T23:59+00:00"
 
 
 def test_a_drain_takes_half_of_a_window_at_most_and_waking_waits_for_the_last_ones_end() -> None:
