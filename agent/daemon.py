@@ -27,6 +27,7 @@ from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
 from .control.api import Api, control_socket
+from .control.asked import Answer, Asked
 from .control.desk import Desk
 from .control.gauges import Process
 from .core.brief import brief
@@ -132,7 +133,7 @@ class Daemon:
         """
         self._log.note("poolhand starts", version=__version__, pid=os.getpid())
         self._obey_signals()
-        api = Api(self._desk.routes)
+        api = Api({**self._desk.routes, "/v1/config": {"GET": self._config}})
         try:
             with control_socket(paths.control_socket(self._state_dir)) as bound:
                 async with asyncio.TaskGroup() as tasks:
@@ -225,6 +226,9 @@ class Daemon:
         taken = self._file.reread()
         self._notify.ready()
         return taken
+
+    def _config(self, _: Asked) -> Answer:
+        return Answer(self._file.told())
 
     def _about(self) -> dict[str, dict[str, Json]]:
         """The process, as the status tells it."""

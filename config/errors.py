@@ -8,6 +8,7 @@ in one text, so the texts it gets are written here too, in :attr:`AgentError.loa
 * AgentError
     * ConfigError: what the operator wrote cannot be used
         * ConfigUnreadable      ``config_unreadable``
+        * ConfigUnwritable      ``config_unwritable``
         * ConfigInvalid         ``config_invalid``
         * SecretUnusable        ``secret_unusable``
         * RefInvalid            ``ref_invalid``
@@ -89,6 +90,17 @@ class ConfigUnreadable(ConfigError):
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path
         super().__init__(f"{path}: cannot read it: {reason}")
+
+
+class ConfigUnwritable(ConfigError):
+    """A file of the configuration cannot be written."""
+
+    code = "config_unwritable"
+    remedy = "Check the permissions of the folder and its disk; a mounted file is edited elsewhere."
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: cannot write it: {reason}")
 
 
 class ConfigInvalid(ConfigError):

@@ -13,7 +13,7 @@ Source:
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,19 +38,32 @@ class StateUnusable(ConfigError):
         super().__init__(f"state folder {path}: {reason}")
 
 
-def config_file(platform: str, environ: Mapping[str, str], home: Path) -> Path:
+def config_file(
+    platform: str,
+    environ: Mapping[str, str],
+    home: Path,
+    is_file: Callable[[Path], bool] = os.path.isfile,
+) -> Path:
     """The configuration file that is read when none is named.
+
+    A user's own wins over the system's; where there is none, the user's own is the one to write.
 
     Args:
         platform: As ``sys.platform`` says it.
         environ: The process's environment.
         home: The user's home folder.
+        is_file: Whether there is such a file.
     """
     if named := environ.get("POOLHAND_CONFIG"):
         return _absolute(named)
     if given := _from_service_manager(environ, "CONFIGURATION_DIRECTORY"):
         return given / CONFIG_NAME
-    return _user_dir(platform, environ, home, "XDG_CONFIG_HOME", ".config") / CONFIG_NAME
+    named = environ.get("XDG_CONFIG_HOME", "")
+    # the specification: a relative path is invalid and has to be ignored
+    folders = [(Path(named) if named.startswith("/") else home / ".config") / NAME]
+    folders += [_apple(home), _apple(Path("/"))] if platform == _DARWIN else [Path("/etc") / NAME]
+    files = [folder / CONFIG_NAME for folder in folders]
+    return next(filter(is_file, files), files[0])
 
 
 def state_dir(platform: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -113,11 +126,15 @@ def own_dir(path: Path) -> Path:
     return path
 
 
+def _apple(home: Path) -> Path:
+    return home / "Library" / "Application Support" / NAME
+
+
 def _user_dir(
     platform: str, environ: Mapping[str, str], home: Path, variable: str, default: str
 ) -> Path:
     if platform == _DARWIN:
-        return home / "Library" / "Application Support" / NAME
+        return _apple(home)
     named = environ.get(variable, "")
     # the specification: a relative path is invalid and has to be ignored
     return (Path(named) if named.startswith("/") else home / default) / NAME

@@ -61,21 +61,31 @@ def read(environ: Mapping[str, str]) -> FromEnvironment:
     return found
 
 
-def _take(found: FromEnvironment, at: tuple[str, ...], key: FieldInfo, text: str) -> None:
-    name = variable(at)
-    found.variables[at] = name
+def value_of(key: FieldInfo, text: str) -> object:
+    """What a text means for a key: text as it is, anything else as TOML would read it.
+
+    Raises:
+        ValueError: It is no TOML value; the message is for people and does not quote it.
+    """
     if _holds_text(cast("object", key.annotation)):
-        found.values[at] = text
-        return
+        return text
     try:
         data = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         data = {}
-    if set(data) == {"value"}:  # a second line could bring a second key
-        found.values[at] = data["value"]
-    else:
-        words = "is no TOML value: numbers and true stand as they are, arrays in [ ]"
-        found.problems.append(Problem(f"environment variable {name}", None, words))
+    if set(data) != {"value"}:  # a second line could bring a second key
+        problem = "is no TOML value: numbers and true stand as they are, arrays in [ ]"
+        raise ValueError(problem)
+    return cast("object", data["value"])
+
+
+def _take(found: FromEnvironment, at: tuple[str, ...], key: FieldInfo, text: str) -> None:
+    name = variable(at)
+    found.variables[at] = name
+    try:
+        found.values[at] = value_of(key, text)
+    except ValueError as error:
+        found.problems.append(Problem(f"environment variable {name}", None, str(error)))
 
 
 def _holds_text(kind: object) -> bool:

@@ -37,39 +37,14 @@ from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
 from poolhand.config import paths, refusals
 from poolhand.config.errors import GIB, AgentError
+from poolhand.config.meanings import meanings, purpose, unit
 from poolhand.config.problems import entry_of, table_of
+from poolhand.config.schema import SCHEMA_NAME, schema
 from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
 HOMES = (config, refusals, paths, stores, engines, hosted, client, units_place)
-
-UNITS: Mapping[str, str] = MappingProxyType(
-    {
-        "_bytes_per_s": "bytes a second",
-        "_s": "seconds",
-        "_bytes": "bytes",
-        "_gib": "GiB",
-        "_tokens": "tokens",
-    }
-)
-"""What the end of a key's name says of its value."""
-
-WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        "coordinator.heartbeat_interval_s": "From one heartbeat to the next.",
-        "coordinator.pong_timeout_s": "How long a ping may go unanswered.",
-        "coordinator.dial_timeout_s": "How long opening a line may take.",
-        "slots.max_model_slots": "Models in memory at once.",
-        "models.ref": "Where its weights live: `s3://bucket/prefix`, `file:///path`, …; "
-        "empty: `[models.external]` says where it is asked.",
-        "stores.s3.region": "Unset: what the environment or the AWS profile says.",
-        "cache.dir": "Where weights lie; unset: the platform's cache folder.",
-        "log.level": "The least that is written to standard error.",
-        "log.format": "`auto`: text on a terminal, JSON elsewhere.",
-    }
-)
-"""Meanings of keys that their tables' docstrings leave to the name, or say for programmers."""
 
 FACTS: Mapping[str, object] = MappingProxyType(
     {
@@ -142,13 +117,17 @@ CONFIGURATION_HEAD = """\
 
 Generated from the settings in `config` by `docs/generate.py`; do not edit.
 
-One TOML file: `--config FILE`, else `$POOLHAND_CONFIG`, else `agent.toml` in the folder that the
-service manager names (`CONFIGURATION_DIRECTORY`) or the user's own: `~/.config/poolhand` on
-Linux, `~/Library/Application Support/poolhand` on a Mac. Later layers win: defaults, the file,
-the environment. Only `coordinator.url` has no default.
+One TOML file, and what lies over it: `--config FILE`, else `$POOLHAND_CONFIG`, else `agent.toml`
+in the folder that the service manager names (`CONFIGURATION_DIRECTORY`), else the first that is
+there of the user's own (`$XDG_CONFIG_HOME/poolhand`, which is `~/.config/poolhand`, and on a Mac
+`~/Library/Application Support/poolhand`, too) and the system's (`/etc/poolhand`; on a Mac
+`/Library/Application Support/poolhand`). Later layers win: defaults, the file, `agent.d/*.toml`
+beside it by name, the environment. `[[models]]` of several files come one after the other; any
+other array is replaced. Only `coordinator.url` has no default. For editors:
+[agent.schema.json](agent.schema.json).
 
 * An unknown key, a value of the wrong type and two keys that contradict each other stop the
-  start with file, line and a suggestion, exit code 78. All problems are told at once;
+  start with file, line, column and a suggestion, exit code 78. All problems are told at once;
   `poolhand config check` tells them without starting anything.
 * A relative path in the file is meant from the file's folder; in a variable, from the working
   folder.
@@ -181,37 +160,21 @@ def _tables(section: type[Section], at: tuple[str, ...]) -> Iterator[str]:
 def _table(section: type[Section], at: tuple[str, ...]) -> str:
     is_many = at == ("models",)
     name = f"[[{'.'.join(at)}]]" if is_many else f"[{'.'.join(at)}]"
-    said = inspect.getdoc(section) or ""
-    purpose = said.split("\n\n")[0].replace("\n", " ").replace("``", "`").partition(": ")[2]
-    meanings = _attributes(said)
+    words = meanings(section, at)
     rows: list[Row] = [("key", "type", "default", "unit", "variable", "meaning")]
     for key, field in section.model_fields.items():
         if table_of(field) is not None:
             continue
-        dotted = ".".join((*at, key))
-        meaning = WORDS.get(dotted) or meanings.get(key)
-        if meaning is None:
-            sys.exit(f"{dotted}: neither its docstring nor WORDS says what it means")
-        unit = next((word for end, word in UNITS.items() if key.endswith(end)), "")
+        if key not in words:
+            said = ".".join((*at, key))
+            sys.exit(f"{said}: neither its docstring nor WORDS says what it means")
+        meaning = words[key].replace("|", "\\|")
         named = "" if at[0] == "models" else f"`{variable((*at, key))}`"
         default = "**required**" if field.is_required() else _value(cast("object", field.default))
-        rows.append((f"`{key}`", _type(field), default, unit, named, meaning))
+        rows.append((f"`{key}`", _type(field), default, unit(key), named, meaning))
     whole = f'All entries at once: `{variable(at)}=\'[{{id = "…", ref = "…"}}]\'`.\n\n'
-    head = f"\n## `{name}`\n\n{purpose[:1].upper()}{purpose[1:]}\n\n"
+    head = f"\n## `{name}`\n\n{purpose(section)}\n\n"
     return head + (whole if is_many else "") + _markdown(rows)
-
-
-def _attributes(docstring: str) -> dict[str, str]:
-    """The lines under ``Attributes:``, by name."""
-    block = docstring.partition("Attributes:\n")[2]
-    found = re.findall(r"(?ms)^    (\w+): (.*?)(?=^    \w+: |\Z)", block)
-    return {name: _inline(" ".join(words.split())) for name, words in found}
-
-
-def _inline(text: str) -> str:
-    """Docstring markup as Markdown."""
-    text = re.sub(r":class:`~?[\w.]*\.(\w+)`", r"`\1`", text)
-    return text.replace("``", "`").replace("|", "\\|")
 
 
 def _value(value: object) -> str:
@@ -461,6 +424,7 @@ def main() -> int:
     house = root / "ARCHITECTURE.md"
     pages = {
         root / "docs" / "configuration.md": configuration(),
+        root / "docs" / SCHEMA_NAME: json.dumps(schema(), indent=1) + "\n",
         root / "docs" / "errors.md": errors(),
         root / "docs" / "protocol-extensions.md": extensions(),
         house: _house(house.read_text(encoding="utf-8")),

@@ -41,7 +41,7 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "undrain": ("undrain", "take work again after a drain"),
         "reload": ("reload", "have the running agent read its configuration again"),
         "logs": ("logs", "show what the agent wrote down; -f goes on"),
-        "config": ("settings", "check: read the configuration and say what is wrong with it"),
+        "config": ("settings", "the configuration: init, check, show, get, set, diff, schema"),
         "service": ("units", "install, start, stop, ask: have systemd or launchd keep it running"),
         "dev": ("dev", "a world to try it in, for development, on loopback"),
     }

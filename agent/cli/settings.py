@@ -1,46 +1,78 @@
-"""``poolhand config check``: read the configuration as the agent would, and start nothing."""
+"""What each ``poolhand config`` verb takes, and which file does it."""
 
-import json
-import os
 from argparse import ArgumentParser, Namespace
+from typing import cast
 
-from ...config.errors import ConfigError, ConfigInvalid
-from ...config.load import load
-from ...config.secrets import coordinator_token
-from .exits import Exit
-from .places import add_config, config_of
+from .places import add_config, add_state_dir
+
+ACTIONS: tuple[tuple[str, str], ...] = (
+    ("init", "write a commented file that is made for this machine"),
+    ("check", "read the configuration as the agent would, and say what is wrong with it"),
+    ("show", "what is set, and where; with --effective every key"),
+    ("get", "the value of one key, or of all keys of a table"),
+    ("set", "set one key in the file and keep everything else as it is"),
+    ("diff", "what the files say and the running agent does not do yet"),
+    ("schema", "the JSON Schema of the file, for editors"),
+)
+"""The actions, in the order in which one needs them."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Take an action and the file."""
-    parser.add_argument("action", choices=["check"])
-    add_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    """Take an action and its arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, words in ACTIONS:
+        one = actions.add_parser(name, help=words, description=words, allow_abbrev=False)
+        if name == "schema":
+            continue
+        add_config(one)
+        match name:
+            case "init":
+                one.add_argument("--url", metavar="URL", help="the coordinator to call")
+                one.add_argument(
+                    "--force", action="store_true", help="replace a file that is there"
+                )
+                continue
+            case "get" | "set":
+                one.add_argument("key", metavar="KEY", help="such as slots.max_model_slots")
+            case "show":
+                one.add_argument("--effective", action="store_true", help="defaults, too")
+            case "diff":
+                add_state_dir(one)
+            case _:
+                pass
+        if name == "set":
+            one.add_argument("value", metavar="VALUE", help="text as it is, else as TOML has it")
+        one.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def main(args: Namespace) -> int:
-    """Say every problem of the file, of the environment and of the token's source.
+    """Do what was asked for."""
+    match cast("str", args.action):
+        case "init":
+            from .config_init import config_init  # noqa: PLC0415  # only for this verb
 
-    Returns:
-        0, or 78 if an agent would not start with it.
-    """
-    path = config_of(args)
-    problems: list[str] = []
-    warnings: list[str] = []
-    try:
-        loaded = load(path, os.environ)
-        found = coordinator_token(loaded.settings.coordinator, os.environ)
-        warnings += [found.warning] if found.warning else []
-    except ConfigError as error:
-        problems += [str(error), *(error.others if isinstance(error, ConfigInvalid) else ())]
-        remedy = error.remedy
-    else:
-        remedy = ""
-    if args.json:
-        report = {"ok": not problems, "path": str(path), "problems": problems, "warnings": warnings}
-        print(json.dumps(report))
-    else:
-        for line in [*problems, *(f"warning: {text}" for text in warnings)]:
-            print(line)
-        print(f"  {remedy}" if problems else f"{path}: good")
-    return Exit.CONFIG if problems else Exit.OK
+            return config_init(args)
+        case "set":
+            from .config_set import config_set  # noqa: PLC0415  # only for this verb
+
+            return config_set(args)
+        case "diff":
+            from .config_diff import config_diff  # noqa: PLC0415  # only for this verb
+
+            return config_diff(args)
+        case "check":
+            from .config_read import config_check  # noqa: PLC0415  # only for this verb
+
+            return config_check(args)
+        case "show":
+            from .config_read import config_show  # noqa: PLC0415  # only for this verb
+
+            return config_show(args)
+        case "get":
+            from .config_read import config_get  # noqa: PLC0415  # only for this verb
+
+            return config_get(args)
+        case _:
+            from .config_read import config_schema  # noqa: PLC0415  # only for this verb
+
+            return config_schema()

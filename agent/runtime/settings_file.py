@@ -14,8 +14,9 @@ from typing import Protocol
 
 from ...config.change import diff, keeping, when
 from ...config.errors import AgentError, ConfigError
-from ...config.load import Loaded, Origin, load
+from ...config.load import Loaded, load
 from ...config.settings import Settings
+from ...config.told import flat
 from ...config.watch import Seen, Watch, see
 from ..core.events import Event, SettingsChanged, SettingsRejected
 from ..core.status import Json
@@ -71,11 +72,6 @@ class SettingsFile:
         """The first file, absolute."""
         return self._loaded.path
 
-    @property
-    def origins(self) -> Mapping[str, Origin]:
-        """Where each value came from, at the last reading that held."""
-        return self._loaded.origins
-
     async def keep(self) -> None:
         """Look after the files until cancelled."""
         while True:
@@ -105,6 +101,11 @@ class SettingsFile:
             "changed_s": None if self._changed_s is None else round(now_s - self._changed_s, 3),
             "last_good_in_force": self._is_rejected,
         }
+
+    def told(self) -> dict[str, Json]:
+        """Every key that is in force, its value masked, and where the wanted one came from."""
+        origins = {key: str(origin) for key, origin in self._loaded.origins.items()}
+        return {**self.facts(), "settings": {**flat(self.settings)}, "origins": {**origins}}
 
     def _take_over(self, seen: Seen) -> AgentError | str:
         """All of it that can hold now; none of it, if it does not hold as a whole."""

@@ -22,23 +22,39 @@ HOME = Path("/home/ada")
 MAC = Path("/Users/ada")
 
 
+def nowhere(_: Path) -> bool:
+    """No file is there."""
+    return False
+
+
 def test_a_linux_user() -> None:
-    assert config_file("linux", {}, HOME) == HOME / ".config/poolhand/agent.toml"
+    assert config_file("linux", {}, HOME, nowhere) == HOME / ".config/poolhand/agent.toml"
     assert state_dir("linux", {}, HOME) == HOME / ".local/state/poolhand"
     assert cache_dir("linux", {}, HOME) == HOME / ".cache/poolhand"
 
 
 def test_a_linux_user_with_folders_of_their_own() -> None:
     environ = {"XDG_CONFIG_HOME": "/x/c", "XDG_STATE_HOME": "/x/s", "XDG_CACHE_HOME": "relative"}
-    assert config_file("linux", environ, HOME) == Path("/x/c/poolhand/agent.toml")
+    assert config_file("linux", environ, HOME, nowhere) == Path("/x/c/poolhand/agent.toml")
     assert state_dir("linux", environ, HOME) == Path("/x/s/poolhand")
     assert cache_dir("linux", environ, HOME) == HOME / ".cache/poolhand", "relative is ignored"
+
+
+def test_the_system_s_file_is_read_where_the_user_has_none() -> None:
+    own, system = HOME / ".config/poolhand/agent.toml", Path("/etc/poolhand/agent.toml")
+    assert config_file("linux", {}, HOME, {system}.__contains__) == system
+    assert config_file("linux", {}, HOME, {own, system}.__contains__) == own
+    assert config_file("linux", {}, HOME, nowhere) == own, "the one to write"
 
 
 def test_a_mac() -> None:
     support = MAC / "Library/Application Support/poolhand"
     environ = {"XDG_CONFIG_HOME": "/x/c"}
-    assert config_file("darwin", environ, MAC) == support / "agent.toml"
+    xdg, system = Path("/x/c/poolhand"), Path("/Library/Application Support/poolhand")
+    for there in ((), (xdg, support, system), (support, system), (system,)):
+        files = {folder / "agent.toml" for folder in there}
+        first = (*there, xdg)[0] / "agent.toml"
+        assert config_file("darwin", environ, MAC, files.__contains__) == first
     assert state_dir("darwin", environ, MAC) == support
     assert cache_dir("darwin", environ, MAC) == MAC / "Library/Caches/poolhand"
 
@@ -50,7 +66,7 @@ def test_a_systemd_service() -> None:
         "CACHE_DIRECTORY": "/var/cache/poolhand",
         "XDG_STATE_HOME": "/x/s",
     }
-    assert config_file("linux", environ, HOME) == Path("/etc/poolhand/agent.toml")
+    assert config_file("linux", environ, HOME, nowhere) == Path("/etc/poolhand/agent.toml")
     assert state_dir("linux", environ, HOME) == Path("/var/lib/poolhand")
     assert cache_dir("linux", environ, HOME) == Path("/var/cache/poolhand")
 
@@ -61,7 +77,7 @@ def test_our_own_variables_win() -> None:
         "POOLHAND_STATE_DIR": "rel",
         "STATE_DIRECTORY": "/var/lib/poolhand",
     }
-    assert config_file("linux", environ, HOME) == Path("/a/b.toml")
+    assert config_file("linux", environ, HOME, nowhere) == Path("/a/b.toml")
     assert state_dir("darwin", environ, HOME) == Path.cwd() / "rel"
 
 

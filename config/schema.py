@@ -1,0 +1,48 @@
+"""The configuration as a JSON Schema, so that an editor completes keys and shows what they mean."""
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from .meanings import meanings, purpose, unit
+from .problems import entry_of, table_of
+from .settings import Section, Settings
+
+SCHEMA_NAME = "agent.schema.json"
+"""The name under which the schema lies beside a configuration file."""
+
+_Json = dict[str, object]
+_Named = tuple[tuple[str, ...], type[Section]]
+
+
+def schema() -> Mapping[str, object]:
+    """The schema of the whole file. Source of its dialect: JSON Schema, draft 2020-12."""
+    whole = cast("_Json", Settings.model_json_schema())
+    tables = cast("dict[str, _Json]", whole.get("$defs", {}))
+    for at, section in _tables(Settings, ()):
+        table = whole if section is Settings else tables[section.__name__]
+        _describe(table, section, at)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "poolhand's agent.toml",
+        **{name: part for name, part in whole.items() if name not in {"title", "description"}},
+    }
+
+
+def _tables(section: type[Section], at: tuple[str, ...]) -> Iterator[_Named]:
+    yield at, section
+    for name, key in section.model_fields.items():
+        inner = table_of(key) or entry_of(key)
+        if inner is not None:
+            yield from _tables(inner, (*at, name))
+
+
+def _describe(table: _Json, section: type[Section], at: tuple[str, ...]) -> None:
+    table.pop("title", None)
+    table["description"] = purpose(section)
+    words = meanings(section, at)
+    for name, key in cast("dict[str, _Json]", table.get("properties", {})).items():
+        key.pop("title", None)
+        if name in words:
+            key["description"] = words[name]
+        if unit(name):
+            key["x-unit"] = unit(name)
