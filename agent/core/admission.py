@@ -64,6 +64,7 @@ class Holding:
 
     Attributes:
         held_bytes: Its needs, or what was measured, whichever the caller trusts more.
+        due_bytes: What it may still take beyond that, such as the KV cache of its requests.
         is_promised: It is still loading: the system may not have seen its memory taken yet.
         is_evictable: It is idle and not pinned: it would go for another.
     """
@@ -71,6 +72,7 @@ class Holding:
     held_bytes: int
     is_promised: bool = False
     is_evictable: bool = False
+    due_bytes: int = 0
 
 
 def needs_of(
@@ -136,7 +138,8 @@ def budget_bytes(
     Args:
         total_bytes: The memory in which weights live.
         available_bytes: What the system says a program could take of it now. What residents
-            hold is missing from it already; what loading ones were promised may not be.
+            hold is missing from it already; what loading ones were promised, and what
+            answering ones may still take, is not.
         reserve_bytes: Never promised to a model (``memory.reserve_gib``).
         holdings: All residents, the loading ones among them.
 
@@ -146,8 +149,11 @@ def budget_bytes(
     if total_bytes is None or available_bytes is None:
         return 0
     holdings = tuple(holdings)
-    held_bytes = sum(holding.held_bytes for holding in holdings)
-    promised_bytes = sum(holding.held_bytes for holding in holdings if holding.is_promised)
+    held_bytes = sum(holding.held_bytes + holding.due_bytes for holding in holdings)
+    promised_bytes = sum(
+        holding.due_bytes + (holding.held_bytes if holding.is_promised else 0)
+        for holding in holdings
+    )
     room_bytes = min(ceiling_bytes(total_bytes) - held_bytes, available_bytes - promised_bytes)
     return max(0, room_bytes - reserve_bytes)
 

@@ -4,6 +4,9 @@ The body travels sealed and is opened by the relay; here only its id, its model 
 longest answer are known. Everything is said on the line the request came on.
 """
 
+from collections.abc import Mapping
+
+from ...backends.stores.base import Stock
 from ...config.errors import AgentError
 from ...config.refusals import (
     ModelNotReady,
@@ -23,7 +26,7 @@ from .effects import (
     StartGeneration,
 )
 from .events import GenerationEnded, RequestKey, RequestOpened
-from .loads import Loads, Said
+from .loads import NO_STOCKS, Loads, Said
 from .pool import Pool
 from .requests import Entry, Ledger, RequestState
 from .stays import LoadEnded
@@ -53,8 +56,16 @@ class Answers:
         self.ledger.heard(key, now_s)
         return [OpenRequest(key, request)]
 
-    def opened(self, opened: RequestOpened, now_s: float) -> list[Said]:
-        """A request is readable: accept it, with its model here or on the way, or refuse it."""
+    def opened(
+        self, opened: RequestOpened, now_s: float, stocks: Mapping[str, Stock] = NO_STOCKS
+    ) -> list[Said]:
+        """A request is readable: accept it, with its model here or on the way, or refuse it.
+
+        Args:
+            opened: What was read.
+            now_s: The node's time.
+            stocks: What lies on disk.
+        """
         key = opened.request
         entry = self.ledger.entry(key)
         if entry is None:
@@ -68,7 +79,7 @@ class Answers:
                 key, RequestState.RUNNING, model=opened.model, max_tokens=longest
             )
             return [accepted, _start(entry)]
-        came = self._loads.needed(opened.model, self.ledger.busy(), now_s)
+        came = self._loads.needed(opened.model, self.ledger.busy(), now_s, stocks)
         if isinstance(came, AgentError):
             return [ForgetRequest(key), self._refuse(key, came)]
         self.ledger.move(key, RequestState.WAITING, model=opened.model, max_tokens=longest)

@@ -13,6 +13,7 @@ from ..wire.inbound import InferenceRequest
 from ..wire.outbound import Outbound
 from .assignment import Assignment
 from .events import RequestKey
+from .measured import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,13 @@ class PersistOrders:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistMeasured:
+    """Write down what loads were found to take, so that the next run need not guess."""
+
+    measured: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TellOwner:
     """Answer an order.
 
@@ -185,7 +193,7 @@ EngineEffect: TypeAlias = LoadEngine | StopEngine
 HostEffect: TypeAlias = SampleHost | ReadActivity
 RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
 
-OwnerEffect: TypeAlias = PersistAssignment | PersistOrders | TellOwner
+OwnerEffect: TypeAlias = PersistAssignment | PersistOrders | PersistMeasured | TellOwner
 
 Effect: TypeAlias = (
     LinkEffect | WeightsEffect | EngineEffect | RequestEffect | HostEffect | OwnerEffect

@@ -15,6 +15,7 @@ from ...config.errors import AgentError, LinkError
 from ...config.settings import Settings
 from ..wire.inbound import Inbound
 from .assignment import Assignment
+from .measured import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +335,18 @@ class OrdersRead:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredRead:
+    """What an earlier run has measured of loads.
+
+    Attributes:
+        error: What is wrong with the file, which was set aside.
+    """
+
+    measured: tuple[Measured, ...] = ()
+    error: AgentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Somebody wants the node to leave; ``now`` without patience."""
 
@@ -354,7 +367,7 @@ OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked | Activit
 OrderEvent: TypeAlias = (
     PoolSetAsked | PoolReleased | PinAsked | UnpinAsked | DrainAsked | UndrainAsked
 )
-StateEvent: TypeAlias = AssignmentRead | OrdersRead | StateUnsaved
+StateEvent: TypeAlias = AssignmentRead | OrdersRead | MeasuredRead | StateUnsaved
 
 Event: TypeAlias = (
     LinkEvent

@@ -35,7 +35,6 @@ class Guard:
         self._spent = 0.0
         self._at_s: float | None = None
         self._failed: dict[str, _Failed] = {}
-        self._took_s: dict[str, float] = {}
 
     def lets(self, model: str, slots: Slots, now_s: float) -> bool:
         """Whether one more load of the model may begin now."""
@@ -54,16 +53,11 @@ class Guard:
         """A load has ended; ``took_s`` is ``None`` if it failed."""
         if took_s is not None:
             self._failed.pop(model, None)
-            self._took_s[model] = took_s
             return
         times = self._failed[model].times + 1 if model in self._failed else 1
         doublings = min(times - PATIENT_FAILURES - 1, 16)
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**doublings) if doublings >= 0 else 0.0
         self._failed[model] = _Failed(times, now_s + pause_s)
-
-    def took_s(self, model: str) -> float | None:
-        """Seconds that the model's last load took; ``None`` until one was measured."""
-        return self._took_s.get(model)
 
     def _refill(self, slots: Slots, now_s: float) -> None:
         before_s, self._at_s = self._at_s, now_s

@@ -6,8 +6,10 @@ The pool decides first, whoever wishes; a refusal changes nothing.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
+from ...backends.engines.base import Load, Loaded
 from ...backends.stores.base import Build, Progress, Stock
 from ...config.errors import AgentError
 from ...config.refusals import ModelNotReady, PlacementError, RequestError, SlotsBusy
@@ -15,17 +17,20 @@ from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound
 from . import placement
-from .admission import needs_of
+from .admission import ModelNeeds, needs_of
 from .drains import Drains
-from .effects import Effect, RefreshInventory
+from .effects import Effect, PersistMeasured, RefreshInventory
 from .guard import Guard
+from .measured import Measurements
 from .pins import Pins
 from .pool import Pool
 from .refused import Refused
 from .shape import ModelShape
-from .slots import COMING, SlotState
+from .slots import COMING, SlotState, Stay
 from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
 from .wishes import Wishes, prefetch_status
+
+NO_STOCKS: Mapping[str, Stock] = MappingProxyType({})
 
 Said: TypeAlias = Effect | LoadEnded | Outbound
 """What comes of a wish: something to do, something to say, or the end of a load."""
@@ -44,6 +49,7 @@ class Loads:
         self.pins = Pins()
         self.refusals = Refused()
         self.wishes = Wishes(self.stays, chance)
+        self.measured = Measurements()
         self._guard = Guard()
 
     @property
@@ -67,8 +73,20 @@ class Loads:
                 began = self._begin(model, now_s, askers=1)
                 return [LoadModelStatus(model_id=model, status="started"), *began]
 
-    def needed(self, model: str, busy: Collection[str], now_s: float) -> list[Said] | AgentError:
+    def needed(
+        self,
+        model: str,
+        busy: Collection[str],
+        now_s: float,
+        stocks: Mapping[str, Stock] = NO_STOCKS,
+    ) -> list[Said] | AgentError:
         """A request needs the model; nobody is told of the load but those who wait for it.
+
+        Args:
+            model: A build's id.
+            busy: Models with requests that have not ended.
+            now_s: The node's time.
+            stocks: What lies on disk: what does not takes time to come.
 
         Returns:
             What is to be done, nothing if it is on its way already; or why it cannot come.
@@ -77,10 +95,12 @@ class Loads:
             case placement.Refuse(error):
                 self.refusals.note(model, error, now_s)
                 return error
-            case placement.Admit() if self._is_too_slow(model):
-                late = ModelNotReady(model=model, reason="its load takes too long to wait for")
-                self.refusals.note(model, late, now_s)
-                return late
+            case placement.Admit() if self._is_too_slow(model, stocks.get(model), None):
+                return self._late(model, now_s)
+            case placement.Join(stay) if stay.state in COMING and self._is_too_slow(
+                model, stocks.get(model), stay
+            ):
+                return self._late(model, now_s)
             case placement.Join(stay):
                 if stay.state in COMING:
                     self.stays.join(stay, is_load=True, askers=0)
@@ -154,21 +174,32 @@ class Loads:
     def progressed(self, model: str, progress: Progress, now_s: float) -> list[Said]:
         """More bytes are here."""
         self.stays.progressed(model, progress)
+        self.measured.fetched(progress.rate_bytes_s)
         return [*self.wishes.progressed(model, progress, now_s)]
 
     def verified(self, model: str, build: Build, now_s: float) -> list[Said]:
         """The bytes are right: now it can be told what memory they need."""
-        entry = self.settings.entry(model)
-        most_tokens = self.settings.memory.kv_context_tokens
-        if entry is not None and entry.context_tokens is not None:
-            most_tokens = min(most_tokens, entry.context_tokens)
-        needs = needs_of(
-            build.weights_bytes, ModelShape.from_config(build.config), context_tokens=most_tokens
-        )
+        needs = self.measured.corrected(model, self._estimate(model, build))
         # what somebody else runs takes nothing here
         needs_bytes = needs.total_bytes if build.is_here else 0
         outcomes = self.stays.verified(model, build, needs_bytes, now_s)
         return [*self._carry(outcomes), RefreshInventory()]
+
+    def loaded(self, model: str, loaded: Loaded, now_s: float) -> list[Said]:
+        """Its engine answers, and was measured: the next load is judged by that."""
+        stay = self.stays.find(model, {SlotState.LOADING})
+        if stay is None or stay.build is None:
+            return []
+        estimate = self._estimate(model, stay.build)
+        self.measured.loaded(model, estimate, loaded)
+        needs = self.measured.corrected(model, estimate)
+        needs_bytes = needs.total_bytes if stay.build.is_here else 0
+        came = self.stays.loaded(model, loaded, now_s, needs_bytes=needs_bytes)
+        return [*self._carry(came), self._kept()]
+
+    def sampled(self, loads: Mapping[str, Load]) -> list[Said]:
+        """Engines were read: a peak that was never seen before is written down."""
+        return [self._kept()] if self.measured.sampled(loads) else []
 
     def came(self, outcomes: Iterable[Outcome]) -> list[Said]:
         """Carry on what the stays gave back."""
@@ -252,9 +283,35 @@ class Loads:
 
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    def _is_too_slow(self, model: str) -> bool:
-        took_s = self._guard.took_s(model)
-        return took_s is not None and took_s > self.settings.requests.cold_wait_s
+    def _late(self, model: str, now_s: float) -> AgentError:
+        late = ModelNotReady(model=model, reason="its load takes too long to wait for")
+        self.refusals.note(model, late, now_s)
+        return late
+
+    def _kept(self) -> PersistMeasured:
+        return PersistMeasured(tuple(self.measured.known.values()))
+
+    def _estimate(self, model: str, build: Build) -> ModelNeeds:
+        entry = self.settings.entry(model)
+        most_tokens = self.settings.memory.kv_context_tokens
+        if entry is not None and entry.context_tokens is not None:
+            most_tokens = min(most_tokens, entry.context_tokens)
+        shape = ModelShape.from_config(build.config)
+        return needs_of(build.weights_bytes, shape, context_tokens=most_tokens)
+
+    def _is_too_slow(self, model: str, stock: Stock | None, stay: Stay | None) -> bool:
+        """Whether measured rates say that the model cannot answer in time."""
+        progress = stay.progress if stay is not None else None
+        if stay is not None and stay.state is not SlotState.DOWNLOADING:
+            missing_bytes = 0
+        elif progress is not None:
+            missing_bytes = progress.bytes_total - progress.bytes_done
+        elif stock is not None and stock.size_bytes is not None:
+            missing_bytes = stock.size_bytes - (stock.here_bytes or 0)
+        else:
+            missing_bytes = 0
+        ready_s = self.measured.ready_in_s(model, missing_bytes)
+        return ready_s is not None and ready_s > self.settings.requests.cold_wait_s
 
     def _begin(self, model: str, now_s: float, *, askers: int) -> list[Said]:
         self._guard.began(self.settings.slots, now_s)

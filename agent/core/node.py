@@ -169,7 +169,7 @@ class Node:
     def _on_request(self, event: happened.RequestEvent, now_s: float) -> list[Said]:
         match event:
             case happened.RequestOpened(_, model):
-                said = self.answers.opened(event, now_s)
+                said = self.answers.opened(event, now_s, self.machine.stocks)
                 is_taken = self.answers.ledger.entry(event.request) is not None
                 return [*self.moves.taken(model, "request", now_s), *said] if is_taken else said
             case happened.RequestUnreadable(key, error):
@@ -184,6 +184,9 @@ class Node:
                 return self.moves.recalled(assignment, now_s)
             case happened.OrdersRead(pins, is_drained):
                 self.orders.recalled(pins, now_s, is_drained=is_drained)
+                return []
+            case happened.MeasuredRead(measured):
+                self.loads.measured.recalled(measured)
                 return []
             case happened.StateUnsaved():
                 return []
@@ -218,7 +221,7 @@ class Node:
                 return [SampleHost(), RefreshInventory(self.loads.pool.models)]
             case happened.HostSampled(sample, loads):
                 self.machine.sampled(sample, loads)
-                return self.loads.came(self._settle(now_s))
+                return [*self.loads.sampled(loads), *self.loads.came(self._settle(now_s))]
             case happened.ListingFailed(_, error):
                 self._failed(error, now_s)
                 return []

@@ -137,7 +137,7 @@ def settle(
     is_full = len(here) >= slots
     if not is_full and staged.needs_bytes <= free_bytes:
         return Grant()
-    if staged.needs_bytes > free_bytes + sum(stay.takes_bytes for stay in idle):
+    if staged.needs_bytes > free_bytes + sum(stay.claims_bytes for stay in idle):
         return Refuse(_too_large(staged, here, idle, slots, free_bytes))
     if idle:
         cheapest = min(
@@ -158,8 +158,8 @@ def _too_large(
     staged: Stay, here: Sequence[Stay], idle: Iterable[Stay], slots: int, free_bytes: int
 ) -> PlacementError:
     """Busy residents may leave one day; a machine that is too small will not grow."""
-    gone_bytes = sum(stay.takes_bytes for stay in idle)
-    if staged.needs_bytes <= free_bytes + sum(stay.takes_bytes for stay in here):
+    gone_bytes = sum(stay.claims_bytes for stay in idle)
+    if staged.needs_bytes <= free_bytes + sum(stay.claims_bytes for stay in here):
         return SlotsBusy(model=staged.model, slots=slots)
     return InsufficientMemory(
         model=staged.model, needs_bytes=staged.needs_bytes, free_bytes=free_bytes + gone_bytes

@@ -36,7 +36,7 @@ def told(
         case happened.WeightsFailed(model, error):
             return loads.came(stays.weights_failed(model, error, now_s))
         case happened.EngineLoaded(model, loaded):
-            return [*loads.came(stays.loaded(model, loaded, now_s)), SampleHost()]
+            return [*loads.loaded(model, loaded, now_s), SampleHost()]
         case happened.EngineStopped(model):
             return loads.came(stays.stopped(model, now_s))
         case happened.EngineFailed(model, error):

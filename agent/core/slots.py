@@ -94,7 +94,8 @@ class Stay:
         askers: Loads of the coordinator that wait for an answer.
         since_s: When it came into its state, in the node's time.
         build: What lies on disk; known from STAGED on.
-        needs_bytes: Memory that it will take, as admitted; 0 until STAGED.
+        needs_bytes: Memory that it takes with one request of full length, as admitted, and as
+            corrected once it is measured; 0 until STAGED.
         holds_bytes: Memory that it took, measured; ``None`` until READY or if unmeasurable.
         load_s: Seconds its load took.
         context_tokens: Most tokens its engine can hold of one request.
@@ -129,6 +130,17 @@ class Stay:
     def takes_bytes(self) -> int:
         """Memory to count for it: what was measured, else what was admitted."""
         return self.holds_bytes if self.holds_bytes is not None else self.needs_bytes
+
+    @property
+    def due_bytes(self) -> int:
+        """Memory that it may still take beyond that, while it answers."""
+        is_answering = self.state in {SlotState.READY, SlotState.DRAINING}
+        return max(0, self.needs_bytes - self.takes_bytes) if is_answering else 0
+
+    @property
+    def claims_bytes(self) -> int:
+        """Memory that others may have once it is gone."""
+        return self.takes_bytes + self.due_bytes
 
 
 def residents(stays: Iterable[Stay]) -> list[Stay]:

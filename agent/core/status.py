@@ -37,7 +37,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
         "requests": _requests(snapshot),
-        "memory": _memory(snapshot),
+        "memory": _memory(node, snapshot),
         "cache": _cache(node),
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
         "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
@@ -241,7 +241,7 @@ def _requests(snapshot: Snapshot) -> dict[str, Json]:
     return {**counts, **snapshot.stats.model_dump()}
 
 
-def _memory(snapshot: Snapshot) -> dict[str, Json]:
+def _memory(node: Node, snapshot: Snapshot) -> dict[str, Json]:
     return {
         "kind": snapshot.facts.kind,
         "total_bytes": snapshot.facts.memory_total_bytes,
@@ -249,6 +249,16 @@ def _memory(snapshot: Snapshot) -> dict[str, Json]:
         "pressure": snapshot.sample.memory_used_ratio,
         "free_for_load_bytes": snapshot.free_for_load_bytes,
         "thermal_state": snapshot.sample.thermal_state,
+        "measured": [
+            {
+                "model": each.model,
+                "estimated_bytes": each.estimated_bytes,
+                "loaded_bytes": each.loaded_bytes,
+                "peak_bytes": each.peak_bytes,
+                "load_s": each.took_s,
+            }
+            for each in node.loads.measured.known.values()
+        ],
     }
 
 

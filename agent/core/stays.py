@@ -173,14 +173,24 @@ class Stays:
 
     # ── here ──────────────────────────────────────────────────────────────────────────
 
-    def loaded(self, model: str, loaded: Loaded, now_s: float) -> list[Outcome]:
-        """The model answers."""
+    def loaded(
+        self, model: str, loaded: Loaded, now_s: float, *, needs_bytes: int | None = None
+    ) -> list[Outcome]:
+        """The model answers.
+
+        Args:
+            model: Its id.
+            loaded: What was measured.
+            now_s: The node's time.
+            needs_bytes: What it takes with one request, by that measurement; unset: as admitted.
+        """
         stay = self.find(model, {SlotState.LOADING})
         if stay is None:
             return []
         answering = replace(
             stay,
             holds_bytes=loaded.memory_bytes,
+            needs_bytes=stay.needs_bytes if needs_bytes is None else needs_bytes,
             load_s=loaded.took_s,
             context_tokens=loaded.context_tokens,
             last_used_s=now_s,
@@ -277,6 +287,7 @@ def holdings_of(stays: Iterable[Stay], busy: Collection[str]) -> list[Holding]:
             held_bytes=stay.takes_bytes,
             is_promised=stay.state is SlotState.LOADING,
             is_evictable=stay.model not in busy and stay.state not in COMING,
+            due_bytes=stay.due_bytes,
         )
         for stay in stays
         if stay.state in HOLDS_MEMORY

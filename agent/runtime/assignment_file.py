@@ -1,4 +1,4 @@
-"""Whose this machine is and what its operator ordered, on disk, each file replaced in one step.
+"""Whose this machine is, what was ordered and measured: files that are replaced in one step.
 
 A file that cannot be understood is set aside under another name and told of; the agent then
 begins without it. Times are stored as wall-clock seconds and handed out as ages, because the
@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -16,14 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...config.errors import StateDamaged
 from ..core.assignment import MOST_EPOCH, Assignment, Source
-from ..core.effects import PersistAssignment, PersistOrders
-from ..core.events import AssignmentRead, Event, OrdersRead, StateUnsaved
+from ..core.effects import PersistAssignment, PersistMeasured, PersistOrders
+from ..core.events import AssignmentRead, Event, MeasuredRead, OrdersRead, StateUnsaved
+from ..core.measured import MOST_MODELS, Measured
 
-FILE, ORDERS = "assignment.json", "orders.json"
+FILE, ORDERS, MEASURED = "assignment.json", "orders.json", "measured.json"
 ASIDE = "assignment.bad"
 MOST_BYTES = 2**20
 
 _Key = Annotated[str, Field(min_length=1, max_length=1024)]
+_Bytes = Annotated[int, Field(ge=0, le=2**62)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -54,6 +57,23 @@ class _Orders(_Strict):
 
     pins: list[_Key]
     is_drained: bool
+
+
+class _Load(_Strict):
+    """What one load was found to take."""
+
+    model: _Key
+    weights_bytes: _Bytes
+    estimated_bytes: _Bytes
+    loaded_bytes: _Bytes | None
+    peak_bytes: _Bytes | None
+    took_s: _Time
+
+
+class _Loads(_Strict):
+    """What loads were found to take, the oldest first."""
+
+    loads: Annotated[list[_Load], Field(max_length=MOST_MODELS)]
 
 
 class AssignmentFile:
@@ -123,6 +143,38 @@ class OrdersFile:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         try:
             _write(self._path, _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained))
+        except StateDamaged as error:
+            self._tell(StateUnsaved(error))
+
+
+class MeasuredFile:
+    """Reads and writes what loads were found to take.
+
+    Args:
+        state_dir: This agent's own folder.
+        tell: Puts an event into the inbox.
+    """
+
+    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None]) -> None:
+        self._path = state_dir / MEASURED
+        self._tell = tell
+
+    def recall(self) -> None:
+        """Read it; ``MeasuredRead`` follows if there is anything to tell."""
+        try:
+            record = _read(self._path, _Loads)
+        except StateDamaged as error:
+            self._tell(MeasuredRead(error=error))
+            return
+        if record is not None:
+            found = (Measured(**each.model_dump()) for each in record.loads)
+            self._tell(MeasuredRead(tuple(found)))
+
+    def persist(self, wanted: PersistMeasured) -> None:
+        """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
+        loads = [_Load.model_validate(asdict(each)) for each in wanted.measured]
+        try:
+            _write(self._path, _Loads(loads=loads))
         except StateDamaged as error:
             self._tell(StateUnsaved(error))
 

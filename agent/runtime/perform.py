@@ -22,7 +22,7 @@ from ..core.events import Event
 from ..core.wanted import Wanted
 from ..wire.sealing import NodeKey
 from .activity import ActivityReader
-from .assignment_file import AssignmentFile, OrdersFile
+from .assignment_file import AssignmentFile, MeasuredFile, OrdersFile
 from .link import Link, Traffic
 from .relay import Relay
 from .residents import Residents
@@ -82,13 +82,15 @@ class Performer:
         )
         self._assignment = AssignmentFile(world.state_dir, tell=tell)
         self._orders = OrdersFile(world.state_dir, tell=tell)
+        self._measured = MeasuredFile(world.state_dir, tell=tell)
         self._tell_owner = world.tell_owner
         self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks, wanted=wanted)
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
         self._activity = ActivityReader(tell=tell, tasks=tasks)
 
     def recall(self) -> None:
-        """Read what an earlier run has left; ``OrdersRead`` and ``AssignmentRead`` follow."""
+        """Read what an earlier run has left; ``AssignmentRead`` follows, after all the others."""
+        self._measured.recall()
         self._orders.recall()
         self._assignment.recall()
 
@@ -115,8 +117,8 @@ class Performer:
                 self._look(effect)
             case effects.PersistAssignment():
                 self._assignment.persist(effect)
-            case effects.PersistOrders() | effects.TellOwner():
-                self._order(effect)
+            case effects.PersistOrders() | effects.PersistMeasured() | effects.TellOwner():
+                self._keep(effect)
             case effects.LoadEngine(model, build):
                 self._shelf.used(model)
                 self._residents.load(model, build)
@@ -133,11 +135,16 @@ class Performer:
             case _:
                 self._bring(effect)
 
-    def _order(self, effect: effects.PersistOrders | effects.TellOwner) -> None:
-        if isinstance(effect, effects.PersistOrders):
-            self._orders.persist(effect)
-        else:
-            self._tell_owner(effect)
+    def _keep(
+        self, effect: effects.PersistOrders | effects.PersistMeasured | effects.TellOwner
+    ) -> None:
+        match effect:
+            case effects.PersistOrders():
+                self._orders.persist(effect)
+            case effects.PersistMeasured():
+                self._measured.persist(effect)
+            case effects.TellOwner():
+                self._tell_owner(effect)
 
     def _look(self, effect: effects.HostEffect) -> None:
         match effect:

@@ -256,7 +256,7 @@ def beats(effects: list[Effect]) -> list[Heartbeat]:
 
 def done(effects: list[Effect]) -> list[Effect]:
     """What was done, apart from saying something, writing it down and reading the machine."""
-    quiet = (do.Send, do.SampleHost, do.RefreshInventory, do.PersistAssignment)
+    quiet = (do.Send, do.SampleHost, do.RefreshInventory, do.PersistAssignment, do.PersistMeasured)
     return [effect for effect in effects if not isinstance(effect, quiet)]
 
 

@@ -137,7 +137,11 @@ def sizes() -> SearchStrategy[int]:
 def holdings() -> SearchStrategy[list[Holding]]:
     return st.lists(
         st.builds(
-            Holding, held_bytes=sizes(), is_promised=st.booleans(), is_evictable=st.booleans()
+            Holding,
+            held_bytes=sizes(),
+            is_promised=st.booleans(),
+            is_evictable=st.booleans(),
+            due_bytes=sizes(),
         ),
         max_size=3,
     )

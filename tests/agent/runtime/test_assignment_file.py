@@ -9,9 +9,24 @@ from hypothesis import settings as knobs
 from hypothesis import strategies as st
 
 from poolhand.agent.core.assignment import Assignment
-from poolhand.agent.core.effects import PersistAssignment, PersistOrders
-from poolhand.agent.core.events import AssignmentRead, Event, OrdersRead, StateUnsaved
-from poolhand.agent.runtime.assignment_file import ASIDE, FILE, ORDERS, AssignmentFile, OrdersFile
+from poolhand.agent.core.effects import PersistAssignment, PersistMeasured, PersistOrders
+from poolhand.agent.core.events import (
+    AssignmentRead,
+    Event,
+    MeasuredRead,
+    OrdersRead,
+    StateUnsaved,
+)
+from poolhand.agent.core.measured import Measured
+from poolhand.agent.runtime.assignment_file import (
+    ASIDE,
+    FILE,
+    MEASURED,
+    ORDERS,
+    AssignmentFile,
+    MeasuredFile,
+    OrdersFile,
+)
 
 CHOSEN = Assignment(("tiny", "tinier"), "load", 7, 90.0, ("org/a",), moved_s=95.0)
 
@@ -129,3 +144,29 @@ def test_orders_that_cannot_be_written_are_told_of(tmp_path: Path) -> None:
     heard: list[Event] = []
     OrdersFile(tmp_path / "nowhere", tell=heard.append).persist(PersistOrders((), is_drained=True))
     assert isinstance(heard[0], StateUnsaved)
+
+
+# ── measurements ──────────────────────────────────────────────────────────────────────
+
+
+def measured(folder: Path) -> list[Event]:
+    heard: list[Event] = []
+    MeasuredFile(folder, tell=heard.append).recall()
+    return heard
+
+
+def test_measurements_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert measured(tmp_path) == []
+    found = (Measured("org/a", 10, 12, 11, None, 3.5), Measured("org/b", 1, 2, None, 9, 0.0))
+    heard: list[Event] = []
+    MeasuredFile(tmp_path, tell=heard.append).persist(PersistMeasured(found))
+    assert (measured(tmp_path), heard) == ([MeasuredRead(found)], [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"loads": [{"model": "a"}]}', '{"loads": {}}'])
+def test_damaged_measurements_are_set_aside_and_told_of(tmp_path: Path, text: str) -> None:
+    (tmp_path / MEASURED).write_text(text)
+    (told,) = measured(tmp_path)
+    assert isinstance(told, MeasuredRead)
+    assert (told.measured, told.error is not None) == ((), True)
+    assert measured(tmp_path) == []

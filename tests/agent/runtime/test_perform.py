@@ -56,6 +56,7 @@ LEADS_TO: dict[Effect, type[Event] | None] = {
     effects.ForgetRequest(KEY): None,
     effects.PersistAssignment(Assignment(("tiny",)), 0.0, ""): None,
     effects.PersistOrders((), is_drained=True): None,
+    effects.PersistMeasured(()): None,
     effects.TellOwner(1, "done", "as you wish"): None,
 }
 
