@@ -16,6 +16,7 @@ from poolhand.agent.control import client
 from poolhand.agent.core import effects, events, requests, session, slots
 from poolhand.agent.core.backoff import Backoff
 from poolhand.backends.engines import errors as engines
+from poolhand.backends.engines import hosted_errors as hosted
 from poolhand.backends.stores import errors as stores
 from poolhand.config import errors as config
 from poolhand.config import paths, refusals
@@ -29,7 +30,10 @@ WINGS = ("agent", "backends", "config")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 WRITTEN = ("docs/configuration.md", "docs/errors.md", "ARCHITECTURE.md")
-HOMES = {home.__name__ for home in (config, refusals, paths, stores, engines, client, units_place)}
+HOMES = {
+    home.__name__
+    for home in (config, refusals, paths, stores, engines, hosted, client, units_place)
+}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
