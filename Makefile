@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lock bench-footprint bench-relay bench-weights clean
+.PHONY: help env demo test check packages deb deb-check sbom format lock bench-footprint bench-relay bench-weights clean
 export AWS_EC2_METADATA_DISABLED := true
 
 RUN := .venv/bin
@@ -22,11 +22,26 @@ check: env ## lint, types, import contracts, wheel, smoke run
 	$(RUN)/ruff format --check .
 	$(RUN)/basedpyright
 	$(RUN)/lint-imports
+	sh packaging/scripts.sh
 	sh packaging/smoke.sh
 
 format: env ## put every file into the house's form
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+
+packages: env ## wheel, source archive, bill of materials and formula in dist/
+	@sh packaging/wheel.sh
+	@$(RUN)/python packaging/sbom.py
+	@sh packaging/homebrew/render.sh
+
+sbom: env ## what is in it, as CycloneDX, in dist/
+	@$(RUN)/python packaging/sbom.py
+
+deb: env ## a package for this Debian in dist/, with all it needs
+	@sh packaging/deb/build.sh
+
+deb-check: env ## the same installed, crashed, upgraded and purged under a systemd of its own
+	@sh packaging/deb/check.sh
 
 lock: ## resolve the lock file anew; needs uv
 	sh packaging/lock.sh

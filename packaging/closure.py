@@ -60,6 +60,23 @@ def needed(extras: Iterable[str], environment: Mapping[str, str]) -> list[str]:
     return sorted({name for name, _ in seen} - {"poolhand"})
 
 
+def target(python: str) -> dict[str, str]:
+    """What markers are held against: this machine, with that Python.
+
+    Args:
+        python: Its command.
+    """
+    version = subprocess.run(  # noqa: S603  # the one that was named
+        [python, "-c", "import platform; print(platform.python_version())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    short = ".".join(version.split(".")[:2])
+    here = dict(cast("Mapping[str, str]", default_environment()))
+    return here | {"python_full_version": version, "python_version": short}
+
+
 def _requirements(name: str) -> list[str]:
     try:
         return requires(name) or []
@@ -73,18 +90,7 @@ def main() -> int:
     parser.add_argument("--extras", default="", help="of the package, with commas")
     parser.add_argument("--python", default=sys.executable, help="for which Python")
     args = parser.parse_args()
-    environment = dict(cast("Mapping[str, str]", default_environment()))
-    python = cast("str", args.python)
-    version = subprocess.run(  # noqa: S603  # the one that was named
-        [python, "-c", "import platform; print(platform.python_version())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    environment |= {
-        "python_full_version": version,
-        "python_version": ".".join(version.split(".")[:2]),
-    }
+    environment = target(cast("str", args.python))
     locked = entries((HERE / "requirements.lock").read_text(encoding="utf-8"))
     names = needed(filter(None, cast("str", args.extras).split(",")), environment)
     lost = [name for name in names if name not in locked]

@@ -3,6 +3,8 @@
 # imports lies in /usr/lib/poolhand, so that the installation needs no network.
 #
 #   EXTRAS   what comes along (default: what a GPU host or a trial on the CPU wants)
+#   OUT      another file
+#   LEVEL    how hard to compress, 0 to 9
 #   PYTHON   the Python of the target system (default: /usr/bin/python3)
 set -eu
 cd "$(dirname "$0")/../.."
@@ -67,6 +69,7 @@ sed -e "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$size/" \
 (cd "$root" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 
 find "$root" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-mkdir -p dist
-dpkg-deb --root-owner-group -Zxz -z"${LEVEL:-1}" --build "$root" "dist/poolhand_${version}_$arch.deb" >/dev/null
-ls -l "dist/poolhand_${version}_$arch.deb"
+out=${OUT:-dist/poolhand_${version}_$arch.deb}
+mkdir -p "$(dirname "$out")"
+dpkg-deb --root-owner-group -Zxz -z"${LEVEL:-6}" --build "$root" "$out" >/dev/null
+ls -l "$out"
