@@ -34,6 +34,7 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "run": ("run", "run the agent in the foreground"),
         "status": ("status", "say whether the agent serves, and if not, why"),
         "models": ("models_args", "what is here: list, fetch, show, verify, rm, prune, pin"),
+        "bench": ("bench", "how fast this machine answers with a model"),
         "pool": ("pool", "which pool is served: status, set, release"),
         "pin": ("pins", "let a model make way for no other"),
         "unpin": ("pins", "take a pin back"),

@@ -1,0 +1,102 @@
+"""``poolhand bench`` as users run it: a process, a cache, the tiny model in its engine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from poolhand.agent.cli.exits import Exit
+from poolhand.agent.dev.checkpoint import make_model
+
+from .conftest import Cli
+
+CONFIG = """\
+[coordinator]
+url = "ws://127.0.0.1:1"
+
+[cache]
+dir = "cache"
+
+[[models]]
+id = "org/nano"
+aliases = ["nano"]
+ref = "{ref}"
+
+[[models]]
+id = "org/gap"
+
+[models.external]
+dialect = "openai"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    make_model(tmp_path / "nano", preset="nano", name="nano")
+    path = tmp_path / "agent.toml"
+    path.write_text(CONFIG.format(ref=(tmp_path / "nano").as_uri()))
+    return path
+
+
+@pytest.mark.engine
+def test_figures_for_programs_and_a_table_for_people(cli: Cli, config: Path) -> None:
+    fetched = cli("models", "fetch", "nano", "--config", config)
+    assert fetched.returncode == Exit.OK, fetched.stderr
+    common = ("bench", "nano", "--config", config, "--seconds", "0.2")
+    done = cli(*common, "--json")
+    assert done.returncode == Exit.OK, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["model"], told["engine"]) == ("org/nano", "mlx")
+    assert told["load_s"] > 0
+    assert told["memory_bytes"] > told["weights_bytes"] > 0
+    assert min(told["decode_tps"], told["prefill_tps"]) > 1
+    assert [level["streams"] for level in told["levels"]] == [1, 8, 32]
+    for level in told["levels"]:
+        assert level["tokens"] >= level["streams"], "all of them ran, not only as many as serve"
+        assert level["tokens_per_s"] > 1
+        assert 0 < level["first_token_median_s"] <= level["first_token_worst_s"]
+    table = cli(*common, "--streams", "2")
+    assert table.returncode == Exit.OK, table.stderr
+    head, columns, row = table.stdout.splitlines()
+    assert head.startswith("org/nano on mlx: loaded in ")
+    assert columns.split() == [
+        "streams",
+        "tokens/s",
+        "a",
+        "stream",
+        "first",
+        "token",
+        "the",
+        "worst",
+    ]
+    assert row.split()[0] == "2"
+    assert row.endswith(" ms")
+
+
+def test_what_is_not_here_is_not_measured(here: Cli, config: Path) -> None:
+    done = here("bench", "nano", "--config", config)
+    assert done.returncode == Exit.FAILURE
+    assert "nothing verified lies in the cache" in done.stderr
+
+
+def test_a_provider_is_not_asked(here: Cli, config: Path) -> None:
+    done = here("bench", "org/gap", "--config", config)
+    assert done.returncode == Exit.CONFIG
+    assert "there is nothing to fetch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--streams", "0"),
+        ("--streams", "1,x"),
+        ("--streams", "257"),
+        ("--streams", ""),
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
+        ("--seconds", "x"),
+        ("--seconds", "3601"),
+    ],
+)
+def test_figures_that_make_no_sense(here: Cli, wrong: tuple[str, str]) -> None:
+    assert here("bench", "m", *wrong).returncode == Exit.USAGE
