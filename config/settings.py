@@ -125,10 +125,13 @@ class Wire(Section):
         backend_label: The word a coordinator compares. Set it to ``mlx-swift`` only on a
             coordinator that you or your organisation run.
         version_label: The version a coordinator compares with its floors; unset: our own.
+        drain_barrier: Say ``true`` for a coordinator that knows ``provider_drain``: a node that
+            leaves then waits until all that it did is settled, or its time is over.
     """
 
     backend_label: Annotated[str, Field(min_length=1, max_length=64)] = "poolhand"
     version_label: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] | None = None
+    drain_barrier: bool = False
 
 
 class Pools(Section):

@@ -29,6 +29,7 @@ from poolhand.agent.core.pool import pool_of
 from poolhand.agent.core.stays import LoadEnded
 from poolhand.agent.wire.extensions import COMMANDS, VERSION, Answer
 from poolhand.agent.wire.inbound import InferenceRequest
+from poolhand.agent.wire.later import LATER, LaterAnswer
 from poolhand.agent.wire.outbound import InferenceError
 from poolhand.agent.wire.types import Sealed
 from poolhand.backends.engines import errors as engines
@@ -385,13 +386,14 @@ Unknown fields are ignored, `null` means absent, and a message that cannot be re
 
 def extensions() -> str:
     """Every additional message with its JSON Schema."""
-    shapes = [*COMMANDS.values(), *get_args(Answer)]
+    shapes = [*COMMANDS.values(), *LATER.values(), *get_args(Answer), *get_args(LaterAnswer)]
     return EXTENSIONS_HEAD + "".join(_shape(shape) for shape in shapes)
 
 
 def _shape(shape: type[BaseModel]) -> str:
     kind: object = shape.model_fields["type"].default
-    way = "to the agent" if shape in COMMANDS.values() else "to the coordinator"
+    heard = {*COMMANDS.values(), *LATER.values()}
+    way = "to the agent" if shape in heard else "to the coordinator"
     said = (inspect.getdoc(shape) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
     schema = shape.model_json_schema()
     schema = {name: part for name, part in schema.items() if name not in {"title", "description"}}

@@ -14,6 +14,7 @@ from ..wire.inbound import (
     TrustStatus,
     Unknown,
 )
+from ..wire.later import CapacityProbe, DrainAck
 from . import report
 from .answers import Answers
 from .commands import Commands
@@ -21,6 +22,7 @@ from .events import Heard, RequestKey
 from .loads import Loads, Said
 from .machine import Machine
 from .moves import Moves
+from .quote import quote
 from .standing import Standing
 
 
@@ -73,7 +75,10 @@ class Hearing:
                 said = self._moves.desired(wish, self._loads.wishes.desired, now_s)
                 return [*said, *self._loads.desire(wish, self._machine.stocks, now_s)]
             case AssignPool() | UnloadModel() | CancelLoad() | Drain() | Undrain() as command:
+                self._loads.wishes.is_known = True
                 return self._commands.heard(heard.line, command, now_s, heard.unix_s)
-            case TrustStatus() | RuntimeStatus() | Unknown() as word:
+            case CapacityProbe() as probe:
+                return [quote(self._snapshot(now_s), probe, self._loads.measured)]
+            case TrustStatus() | RuntimeStatus() | DrainAck() | Unknown() as word:
                 self.standing.heard(word)
                 return []

@@ -12,6 +12,7 @@ from ...config.errors import AgentError
 from ...config.refusals import InsufficientMemory, NodeDraining
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels
+from ..wire.later import ProviderDrain
 from . import events as happened
 from . import report, rooms
 from .answers import Answers
@@ -51,6 +52,7 @@ class Node:
     def __init__(
         self, settings: Settings, identity: report.Identity, *, chance: Callable[[], float]
     ) -> None:
+        self._chance = chance
         self.settings = settings
         self.identity = identity
         self.session = Session(
@@ -321,8 +323,18 @@ class Node:
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:
         self._leaving.begin(now_s, 0.0 if now else self.settings.requests.drain_s)
         self.commands.leaving()
+        barrier = self._barrier()
         said = self.loads.empty(NodeDraining(), self.answers.ledger.busy(), now_s)
-        return [*said, *self.answers.turn_away(NodeDraining())]
+        return [*said, *self.answers.turn_away(NodeDraining()), *barrier]
+
+    def _barrier(self) -> list[Said]:
+        """Ask to be told when all is settled, once a line, of a coordinator that knows how."""
+        is_said = self.standing.is_unsettled or not self.session.is_online
+        if is_said or not self.settings.wire.drain_barrier:
+            return []
+        request_id = f"{int(self._chance() * 2**64):016x}"
+        self.standing.barrier(request_id)
+        return [ProviderDrain(request_id=request_id)]
 
     def _leave(self, now_s: float) -> list[Said]:
         """Go on leaving, or go over to a new line, as far as nobody is harmed."""
@@ -331,7 +343,8 @@ class Node:
             if is_idle and self._is_stale():
                 return list(self._step(self.session.redial(now_s), now_s))
             return []
-        if self._leaving.is_over(now_s, is_empty=is_idle and not self.loads.stays.all()):
+        is_empty = is_idle and not self.loads.stays.all() and not self.standing.is_unsettled
+        if self._leaving.is_over(now_s, is_empty=is_empty):
             return list(self._step(self.session.leave(now_s), now_s))
         return self.answers.stop_all() if self._leaving.is_cut(now_s) else []
 

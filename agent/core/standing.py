@@ -6,6 +6,7 @@ Shown to the owner and to nobody else; none of it decides anything here.
 from dataclasses import dataclass
 
 from ..wire.inbound import RuntimeStatus, TrustStatus, Unknown
+from ..wire.later import DrainAck
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,13 @@ class Standing:
         self.unknown_frames = 0
         self._challenged_s: float | None = None
         self._has_sent_work = False
+        self._barrier: str | None = None
 
-    def heard(self, word: TrustStatus | RuntimeStatus | Unknown) -> None:
+    def heard(self, word: TrustStatus | RuntimeStatus | DrainAck | Unknown) -> None:
         """It said something of us, or something that we do not know."""
-        if isinstance(word, TrustStatus):
+        if isinstance(word, DrainAck):
+            self._settled(word.request_id)
+        elif isinstance(word, TrustStatus):
             self.trust = word
         elif isinstance(word, RuntimeStatus):
             self.runtime = word
@@ -67,10 +71,25 @@ class Standing:
         """It sent a request: whatever its gates are, we passed them."""
         self._has_sent_work = True
 
+    def barrier(self, request_id: str) -> None:
+        """A barrier was sent: the coordinator answers it once all is settled."""
+        self._barrier = request_id
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether a barrier was sent on this line and is not answered yet."""
+        return self._barrier is not None
+
     def line_lost(self) -> None:
         """Another line is another beginning."""
+        self._barrier = None
         self.trust = self.runtime = None
         self._challenged_s, self._has_sent_work = None, False
+
+    def _settled(self, request_id: str) -> None:
+        """It answered a barrier; only the latest counts."""
+        if request_id == self._barrier:
+            self._barrier = None
 
     def seen(self, *, is_online: bool) -> Seen:
         """What is known now, as a value."""

@@ -17,6 +17,7 @@ from .report import Snapshot
 from .requests import RequestState
 from .session import State
 from .slots import SlotState, Stay
+from .wishes import percent
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -209,6 +210,7 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "bytes_total": progress.bytes_total if progress else None,
         "bytes_resumed": progress.bytes_resumed if progress else None,
         "rate_bytes_s": progress.rate_bytes_s if progress else None,
+        "percent": percent(progress) if progress else None,
         "eta_s": progress.eta_s if progress else None,
         "phase": _phase(stay),
     }

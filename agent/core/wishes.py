@@ -18,6 +18,9 @@ from .pool import Pool, is_allowed
 from .slots import COMING
 from .stays import Outcome, Stays
 
+MOST_ETA_S = 366 * 86400.0
+"""Nothing is foretold beyond a year."""
+
 PROGRESS_EVERY_S = 2.0
 PROGRESS_EVERY_RATIO = 0.05
 """A prefetch is reported at most so often: the reference node's pace."""
@@ -40,10 +43,15 @@ class Wishes:
     Args:
         stays: Where a build's stay begins, and where it is looked for.
         chance: Gives numbers in [0, 1).
+
+    Attributes:
+        desired: What the coordinator wants here; ``None`` until it said so on this line.
+        is_known: Whether the coordinator has shown that it knows more than the stock protocol.
     """
 
     def __init__(self, stays: Stays, chance: Callable[[], float]) -> None:
         self.desired: DesiredModels | None = None
+        self.is_known = False
         self._stays = stays
         self._ahead = Ahead(chance)
         self._prefetches: dict[str, _Told] = {}
@@ -129,12 +137,17 @@ class Wishes:
         ):
             return []
         self._prefetches[model] = _Told(now_s, ratio)
+        more = self.is_known and progress.bytes_total > 0
+        rate = progress.rate_bytes_s if more else None
         return [
             PrefetchModelStatus(
                 model_id=model,
                 status="downloading",
                 bytes_done=progress.bytes_done,
                 bytes_total=progress.bytes_total,
+                percent=percent(progress) if more else None,
+                rate_bytes_s=round(rate) if rate else None,
+                eta_s=_whole(progress.eta_s) if more else None,
             )
         ]
 
@@ -157,7 +170,7 @@ class Wishes:
         """Whoever wished is gone."""
         self._prefetches.clear()
         self._ahead.clear_queue()
-        self.desired = None
+        self.desired, self.is_known = None, False
 
     @property
     def _is_busy(self) -> bool:
@@ -171,6 +184,17 @@ class Wishes:
         if self._stays.find(model, COMING) is not None:
             return []
         return [*self._stays.begin(model, now_s, is_load=False, askers=0)]
+
+
+def percent(progress: Progress) -> float | None:
+    """How much is here, of 100; ``None`` while nobody knows how much there is."""
+    if progress.bytes_total <= 0:
+        return None
+    return round(min(100.0, 100.0 * progress.bytes_done / progress.bytes_total), 1)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else round(max(0.0, min(seconds, MOST_ETA_S)))
 
 
 def prefetch_status(model: str, error: AgentError | None) -> PrefetchModelStatus:

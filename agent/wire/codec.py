@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from .extensions import read_command
 from .inbound import SHAPES, Inbound, Unknown, read
+from .later import LATER
 from .outbound import Outbound
 
 MAX_OUT_BYTES = 10 * 2**20
@@ -98,6 +99,8 @@ def _message(fields: dict[str, object]) -> Inbound:
         command = read_command(kind, fields)
         if command is not None:
             return command
+        if kind in LATER:
+            return LATER[kind].model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         # places are our field names and list positions, types are pydantic's words

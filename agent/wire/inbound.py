@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .extensions import Command
+from .later import Later
 from .types import MAX_INT, DesiredModel, Mismatch, Sealed, Tolerant
 
 MAX_NAME_CHARS = 1024
@@ -136,7 +137,7 @@ Known: TypeAlias = (
 )
 """Every message this version acts on."""
 
-Inbound: TypeAlias = Known | Command | Unknown
+Inbound: TypeAlias = Known | Command | Later | Unknown
 """Whatever a frame may turn out to be."""
 
 SHAPES: Mapping[str, type[Known]] = MappingProxyType(

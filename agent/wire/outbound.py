@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from .extensions import Answer
+from .later import LaterAnswer
 from .types import (
     Amount,
     BackendCapacity,
@@ -155,13 +156,23 @@ class LoadModelStatus(Strict):
 
 
 class PrefetchModelStatus(Strict):
-    """How a download goes; nobody acts on it."""
+    """How a download goes; nobody acts on it.
+
+    Attributes:
+        percent: Of ``bytes_total``; this and what follows only for a coordinator that has used
+            an extension on the same line.
+        rate_bytes_s: As measured.
+        eta_s: Seconds until the last byte, by that rate.
+    """
 
     type: Literal["prefetch_model_status"] = "prefetch_model_status"
     model_id: Text
     status: Literal["started", "downloading", "verified", "failed"]
     bytes_done: Count | None = None
     bytes_total: Count | None = None
+    percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    rate_bytes_s: Count | None = None
+    eta_s: Count | None = None
     error: Text | None = None
 
 
@@ -209,5 +220,6 @@ Outbound: TypeAlias = (
     | ModelsUpdate
     | AttestationResponse
     | Answer
+    | LaterAnswer
 )
 """Everything this version may send."""

@@ -16,6 +16,7 @@ from poolhand.agent.wire.inbound import (
     TrustStatus,
     Unknown,
 )
+from poolhand.agent.wire.later import CapacityProbe, DrainAck
 from poolhand.agent.wire.outbound import (
     AttestationResponse,
     Heartbeat,
@@ -219,7 +220,14 @@ HEARD: dict[str, Inbound] = {
     "in.desired_models.empty": DesiredModels(),
     "in.desired_models.null": DesiredModels(),
     "in.provider_drain": Unknown(type="provider_drain", reason="unknown type"),
-    "in.capacity_probe": Unknown(type="capacity_probe", reason="unknown type"),
+    "in.capacity_probe": CapacityProbe(
+        quote_id="p-1",
+        model="org/model-4bit",
+        prompt_tokens_bucket=512,
+        max_output_tokens=64,
+        deadline_remaining_ms=4000,
+    ),
+    "in.provider_drain_ack": DrainAck(request_id="d-1"),
     "in.model_autopilot_control": Unknown(type="model_autopilot_control", reason="unknown type"),
 }
 """Frame name -> what the decoder makes of it."""

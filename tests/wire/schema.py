@@ -140,6 +140,9 @@ SCHEMA: Mapping[str, Fields] = {
     "prefetch_model_status": {
         "model_id": "text!",
         "status": "started|downloading|verified|failed!",
+        "percent": "float",
+        "rate_bytes_s": "int",
+        "eta_s": "int",
         "bytes_done": "int",
         "bytes_total": "int",
         "error": "text",
@@ -177,6 +180,14 @@ EXTENSIONS: Mapping[str, Fields] = {
         "error": "text",
     },
     "drain_status": {"status": "draining|drained|undrained|refused!", "in_flight": "int!"},
+    "capacity_quote": {
+        "quote_id": "text!",
+        "admissible_now": "bool!",
+        "rejection_reason": "token_budget|kv_headroom|memory_cap|slot_state|capability|deadline",
+        "available_token_budget": "int",
+        "confidence": "low|high!",
+    },
+    "provider_drain": {"request_id": "text!"},
 }
 
 

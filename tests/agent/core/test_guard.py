@@ -107,6 +107,7 @@ def test_a_storm_of_loads_is_answered_and_the_served_model_never_flinches() -> N
     world.request("r1", "org/a")
     effects = [effect for _ in range(1000) for effect in world.load_model("org/b")]
     assert said(effects) == [status("org/b", "failed", BUSY.format("org/b"))] * 1000
+    assert len(effects) == 1000, "a refusal costs one sentence and nothing else"
     assert only(effects, do.FetchWeights) == []
     assert world.state("org/a") == [SlotState.READY]
     assert len(said(world.answered("r1"))) == 1

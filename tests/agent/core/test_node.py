@@ -10,6 +10,7 @@ from poolhand.agent.core.leaving import GRACE_S
 from poolhand.agent.core.node import LAST_FAILURES
 from poolhand.agent.core.session import State
 from poolhand.agent.wire.inbound import LoadModel
+from poolhand.agent.wire.later import DrainAck, ProviderDrain
 from poolhand.agent.wire.outbound import Register
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.stores.errors import StoreUnreachable
@@ -132,3 +133,33 @@ def test_a_longer_patience_is_taken_over(world: World) -> None:
     slow = {"url": "ws://127.0.0.1:8080", "dial_timeout_s": 40.0}
     world.choose(settings(coordinator=slow))
     assert world.node.session.patience_s == 45.0
+
+
+KNOWS = settings(wire={"drain_barrier": True})
+
+
+def test_a_node_that_leaves_waits_until_all_is_settled_where_that_is_known() -> None:
+    world = World(KNOWS)
+    world.start()
+    world.resident("org/a")
+    world.request("r1", "org/a")
+    (barrier,) = said(world.tell(happened.StopAsked()))
+    assert isinstance(barrier, ProviderDrain)
+    assert said(world.tell(happened.StopAsked())) == [], "one barrier a line"
+    world.answered("r1")
+    world.stopped("org/a")
+    assert not world.node.is_done
+    assert only(world.hear(DrainAck(request_id="another")), do.HangUp) == []
+    assert only(world.hear(DrainAck(request_id=barrier.request_id)), do.HangUp) != []
+
+
+def test_a_coordinator_that_settles_nothing_keeps_nobody() -> None:
+    world = World(KNOWS)
+    world.start()
+    world.tell(happened.StopAsked())
+    effects = world.after(KNOWS.requests.drain_s + GRACE_S + 0.1)
+    assert only(effects, do.HangUp) != []
+
+
+def test_nobody_hears_of_a_barrier_who_is_not_said_to_know_it(world: World) -> None:
+    assert said(world.tell(happened.StopAsked())) == []

@@ -27,6 +27,7 @@ from poolhand.agent.wire.inbound import (
     PrefetchModel,
     Unknown,
 )
+from poolhand.agent.wire.later import LATER
 from poolhand.agent.wire.outbound import (
     AttestationResponse,
     Heartbeat,
@@ -274,7 +275,7 @@ SHORT_FRAMES = [frame for frame in FRAMES if len(frame) < 1000]
 
 def assert_sound(heard: Inbound) -> None:
     """Whatever was heard can be used, echoed and logged."""
-    assert isinstance(heard, (*SHAPES.values(), Unknown))
+    assert isinstance(heard, (*SHAPES.values(), *LATER.values(), Unknown))
     assert repr(heard).isprintable()
     for name in ("request_id", "model_id", "nonce"):
         value = cast("str | None", getattr(heard, name, None))

@@ -1,0 +1,114 @@
+"""Bytes ahead of time: how far they are, and who is told how much of it."""
+
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.agent.core import effects as do
+from poolhand.agent.core import events as happened
+from poolhand.agent.core.effects import Effect
+from poolhand.agent.core.status import status as told_to_owner
+from poolhand.agent.core.wishes import percent
+from poolhand.agent.wire.extensions import CancelLoad
+from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
+from poolhand.agent.wire.outbound import PrefetchModelStatus
+from poolhand.agent.wire.types import DesiredModel
+from poolhand.backends.stores.base import Progress
+from poolhand.backends.stores.errors import StoreUnreachable
+from tests.journeys.world import World, only, said, settings
+
+GONE = StoreUnreachable(store="s3", reason="silence")
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.start()
+    return world
+
+
+def far(world: World, done: int, total: int = 1000, rate: float | None = 50.0) -> list[Effect]:
+    """So much of ``org/c`` is here."""
+    progress = Progress(done, total, rate_bytes_s=rate)
+    return world.tell(happened.WeightsProgressed("org/c", progress))
+
+
+def words(effects: list[Effect]) -> list[PrefetchModelStatus]:
+    return [word for word in said(effects) if isinstance(word, PrefetchModelStatus)]
+
+
+def test_a_stock_coordinator_hears_stock_fields_alone(world: World) -> None:
+    world.hear(PrefetchModel(model_id="org/c"))
+    (word,) = words(far(world, 100))
+    assert word == PrefetchModelStatus(
+        model_id="org/c", status="downloading", bytes_done=100, bytes_total=1000
+    )
+
+
+def test_whoever_knows_more_hears_percent_rate_and_time_left(world: World) -> None:
+    world.hear(CancelLoad(model_id="org/x"))
+    world.hear(PrefetchModel(model_id="org/c"))
+    (word,) = words(far(world, 100))
+    assert (word.percent, word.rate_bytes_s, word.eta_s) == (10.0, 50, 18)
+    (word,) = words(far(world, 200, rate=None))
+    assert (word.percent, word.rate_bytes_s, word.eta_s) == (20.0, None, None), "not measured"
+    world.drop()
+    world.redial()
+    world.hear(PrefetchModel(model_id="org/c"))
+    (word,) = words(far(world, 300))
+    assert word.percent is None, "another line, another coordinator"
+
+
+def test_at_most_every_two_seconds_or_five_percent(world: World) -> None:
+    world.hear(PrefetchModel(model_id="org/c"))
+    told = 0
+    for done in range(1001):
+        world.now_s += 0.001
+        told += len(words(far(world, done)))
+    assert told in {19, 20}
+    world.now_s += 2.0
+    assert len(words(far(world, 1000))) == 1
+
+
+def test_the_owner_sees_how_far_and_how_long(world: World) -> None:
+    world.hear(PrefetchModel(model_id="org/c"))
+    far(world, 250)
+    (stay,) = cast("list[dict[str, object]]", told_to_owner(world.node, world.now_s)["slots"])
+    assert (stay["percent"], stay["eta_s"]) == (25.0, 15)
+
+
+def test_what_fails_is_tried_for_ever_at_longer_and_longer_intervals() -> None:
+    world = World(settings(pools={"assigned": "other"}))
+    world.start()
+    row = DesiredModel(model_name="other", desired_build="org/c")
+    world.hear(DesiredModels(models=(row,)))
+    waits: list[float] = []
+    for _ in range(9):
+        failed_s = world.now_s
+        world.tell(happened.WeightsFailed("org/c", GONE))
+        while not only(world.after(5.0), do.FetchWeights):
+            assert world.now_s - failed_s < 4000
+        waits.append(world.now_s - failed_s)
+    assert waits == sorted(waits)
+    assert waits[0] < 60.0
+    assert 900.0 <= waits[-1] <= 1805.0, "at a long interval"
+
+
+def test_repeated_pushes_are_one_wish() -> None:
+    world = World(settings(pools={"assigned": "other"}))
+    world.start()
+    row = DesiredModel(model_name="other", desired_build="org/c")
+    effects = [e for _ in range(50) for e in world.hear(DesiredModels(models=(row,)))]
+    assert only(effects, do.FetchWeights) == [do.FetchWeights("org/c")]
+
+
+sizes = st.integers(0, 2**62)
+
+
+@given(done=sizes, total=sizes)
+def test_a_percentage_is_one_or_nothing(done: int, total: int) -> None:
+    part = percent(Progress(done, total))
+    assert (part is None) == (total == 0)
+    assert part is None or 0.0 <= part <= 100.0
