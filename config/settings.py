@@ -185,6 +185,8 @@ class ModelEntry(Section):
         context_tokens: Upper bound of prompt plus answer; unset: the model's own.
         pinned: Once in memory, it makes way for no other model.
         external: An account at a provider that answers for it; never together with ``ref``.
+        serving: What it wants different from its engine's own table.
+        attach: A server that runs already and answers for it; never together with ``ref``.
     """
 
     id: Name
@@ -199,17 +201,13 @@ class ModelEntry(Section):
 
     @model_validator(mode="after")
     def _is_here_or_elsewhere(self) -> Self:
-        if (self.external is None) == (not self.ref):
+        if self.is_elsewhere == bool(self.ref):
             said = "both" if self.ref else "neither"
             problem = f"say either ref (weights here) or external (a provider), not {said}"
             raise ValueError(problem)
-        if self.external is not None and self.engine != "auto":
+        if self.external is not None and (self.engine != "auto" or self.attach.is_named):
             problem = "engine is for models with a ref; external has its dialect"
             raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _is_attached_or_not(self) -> Self:
         if (self.engine == "attach") != self.attach.is_named:
             problem = 'engine = "attach" and [models.attach] with url or socket go together'
             raise ValueError(problem)
@@ -231,15 +229,22 @@ class ModelEntry(Section):
         Raises:
             RefInvalid: The model has none, for it is asked elsewhere.
         """
-        if self.external is not None:
-            reason = "it is asked at a provider; there is nothing to fetch"
+        if self.is_elsewhere:
+            reason = "it is asked where it runs; there is nothing to fetch"
             raise RefInvalid(ref=self.id, reason=reason)
         return ModelRef.parse(self.ref)
 
     @property
     def where(self) -> str:
         """Where its weights live, or who is asked, for people."""
-        return self.ref if self.external is None else f"{self.external.dialect} {self.external.url}"
+        if self.external is not None:
+            return f"{self.external.dialect} {self.external.url}"
+        return self.ref or f"attached at {self.attach.url or self.attach.socket}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this node has none of its weights, but asks whoever has."""
+        return self.external is not None or self.attach.is_named
 
 
 class Cache(Section):

@@ -44,6 +44,7 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "logs": ("logs", "show what the agent wrote down; -f goes on"),
         "config": ("settings", "the configuration: init, check, show, get, set, diff, schema"),
         "service": ("units", "install, start, stop, ask: have systemd or launchd keep it running"),
+        "engines": ("engines", "what could run a model here, and what is missing for the rest"),
         "dev": ("dev", "a world to try it in, for development, on loopback"),
     }
 )

@@ -175,13 +175,13 @@ class Performer:
             case effects.RefreshInventory(sizes_of):
                 self._shelf.refresh(sizes_of)
 
-    def _make(self, model: str, build: Build) -> Engine:
+    def _make(self, model: str, build: Build, slot: int) -> Engine:
         entry = self._settings.entry(model)
         if entry is None:
             raise EngineMissing(engine="any", needs=f"a [[models]] entry for '{model}'")
         if entry.external is not None:
             return hosted_engine(entry, entry.external, self._state_dir)
-        return engine_for(entry, build.folder, self._settings)
+        return engine_for(entry, build.folder, self._settings, slot)
 
 
 def cache_folder(settings: Settings, default: Path) -> Path:

@@ -6,6 +6,7 @@ each time what became of it. Nobody else starts or stops an engine.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import TypeVar
 
 from ...backends.engines.base import Engine, Load
@@ -23,14 +24,15 @@ class Residents:
     """The running engines, by model.
 
     Args:
-        make: Builds the engine for a model; may raise ``EngineMissing``.
+        make: Builds the engine for a model in a slot, 0 for the first; may raise
+            ``EngineMissing``.
         tell: Puts an event into the inbox.
         tasks: Parent of the residents.
     """
 
     def __init__(
         self,
-        make: Callable[[str, Build], Engine],
+        make: Callable[[str, Build, int], Engine],
         *,
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
@@ -40,6 +42,7 @@ class Residents:
         self._tasks = tasks
         self._engines: dict[str, Engine] = {}
         self._leave: dict[str, asyncio.Event] = {}
+        self._slots: set[int] = set()
 
     def load(self, model: str, build: Build) -> None:
         """Start an engine; ``EngineLoaded`` or ``EngineFailed`` follows, unless it is stopped.
@@ -66,13 +69,17 @@ class Residents:
         return {model: engine.load() for model, engine in self._engines.items()}
 
     async def _live(self, model: str, build: Build, leave: asyncio.Event) -> None:
+        slot = next(slot for slot in count() if slot not in self._slots)
+        self._slots.add(slot)
         try:
-            engine = self._make(model, build)
+            engine = self._make(model, build, slot)
         except AgentError as error:
             self._tell(EngineFailed(model, error))
             await leave.wait()
         else:
             await self._keep(model, engine, leave)
+        finally:
+            self._slots.discard(slot)
         if self._leave.get(model) is leave:
             del self._leave[model]
         self._tell(EngineStopped(model))

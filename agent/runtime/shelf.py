@@ -191,7 +191,7 @@ class Shelf:
     def _is_elsewhere(self, model: str) -> bool:
         """Whether somebody else has the weights, so that the stay goes on at once."""
         entry = self._settings.entry(model)
-        return entry is not None and entry.external is not None
+        return entry is not None and entry.is_elsewhere
 
     def _entry(self, model: str) -> ModelEntry:
         entry = self._settings.entry(model)

@@ -24,7 +24,7 @@ def inventory(cache: Cache, entries: Sequence[ModelEntry]) -> tuple[Stock, ...]:
 
 
 def _stock(cache: Cache, entry: ModelEntry, listed: dict[str, int], boot: str) -> Stock:
-    if entry.external is not None:
+    if entry.is_elsewhere:
         return Stock(entry.id, "here", 0)
     build = cache.build(entry.id, entry.ref)
     if build is not None:

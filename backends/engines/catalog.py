@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
+from ...config.engines import EngineName
 from ...config.external import External
 from ...config.settings import ModelEntry, Settings
 from .base import Engine
 from .errors import EngineMissing
 
 _MLX_EXTRA = "pip install 'poolhand[mlx]'"
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""There while NVIDIA's driver is loaded; to look costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +38,83 @@ def shelter(entry: ModelEntry, settings: Settings) -> Shelter:
     if entry.external is not None:
         # it leaves this machine, and nobody here can say who looks at it there
         return Shelter(is_inprocess=False, is_hidden=False)
-    if entry.engine == "echo":
-        return Shelter(is_inprocess=True, is_hidden=True)
-    return Shelter(is_inprocess=settings.engines.mlx.isolation == "inprocess", is_hidden=True)
+    match choice(entry, settings):
+        case "echo":
+            return Shelter(is_inprocess=True, is_hidden=True)
+        case "mlx":
+            is_inprocess = settings.engines.mlx.isolation == "inprocess"
+            return Shelter(is_inprocess=is_inprocess, is_hidden=True)
+        case _:
+            # a program of somebody else lets itself be looked into as it likes
+            return Shelter(is_inprocess=False, is_hidden=False)
 
 
-def engine_for(entry: ModelEntry, build_folder: str, settings: Settings) -> Engine:
+def choice(entry: ModelEntry, settings: Settings, *, has_nvidia: bool | None = None) -> EngineName:
+    """Which engine a model gets, before its bytes are here: never ``auto``.
+
+    The model's own wish comes first, then its pool's, then the default, then what suits the
+    machine: a GGUF file is llama.cpp's, and NVIDIA's boards are for vLLM or SGLang where one
+    of them is installed. Everything else is MLX's.
+
+    Args:
+        entry: What the operator offers.
+        settings: Those in force.
+        has_nvidia: Whether NVIDIA's driver is loaded; ``None``: look.
+    """
+    wished = (entry.engine, _of_pool(entry, settings), settings.engines.default)
+    for name in wished:
+        if name != "auto":
+            return name
+    if "gguf" in entry.ref.lower():
+        return "llamacpp"
+    if NVIDIA_DRIVER.exists() if has_nvidia is None else has_nvidia:
+        from .served_programs import program_of  # noqa: PLC0415 - only where it is of use
+
+        for server in ("vllm", "sglang"):
+            if program_of(server, settings.engines) is not None:
+                return server
+    return "mlx"
+
+
+def _of_pool(entry: ModelEntry, settings: Settings) -> EngineName:
+    names = {entry.id, *entry.aliases}
+    for line in settings.engines.by_pool:
+        pool, _, engine = line.rpartition("=")
+        if pool in names:
+            return cast("EngineName", engine)
+    return "auto"
+
+
+def engine_for(entry: ModelEntry, build_folder: str, settings: Settings, slot: int = 0) -> Engine:
     """The engine for a build on this machine; not started.
 
     Args:
         entry: What the operator offers; ``auto`` is never ``echo``.
         build_folder: The verified build on disk, absolute.
         settings: Those in force.
+        slot: Which slot the model has, 0 for the first.
 
     Raises:
         EngineMissing: Nothing that is installed here runs it.
     """
-    if entry.engine == "echo":
-        from .echo import EchoEngine  # noqa: PLC0415 - only when chosen
+    match choice(entry, settings):
+        case "echo":
+            from .echo import EchoEngine  # noqa: PLC0415 - only when chosen
 
-        return EchoEngine(model=entry.id)
+            return EchoEngine(model=entry.id)
+        case "vllm" | "sglang" | "llamacpp" as name:
+            from .served_choice import own_engine  # noqa: PLC0415 - only when chosen
+
+            return own_engine(name, entry, build_folder, settings, slot)
+        case "attach":
+            from .served_choice import attached_engine  # noqa: PLC0415 - only when chosen
+
+            return attached_engine(entry, settings)
+        case _:
+            return _mlx_engine(entry, build_folder, settings)
+
+
+def _mlx_engine(entry: ModelEntry, build_folder: str, settings: Settings) -> Engine:
     if (lack := support()["mlx"]) is not None:
         raise EngineMissing(engine="mlx", needs=lack)
     from .mlx import MlxEngine  # noqa: PLC0415 - only when chosen
@@ -85,7 +147,7 @@ def hosted_engine(entry: ModelEntry, external: External, state_dir: Path) -> Eng
 
 
 def support() -> Mapping[str, str | None]:
-    """Each engine that ``auto`` may take, and what it lacks on this machine; ``None``: nothing.
+    """The engine that ``auto`` falls back on, and what it lacks here; ``None``: nothing.
 
     Nothing is imported to find out.
     """

@@ -107,11 +107,19 @@ async def converse(
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
         async with aclosing(answer.blocks()) as blocks:
             async for block in blocks:
-                _take(transcript, events, block)
+                try:
+                    _take(transcript, events, block)
+                except AnswerBroken:
+                    # what was said before it broke was said
+                    for piece in transcript.pieces():
+                        yield piece
+                    raise
                 if transcript.is_over:
                     break
                 for piece in transcript.pieces():
                     yield piece
+        for piece in transcript.pieces():
+            yield piece
         for piece in transcript.end():
             yield piece
 

@@ -227,15 +227,16 @@ def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None
             _inner(counts, "prompt_tokens_details", "cached_tokens"),
             _inner(counts, "completion_tokens_details", "reasoning_tokens"),
         )
+    progress = chunk.get("prompt_progress")
+    if isinstance(progress, dict):
+        # while a prompt is read, the timings know only of what was read so far
+        steps = cast("_Json", progress)
+        return _whole(steps.get("total")), None, _whole(steps.get("cache")), None
     if isinstance(timings, dict):
         times = cast("_Json", timings)
         read, cached = _whole(times.get("prompt_n")), _whole(times.get("cache_n"))
         prompt = None if read is None else read + (cached or 0)
         return prompt, _whole(times.get("predicted_n")), cached, None
-    progress = chunk.get("prompt_progress")
-    if isinstance(progress, dict):
-        steps = cast("_Json", progress)
-        return _whole(steps.get("total")), None, _whole(steps.get("cache")), None
     return None, None, None, None
 
 

@@ -8,6 +8,7 @@ Raised by the engines and their child processes; see ``config/errors.py`` for th
     * EngineStartFailed     ``engine_start_failed``
     * EngineTimeout         ``engine_timeout``
     * EngineDied            ``engine_died``
+    * EngineBrokeOff        ``engine_broke_off``
 """
 
 from ...config.errors import AgentError, Retry
@@ -105,3 +106,18 @@ class EngineDied(EngineError):
     def request_text(self) -> str:
         """Closed words; a fault."""
         return "engine died"
+
+
+class EngineBrokeOff(EngineError):
+    """The engine lives on, but one of its answers came to no proper end."""
+
+    code = "engine_broke_off"
+    remedy = "Nothing, once. If it recurs, look at the engine's log."
+
+    def __init__(self, *, engine: str, reason: str) -> None:
+        super().__init__(f"engine '{engine}' broke off an answer: {reason}")
+
+    @property
+    def request_text(self) -> str:
+        """Closed words; a fault."""
+        return "engine broke off its answer"

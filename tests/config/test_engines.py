@@ -14,6 +14,7 @@ from poolhand.config.engines import (
     Vllm,
     allowed,
 )
+from poolhand.config.errors import RefInvalid
 from poolhand.config.settings import Engines, ModelEntry
 
 DANGEROUS = [
@@ -103,15 +104,32 @@ def test_a_server_is_in_one_place() -> None:
 
 
 def entry(**more: object) -> ModelEntry:
-    return ModelEntry.model_validate({"id": "m", "ref": "file:///m", **more})
+    return ModelEntry.model_validate({"id": "m", **more})
 
 
-def test_attaching_is_said_twice_or_not_at_all() -> None:
-    attach = {"url": "http://127.0.0.1:1"}
-    assert entry(engine="attach", attach=attach).attach.is_named
-    for odd in ({"engine": "attach"}, {"attach": attach}, {"engine": "mlx", "attach": attach}):
-        with pytest.raises(ValidationError, match="go together"):
-            entry(**odd)
+def test_an_attached_model_has_its_weights_elsewhere() -> None:
+    attached = entry(engine="attach", attach={"url": "http://127.0.0.1:1"})
+    assert attached.is_elsewhere
+    assert attached.where == "attached at http://127.0.0.1:1"
+    with pytest.raises(RefInvalid, match="nothing to fetch"):
+        _ = attached.place
+    assert not entry(ref="file:///m").is_elsewhere
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"engine": "attach"},
+        {"engine": "attach", "ref": "file:///m"},
+        {"attach": {"url": "http://127.0.0.1:1"}},
+        {"attach": {"url": "http://127.0.0.1:1"}, "engine": "mlx"},
+        {"attach": {"url": "http://127.0.0.1:1"}, "engine": "attach", "ref": "file:///m"},
+        {"attach": {"socket": "/s"}, "engine": "attach", "external": {"dialect": "openai"}},
+    ],
+)
+def test_a_model_is_in_one_place_and_says_so(odd: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        entry(**odd)
 
 
 @pytest.mark.parametrize("gpus", ["0", "0,1", "12,3"])

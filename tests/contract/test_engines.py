@@ -13,6 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from providers import KEY, Provider, here, provided
+from servers import attached, llama, scripted
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
@@ -36,6 +37,11 @@ KINDS = [
     "openai",
     "anthropic",
     "azure",
+    "vllm",
+    "sglang",
+    "llamacpp",
+    pytest.param("llama-server", marks=pytest.mark.engine),
+    pytest.param("attached", marks=pytest.mark.engine),
     pytest.param("mlx child", marks=pytest.mark.engine),
     pytest.param("mlx inprocess", marks=pytest.mark.engine),
 ]
@@ -77,6 +83,12 @@ async def engine(
             folder = tmp_path_factory.mktemp(dialect)
             provider = await held.enter_async_context(provided(dialect, folder))
             made = hosted_engine(provider, folder)
+        case "vllm" | "sglang" | "llamacpp" as server:
+            made = scripted("steady", tmp_path_factory.mktemp(server), server)
+        case "llama-server":
+            made = llama(tmp_path_factory.mktemp("llama"))
+        case "attached":
+            made = await held.enter_async_context(attached(tmp_path_factory.mktemp("nano")))
         case "scripted":
             command = (sys.executable, "-P", str(SCRIPT), "steady")
             made = MlxEngine(

@@ -69,7 +69,7 @@ def house(
     """Residents that take these engines one after the other, and a way to load one."""
     waiting = list(engines)
 
-    def make(model: str, build: Build) -> Scripted:
+    def make(model: str, build: Build, slot: int) -> Scripted:
         return waiting.pop(0)
 
     residents = Residents(make, tell=inbox.tell, tasks=tasks)
@@ -148,7 +148,7 @@ async def test_a_failed_start_is_told_and_then_waits_to_be_stopped(inbox: Inbox)
 
 
 async def test_an_engine_that_cannot_be_made(inbox: Inbox) -> None:
-    def make(model: str, build: Build) -> Scripted:
+    def make(model: str, build: Build, slot: int) -> Scripted:
         raise EngineMissing(engine="mlx", needs=f"{model} {build.folder}")
 
     async with group() as tasks:
@@ -227,10 +227,33 @@ async def test_what_nobody_expected_ends_the_group(inbox: Inbox) -> None:
     assert caught.group_contains(ZeroDivisionError)
 
 
+async def test_a_slot_has_one_resident_and_is_free_after_it(inbox: Inbox) -> None:
+    slots: list[int] = []
+
+    def make(model: str, build: Build, slot: int) -> EchoEngine:
+        slots.append(slot)
+        return EchoEngine(model=model)
+
+    async with group() as tasks:
+        residents = Residents(make, tell=inbox.tell, tasks=tasks)
+        for model in ("a", "b"):
+            residents.load(model, BUILD)
+        await inbox.first(EngineLoaded, 2)
+        residents.stop("a")
+        await inbox.first(EngineStopped)
+        for model in ("c", "d"):
+            residents.load(model, BUILD)
+        await inbox.first(EngineLoaded, 4)
+        for model in ("b", "c", "d"):
+            residents.stop(model)
+        await inbox.first(EngineStopped, 4)
+    assert slots == [0, 1, 0, 2]
+
+
 async def test_a_real_engine_lives_here_too(inbox: Inbox) -> None:
     async with group() as tasks:
         residents = Residents(
-            lambda model, _: EchoEngine(model=model), tell=inbox.tell, tasks=tasks
+            lambda model, _build, _slot: EchoEngine(model=model), tell=inbox.tell, tasks=tasks
         )
         residents.load("m", BUILD)
         await inbox.first(EngineLoaded)

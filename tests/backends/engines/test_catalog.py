@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from poolhand.backends.engines.catalog import Shelter, engine_for, shelter, support
+from poolhand.backends.engines.catalog import Shelter, choice, engine_for, shelter, support
 from poolhand.backends.engines.errors import EngineMissing
 from poolhand.config.settings import ModelEntry, Settings
 
@@ -48,6 +48,37 @@ def test_where_text_is_kept_is_where_the_engine_will_be(
     told = shelter(entry(engine), settings)
     assert told == Shelter(is_inprocess=is_inprocess, is_hidden=True)
     assert engine_for(entry(engine), "/m", settings).name == ("echo" if engine == "echo" else "mlx")
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llamacpp"])
+def test_a_program_of_somebody_else_hides_nothing(engine: str) -> None:
+    assert shelter(entry(engine), SETTINGS) == Shelter(is_inprocess=False, is_hidden=False)
+
+
+def chosen(
+    engines: dict[str, object], engine: str = "auto", *, gguf: bool = False, nvidia: bool = False
+) -> str:
+    settings = Settings.model_validate(SETTINGS.model_dump() | {"engines": engines})
+    ref = "s3://bucket/Qwen3-GGUF" if gguf else "file:///m"
+    document = {"id": "org/m", "ref": ref, "engine": engine, "aliases": ["pool"]}
+    return choice(ModelEntry.model_validate(document), settings, has_nvidia=nvidia)
+
+
+def test_the_models_wish_comes_first_then_its_pools_then_the_default() -> None:
+    default: dict[str, object] = {"default": "llamacpp"}
+    pool = default | {"by_pool": ["other=mlx", "pool=sglang"]}
+    assert chosen(pool, "vllm") == "vllm"
+    assert chosen(pool) == "sglang"
+    assert chosen(default | {"by_pool": ["org/m=vllm"]}) == "vllm"
+    assert chosen(default) == "llamacpp"
+
+
+def test_the_hardware_chooses_where_nobody_else_does() -> None:
+    installed: dict[str, object] = {"vllm": {"program": sys.executable}}
+    assert chosen({}) == "mlx"
+    assert chosen(installed) == "mlx", "without boards it is of no use"
+    assert chosen(installed, nvidia=True) == "vllm"
+    assert chosen(installed, gguf=True, nvidia=True) == "llamacpp"
 
 
 def test_what_is_installed_lacks_nothing() -> None:

@@ -74,8 +74,13 @@ def test_usage_with_every_chunk_is_believed() -> None:
 
 
 def test_llama_cpp_tells_of_the_prompt_first_and_times_each_token() -> None:
+    unread = {"prompt_n": 0, "cache_n": 0, "predicted_n": 0}
     pieces = read(
-        chunk({"role": "assistant", "content": None}, prompt_progress={"total": 9, "cache": 2}),
+        chunk(
+            {"role": "assistant", "content": None},
+            prompt_progress={"total": 9, "cache": 2},
+            timings=unread,
+        ),
         chunk({"content": "x"}, timings={"prompt_n": 7, "cache_n": 2, "predicted_n": 2}),
         chunk({}, "stop", timings={"prompt_n": 7, "cache_n": 2, "predicted_n": 3}),
         chunk(usage={"prompt_tokens": 9, "completion_tokens": 3}),

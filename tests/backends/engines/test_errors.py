@@ -3,6 +3,7 @@
 import pytest
 
 from poolhand.backends.engines.errors import (
+    EngineBrokeOff,
     EngineDied,
     EngineError,
     EngineMissing,
@@ -18,6 +19,7 @@ ALL: tuple[EngineError, ...] = (
     EngineStartFailed(engine="mlx", kind="bad_model", reason="/secret/path", tail="canary"),
     EngineTimeout(engine="mlx", waited_s=61.4),
     EngineDied(engine="mlx", exit_code=-9, tail="canary"),
+    EngineBrokeOff(engine="vllm", reason="a chunk is no JSON"),
 )
 
 

@@ -1,0 +1,62 @@
+"""llama.cpp's server, as llama-cpp-python 0.3.36 carries it (pure)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from .profiles import SERVED_NAME, CannotServe, Launch, Plan, boards, listen_on_port
+
+_SHARD = re.compile(r"-([0-9]{5})-of-[0-9]{5}\.gguf$")
+
+
+class LlamacppProfile:
+    """``llama-server``, for one GGUF file or its first shard.
+
+    ``/slots`` would show prompts, so it is switched off; the socket's path has to end in
+    ``.sock``.
+    """
+
+    name = "llamacpp"
+    takes_socket = True
+    ready = "/health"
+    asks: Mapping[str, object] = MappingProxyType(
+        {
+            "stream_options": {"include_usage": True},
+            "timings_per_token": True,
+            "return_progress": True,
+        }
+    )
+    renamed: Mapping[str, str] = MappingProxyType({"repetition_penalty": "repeat_penalty"})
+    sleep: tuple[str, str] | None = None
+
+    def launch(self, plan: Plan) -> Launch:
+        """The command line; see :meth:`.profiles.Profile.launch`."""
+        argv = [*plan.program, "--model", f"{plan.model}/{gguf_file(plan.files)}"]
+        argv += ["--alias", SERVED_NAME]
+        argv += ["--host", plan.socket_path] if plan.socket_path else listen_on_port(plan)
+        argv += ["--parallel", str(plan.max_running), "--metrics", "--no-slots", "--no-webui"]
+        argv += ["--offline", "--jinja"]
+        if plan.context_tokens is not None:
+            # the window is shared out among the slots
+            argv += ["--ctx-size", str(plan.context_tokens * plan.max_running)]
+        if plan.sleep_after_s > 0:
+            argv += ["--sleep-idle-seconds", str(max(1, round(plan.sleep_after_s)))]
+        return Launch((*argv, *plan.flags), {"LLAMA_API_KEY": plan.key, **boards(plan)})
+
+
+def gguf_file(files: Sequence[str]) -> str:
+    """The file that the server is to open.
+
+    Args:
+        files: Names in the build's folder.
+
+    Raises:
+        CannotServe: There is none, or more than one that could be meant.
+    """
+    found = sorted(name for name in files if name.endswith(".gguf") and "mmproj" not in name)
+    shards = [(_SHARD.search(name), name) for name in found]
+    first = [name for shard, name in shards if shard is None or int(shard[1]) == 1]
+    if len(first) != 1:
+        problem = f"llama.cpp takes one GGUF model, and {len(first)} are here"
+        raise CannotServe(problem)
+    return first[0]

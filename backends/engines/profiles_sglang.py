@@ -1,0 +1,40 @@
+"""SGLang's server, as of 0.5.23 (pure)."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .profiles import SERVED_NAME, Launch, Plan, boards, check_boards, listen_on_port
+
+
+class SglangProfile:
+    """``sglang.launch_server``.
+
+    It listens on a port, and takes its key from the command line alone, where this machine's
+    users can read it: the key keeps away what only knows the port, and is new at each start.
+    """
+
+    name = "sglang"
+    takes_socket = False
+    ready = "/ready"
+    asks: Mapping[str, object] = MappingProxyType(
+        {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    )
+    renamed: Mapping[str, str] = MappingProxyType({})
+    sleep: tuple[str, str] | None = None
+
+    def launch(self, plan: Plan) -> Launch:
+        """The command line; see :meth:`.profiles.Profile.launch`."""
+        check_boards(plan)
+        argv = [*plan.program, "-m", "sglang.launch_server", "--model-path", plan.model]
+        argv += ["--served-model-name", SERVED_NAME, *listen_on_port(plan)]
+        argv += ["--api-key", plan.key, "--enable-metrics"]
+        argv += ["--max-running-requests", str(plan.max_running)]
+        if plan.context_tokens is not None:
+            argv += ["--context-length", str(plan.context_tokens)]
+        if plan.tensor_parallel > 1:
+            argv += ["--tp-size", str(plan.tensor_parallel)]
+        if plan.memory_ratio is not None:
+            argv += ["--mem-fraction-static", f"{plan.memory_ratio:g}"]
+        if plan.load_format != "auto":
+            argv += ["--load-format", plan.load_format]
+        return Launch((*argv, *plan.flags), boards(plan))

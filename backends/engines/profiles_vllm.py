@@ -1,0 +1,45 @@
+"""vLLM's server, as of 0.33.0 (pure)."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .profiles import SERVED_NAME, Launch, Plan, boards, check_boards, listen_on_port
+
+
+class VllmProfile:
+    """``vllm serve``. Its key does not cover ``/metrics``, so it listens on a Unix socket."""
+
+    name = "vllm"
+    takes_socket = True
+    ready = "/health"
+    asks: Mapping[str, object] = MappingProxyType(
+        {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    )
+    renamed: Mapping[str, str] = MappingProxyType({})
+    sleep: tuple[str, str] | None = ("/sleep?level=1", "/wake_up")
+
+    def launch(self, plan: Plan) -> Launch:
+        """The command line; see :meth:`.profiles.Profile.launch`."""
+        check_boards(plan)
+        argv = [*plan.program, "serve", plan.model, "--served-model-name", SERVED_NAME]
+        argv += ["--uds", plan.socket_path] if plan.socket_path else listen_on_port(plan)
+        argv += ["--max-num-seqs", str(plan.max_running), "--disable-uvicorn-access-log"]
+        argv += ["--shutdown-timeout", str(round(plan.stop_timeout_s))]
+        if plan.context_tokens is not None:
+            argv += ["--max-model-len", str(plan.context_tokens)]
+        if plan.tensor_parallel > 1:
+            argv += ["--tensor-parallel-size", str(plan.tensor_parallel)]
+        if plan.memory_ratio is not None:
+            argv += ["--gpu-memory-utilization", f"{plan.memory_ratio:g}"]
+        if plan.load_format != "auto":
+            argv += ["--load-format", plan.load_format]
+        environment = {
+            "VLLM_API_KEY": plan.key,
+            "VLLM_NO_USAGE_STATS": "1",
+            **boards(plan),
+        }
+        if plan.sleep_after_s > 0:
+            argv.append("--enable-sleep-mode")
+            # what else this opens is behind the socket of our own folder
+            environment["VLLM_SERVER_DEV_MODE"] = "1"
+        return Launch((*argv, *plan.flags), environment)

@@ -1,0 +1,99 @@
+"""Settings to a server's engine: what it is to serve, and how."""
+
+from ...config.settings import ModelEntry, Settings
+from .errors import EngineMissing
+from .profiles import SERVED_NAME, Plan, Profile
+from .profiles_attach import AttachProfile
+from .profiles_llamacpp import LlamacppProfile
+from .profiles_sglang import SglangProfile
+from .profiles_vllm import VllmProfile
+from .served import ServedEngine
+from .served_origins import AttachedServer, OwnServer
+from .served_programs import INSTALL, OwnName, program_of
+
+
+def own_engine(
+    name: OwnName, entry: ModelEntry, build_folder: str, settings: Settings, slot: int
+) -> ServedEngine:
+    """An engine with a server of its own; not started.
+
+    Args:
+        name: Which server.
+        entry: What is served.
+        build_folder: The verified build, absolute.
+        settings: Those in force.
+        slot: The model's slot, 0 for the first; it has boards of its own if they were given.
+
+    Raises:
+        EngineMissing: The server's program is not here.
+    """
+    program = program_of(name, settings.engines)
+    if program is None:
+        raise EngineMissing(engine=name, needs=INSTALL[name])
+    plan = plan_of(name, entry, build_folder, settings, slot, program)
+    profile = _profile(name)
+    return ServedEngine(
+        OwnServer(profile, plan),
+        profile,
+        served_name=SERVED_NAME,
+        settings=settings.engines.server,
+        context_tokens=entry.context_tokens,
+        max_running=plan.max_running,
+        sleep_after_s=plan.sleep_after_s,
+    )
+
+
+def attached_engine(entry: ModelEntry, settings: Settings) -> ServedEngine:
+    """An engine whose server runs already; not asked yet."""
+    return ServedEngine(
+        AttachedServer(entry.attach),
+        AttachProfile(),
+        served_name=entry.attach.model or entry.id,
+        settings=settings.engines.server,
+        context_tokens=entry.context_tokens,
+        max_running=entry.serving.max_running,
+    )
+
+
+def plan_of(
+    name: OwnName,
+    entry: ModelEntry,
+    build_folder: str,
+    settings: Settings,
+    slot: int,
+    program: tuple[str, ...],
+) -> Plan:
+    """What a server is to serve, all settings considered; a model's own win."""
+    engines, own = settings.engines, entry.serving
+    spread = engines.vllm if name == "vllm" else engines.sglang
+    has_boards = name != "llamacpp"
+    slots_own = engines.gpus[slot] if slot < len(engines.gpus) else ""
+    flags = {
+        "vllm": engines.vllm.flags,
+        "sglang": engines.sglang.flags,
+        "llamacpp": engines.llamacpp.flags,
+    }
+    sleeps = {"vllm": engines.vllm.sleep_after_s, "llamacpp": engines.llamacpp.sleep_after_s}
+    return Plan(
+        program=program,
+        model=build_folder,
+        context_tokens=entry.context_tokens,
+        max_running=own.max_running or engines.server.max_running,
+        tensor_parallel=(own.tensor_parallel or spread.tensor_parallel) if has_boards else 1,
+        gpus=own.gpus or slots_own,
+        memory_ratio=(own.memory_ratio or spread.memory_ratio) if has_boards else None,
+        load_format=(own.load_format or spread.load_format) if has_boards else "auto",
+        sleep_after_s=sleeps.get(name, 0.0),
+        stop_timeout_s=engines.server.stop_timeout_s,
+        flags=flags[name] if own.flags is None else own.flags,
+    )
+
+
+def _profile(name: OwnName) -> Profile:
+    match name:
+        case "vllm":
+            return VllmProfile()
+        case "sglang":
+            return SglangProfile()
+        case "llamacpp":
+            return LlamacppProfile()

@@ -1,0 +1,246 @@
+"""Whose server it is: one of ours, behind its keeper, or one that runs already."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, cast
+
+from ...config.engines import Attach
+from ...config.errors import SecretUnusable
+from ...config.secrets import from_file
+from . import served_boards
+from .child import Child, clean_environment
+from .errors import EngineMissing, EngineStartFailed
+from .footprint import footprint_bytes
+from .http_call import Peer
+from .profiles import CannotServe, Launch, Plan, Profile, kind_of_failure
+from .served_keeper import STRAGGLERS_S
+from .served_place import Place
+
+_KEEPER = f"{__package__}.served_keeper"
+_SLACK_S = 3.0
+
+
+class Origin(Protocol):
+    """A server, as far as its process goes."""
+
+    is_ours: bool
+    """Whether it was started here, and its end is told."""
+
+    pid: int | None
+    """The server's own process, if it is ours and runs."""
+
+    async def start(self, ended: Callable[[int | None], None]) -> Peer:
+        """Have it run, or on its way.
+
+        Args:
+            ended: Told once when it has ended by itself, with its exit code.
+
+        Raises:
+            EngineStartFailed: It cannot be started.
+            EngineMissing: Something that it needs is not here.
+        """
+        ...
+
+    def failed(self, exit_code: int | None) -> EngineStartFailed:
+        """What to say if it ended before it was ready."""
+        ...
+
+    @property
+    def log_tail(self) -> str:
+        """The end of what it wrote."""
+        ...
+
+    def memory_bytes(self) -> int | None:
+        """What it holds now, measured; it takes a while."""
+        ...
+
+    async def stop(self, patience_s: float) -> None:
+        """End it if it is ours; return when its memory is back."""
+        ...
+
+
+class OwnServer:
+    """A server that is started here, and ends here.
+
+    Args:
+        profile: What kind it is.
+        plan: What it is to serve; where it listens is decided at the start.
+    """
+
+    is_ours = True
+
+    def __init__(self, profile: Profile, plan: Plan) -> None:
+        self._profile = profile
+        self._plan = plan
+        self._child = Child((sys.executable, "-P", "-m", _KEEPER), self)
+        self._place: Place | None = None
+        self._said = bytearray()
+        self._ended: Callable[[int | None], None] | None = None
+        self._boards_before_bytes: int | None = None
+        self.pid: int | None = None
+
+    @property
+    def keeper_pid(self) -> int | None:
+        """The process between this one and the server."""
+        return self._child.pid
+
+    @property
+    def log_tail(self) -> str:
+        """The end of what it wrote, to either of its outputs."""
+        return self._child.log_tail
+
+    async def start(self, ended: Callable[[int | None], None]) -> Peer:
+        """Start it; see :meth:`Origin.start`."""
+        name = self._profile.name
+        try:
+            place, launch = await asyncio.to_thread(self._prepare)
+            self._ended = ended
+            await self._child.start()
+        except CannotServe as error:
+            raise EngineStartFailed(engine=name, kind="bad_model", reason=str(error)) from error
+        except OSError as error:
+            reason = f"no process: {error.strerror}"
+            raise EngineStartFailed(engine=name, kind="exited", reason=reason) from error
+        environment = {
+            **clean_environment(os.environ),
+            "PYTHONUNBUFFERED": "1",
+            **launch.environment,
+        }
+        self._child.say(_line({"argv": launch.argv, "environment": environment}))
+        return place.peer
+
+    def _prepare(self) -> tuple[Place, Launch]:
+        """Look at boards and files, and make the place; in a thread."""
+        gpus = self._plan.gpus
+        if (lack := served_boards.lack(gpus)) is not None:
+            raise EngineMissing(engine=self._profile.name, needs=lack)
+        self._boards_before_bytes = served_boards.used_bytes(gpus)
+        place = self._place = Place.make(takes_socket=self._profile.takes_socket)
+        plan = replace(
+            self._plan,
+            files=tuple(file.name for file in Path(self._plan.model).iterdir()),
+            socket_path=place.socket_path,
+            port=place.port,
+            key=place.key,
+        )
+        return place, self._profile.launch(plan)
+
+    def failed(self, exit_code: int | None) -> EngineStartFailed:
+        """See :meth:`Origin.failed`."""
+        tail = self.log_tail
+        reason = f"the server ended with exit code {exit_code}"
+        kind = kind_of_failure(tail)
+        return EngineStartFailed(engine=self._profile.name, kind=kind, reason=reason, tail=tail)
+
+    def memory_bytes(self) -> int | None:
+        """Its own processes' memory, or what its boards hold more than before."""
+        if self._boards_before_bytes is not None:
+            now_bytes = served_boards.used_bytes(self._plan.gpus)
+            return None if now_bytes is None else max(0, now_bytes - self._boards_before_bytes)
+        return None if self.pid is None else _family_bytes(self.pid)
+
+    async def stop(self, patience_s: float) -> None:
+        """Ask it to leave, then make it; its folder goes too."""
+        farewell = (_line({"stop": patience_s}),)
+        try:
+            await self._child.stop(farewell, patience_s=patience_s + STRAGGLERS_S + _SLACK_S)
+        finally:
+            if self._place is not None:
+                self._place.remove()
+
+    # ── what the keeper says ──────────────────────────────────────────────────────────
+
+    def heard(self, data: bytes) -> None:
+        """Take what the keeper says, a line at a time."""
+        self._said += data
+        *lines, rest = bytes(self._said).split(b"\n")
+        self._said = bytearray(rest)
+        for line in lines:
+            told = cast("Mapping[str, int]", json.loads(line))
+            if "pid" in told:
+                self.pid = told["pid"]
+            else:
+                self._tell(told["ended"])
+
+    def gone(self, exit_code: int | None) -> None:
+        """The keeper is gone, and so is the server."""
+        self._sweep()
+        self._tell(exit_code)
+
+    def _tell(self, exit_code: int | None) -> None:
+        ended, self._ended = self._ended, None
+        self.pid = None
+        if ended is not None:
+            ended(exit_code)
+
+    def _sweep(self) -> None:
+        """End what is left of the keeper's group, should it have been killed itself."""
+        pid = self._child.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+class AttachedServer:
+    """A server that runs already: it is asked, and left alone.
+
+    Args:
+        attach: Where it is, and what holds its key.
+    """
+
+    is_ours = False
+    pid: int | None = None
+    log_tail = ""
+
+    def __init__(self, attach: Attach) -> None:
+        self._attach = attach
+
+    async def start(self, ended: Callable[[int | None], None]) -> Peer:
+        """It runs, or it does not: the first question will tell.
+
+        Raises:
+            SecretUnusable: Its key cannot be read.
+        """
+        del ended
+        headers: dict[str, str] = {}
+        if (path := self._attach.key_file) is not None:
+            found = await asyncio.to_thread(from_file, path)
+            if found.secret is None:
+                raise SecretUnusable(source=found.source, reason="it is not there")
+            headers["Authorization"] = f"Bearer {found.secret.reveal()}"
+        return Peer(self._attach.url or "http://localhost", headers, self._attach.socket)
+
+    def failed(self, exit_code: int | None) -> EngineStartFailed:
+        """Nobody tells how it ended."""
+        reason = f"the server ended with exit code {exit_code}"
+        return EngineStartFailed(engine="attach", kind="exited", reason=reason)
+
+    def memory_bytes(self) -> int | None:
+        """Its memory is not ours to count."""
+        return None
+
+    async def stop(self, patience_s: float) -> None:
+        """Leave it alone."""
+
+
+def _line(message: Mapping[str, object]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _family_bytes(pid: int) -> int | None:
+    """What a process and all below it hold for themselves."""
+    import psutil  # noqa: PLC0415 - only where an engine runs
+
+    try:
+        family = [pid, *(one.pid for one in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return None
+    held = [footprint_bytes(one) for one in family]
+    return sum(filter(None, held)) or None

@@ -1,0 +1,149 @@
+"""Which engines there are, and for each: can it run here, and if not, what helps?
+
+Nothing of an engine is imported, and no server is started, to find out; llama.cpp's is asked
+for its version, which takes it no time.
+"""
+
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from ...config.settings import Engines
+from .served_programs import INSTALL, OwnName, program_of
+
+VERSION_S = 5.0
+"""How long a program may take to say its version."""
+
+MLX_EXTRA = "pip install 'poolhand[mlx]'"
+
+PROVIDERS: Mapping[str, str] = MappingProxyType(
+    {
+        "openai": "any OpenAI-compatible endpoint",
+        "anthropic": "Anthropic's Messages",
+        "azure": "Azure OpenAI",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What can be said of one engine on this machine.
+
+    Attributes:
+        name: As in the settings; of a provider, its dialect.
+        available: Whether a model could be given to it now.
+        version: As its package or program says; ``None``: not known.
+        device: What would compute; ``None``: not here, or not known.
+        why_not: What is missing; ``None``: nothing.
+        install: What to do about it; ``None``: nothing, or nothing helps here.
+    """
+
+    name: str
+    available: bool
+    version: str | None = None
+    device: str | None = None
+    why_not: str | None = None
+    install: str | None = None
+
+
+def survey(engines: Engines, *, chip: str | None, boards: Sequence[str]) -> list[EngineReport]:
+    """All engines, the ones of this machine first.
+
+    Args:
+        engines: ``[engines]``, for the programs that it names.
+        chip: What this machine computes with, boards apart; ``None``: not known.
+        boards: The names of its NVIDIA boards.
+    """
+    board = ", ".join(boards) or None
+    return [
+        _mlx(chip),
+        _on_boards("vllm", engines, board),
+        _on_boards("sglang", engines, board),
+        _llamacpp(engines, board or chip),
+        EngineReport("attach", available=True, device="a server that runs already"),
+        *(EngineReport(name, available=True, device=words) for name, words in PROVIDERS.items()),
+    ]
+
+
+def _mlx(chip: str | None) -> EngineReport:
+    if sys.platform == "darwin" and platform.machine() != "arm64":
+        return EngineReport("mlx", available=False, why_not="this Mac has no Apple silicon")
+    if any(find_spec(module) is None for module in ("mlx", "mlx_lm")):
+        return EngineReport(
+            "mlx", available=False, why_not="mlx-lm is not installed", install=MLX_EXTRA
+        )
+    device = "Metal" if sys.platform == "darwin" else chip or "CPU"
+    return EngineReport("mlx", available=True, version=_packaged("mlx-lm"), device=device)
+
+
+def _on_boards(name: OwnName, engines: Engines, board: str | None) -> EngineReport:
+    program = program_of(name, engines)
+    version = None if program is None else _beside(name, program[0])
+    if board is None:
+        why_not = "there is no NVIDIA board that this user may open"
+        return EngineReport(name, available=False, version=version, why_not=why_not)
+    if program is None:
+        return EngineReport(
+            name,
+            available=False,
+            device=board,
+            why_not="its program is not here",
+            install=INSTALL[name],
+        )
+    return EngineReport(name, available=True, version=version, device=board)
+
+
+def _llamacpp(engines: Engines, device: str | None) -> EngineReport:
+    program = program_of("llamacpp", engines)
+    if program is None:
+        return EngineReport(
+            "llamacpp",
+            available=False,
+            device=device,
+            why_not="its program is not here",
+            install=INSTALL["llamacpp"],
+        )
+    version = _said(program[0])
+    if version is None:
+        return EngineReport("llamacpp", available=False, why_not=f"{program[0]} does not run")
+    return EngineReport("llamacpp", available=True, version=version, device=device)
+
+
+def _packaged(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _beside(name: str, program: str) -> str | None:
+    """The version of a package in the environment that a program belongs to."""
+    root = Path(program).absolute().parent.parent
+    for folder in root.glob(f"lib/python3*/site-packages/{name}-*.dist-info"):
+        return folder.name.removesuffix(".dist-info").removeprefix(f"{name}-")
+    return None
+
+
+def _said(program: str) -> str | None:
+    """What ``llama-server --version`` says: a version, or a build's number."""
+    try:
+        done = subprocess.run(  # noqa: S603 - what the operator named, or the PATH
+            [program, "--version"],
+            capture_output=True,
+            check=True,
+            env={},
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=VERSION_S,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"version: *([0-9A-Za-z.+-]+)", done.stdout + done.stderr)
+    return found[1] if found else None

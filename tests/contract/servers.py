@@ -1,0 +1,119 @@
+"""Engines that are servers: played by a script, llama.cpp's own, and mlx_lm's, attached to."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from gguf_of import write_gguf
+
+from poolhand.agent.dev.checkpoint import make_model
+from poolhand.backends.engines.profiles import SERVED_NAME, Plan, Profile
+from poolhand.backends.engines.profiles_attach import AttachProfile
+from poolhand.backends.engines.profiles_llamacpp import LlamacppProfile
+from poolhand.backends.engines.profiles_sglang import SglangProfile
+from poolhand.backends.engines.profiles_vllm import VllmProfile
+from poolhand.backends.engines.served import ServedEngine
+from poolhand.backends.engines.served_origins import AttachedServer, OwnServer
+from poolhand.config.engines import Attach, Server
+
+STUB = Path(__file__).with_name("stub_server.py")
+LLAMA_SERVER = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
+"""Built by ``packaging/llama-server.sh``; without it the tests that need it are skipped."""
+
+PATIENCE: dict[str, float] = {
+    "start_timeout_s": 50.0,
+    "stall_timeout_s": 30.0,
+    "stop_timeout_s": 5.0,
+}
+PROFILES: dict[str, Profile] = {
+    "vllm": VllmProfile(),
+    "sglang": SglangProfile(),
+    "llamacpp": LlamacppProfile(),
+}
+
+
+def build_of(plan: str, folder: Path) -> Path:
+    """A build whose server will do as the plan says."""
+    build = folder / plan.replace(":", "-")
+    build.mkdir(exist_ok=True)
+    (build / "plan").write_text(plan)
+    (build / "model.gguf").touch()
+    return build
+
+
+def scripted(
+    plan: str,
+    folder: Path,
+    kind: str = "vllm",
+    sleep_after_s: float = 0.0,
+    **settings: float,
+) -> ServedEngine:
+    """An engine with a scripted server that speaks as this kind does."""
+    profile = PROFILES[kind]
+    server = Server.model_validate({**PATIENCE, **settings})
+    wanted = Plan(
+        (sys.executable, "-P", str(STUB)),
+        str(build_of(plan, folder)),
+        max_running=server.max_running,
+        sleep_after_s=sleep_after_s,
+    )
+    return ServedEngine(
+        OwnServer(profile, wanted),
+        profile,
+        served_name=SERVED_NAME,
+        settings=server,
+        sleep_after_s=sleep_after_s,
+        poll_s=0.05,
+    )
+
+
+def llama(folder: Path, preset: str = "nano") -> ServedEngine:
+    """An engine with llama.cpp's own server."""
+    if LLAMA_SERVER is None:
+        pytest.skip("no llama-server: packaging/llama-server.sh builds one")
+    make_model(folder / "whole", preset=preset, name=preset)
+    build = folder / "gguf"
+    build.mkdir()
+    write_gguf(folder / "whole", build / "model.gguf")
+    profile = LlamacppProfile()
+    plan = Plan((LLAMA_SERVER,), str(build), flags=("--threads=2",))
+    return ServedEngine(
+        OwnServer(profile, plan),
+        profile,
+        served_name=SERVED_NAME,
+        settings=Server.model_validate(PATIENCE),
+        poll_s=0.05,
+    )
+
+
+@contextlib.asynccontextmanager
+async def attached(folder: Path) -> AsyncGenerator[ServedEngine]:
+    """An engine attached to mlx_lm's server, which runs for as long as the block."""
+    make_model(folder, preset="nano", name="nano")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = int(bound.getsockname()[1])
+    command = ["-m", "mlx_lm.server", "--model", str(folder), "--port", str(port)]
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "MLX_DISABLE_COMPILE": "1"}
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", *command, env=quiet, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield ServedEngine(
+            AttachedServer(Attach(url=f"http://127.0.0.1:{port}")),
+            AttachProfile(),
+            served_name=str(folder),
+            settings=Server.model_validate(PATIENCE),
+            poll_s=0.05,
+        )
+        assert server.returncode is None, "it is not ours to end"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+        await server.wait()
