@@ -41,9 +41,12 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "drain": ("drain", "finish what runs and take nothing new"),
         "undrain": ("undrain", "take work again after a drain"),
         "reload": ("reload", "have the running agent read its configuration again"),
+        "top": ("top", "the slots and what they do, drawn anew each second"),
         "logs": ("logs", "show what the agent wrote down; -f goes on"),
         "config": ("settings", "the configuration: init, check, show, get, set, diff, schema"),
         "service": ("units", "install, start, stop, ask: have systemd or launchd keep it running"),
+        "completion": ("completion", "print what bash, zsh or fish needs to complete our words"),
+        "support-bundle": ("bundle", "gather what helps to find a fault; nothing is uploaded"),
         "engines": ("engines", "what could run a model here, and what is missing for the rest"),
         "dev": ("dev", "a world to try it in, for development, on loopback"),
     }
@@ -79,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = words[0] if words else ""
     try:
         chosen = _file_of(name) if name in VERBS else None
-        args = _parser(name, chosen).parse_args(words)
+        args = _parser({name: chosen} if chosen else {}).parse_args(words)
         code = chosen.main(args) if chosen else _version()
         sys.stdout.flush()
     except AgentError as error:
@@ -97,8 +100,13 @@ def _file_of(verb: str) -> Verb:
     return cast("Verb", import_module(f".{VERBS[verb][0]}", __package__))
 
 
-def _parser(name: str, chosen: Verb | None) -> ArgumentParser:
-    """Every verb by name; the arguments of the chosen one alone."""
+def whole_parser() -> ArgumentParser:
+    """The parser of all verbs with all their arguments; it imports each of them."""
+    return _parser({name: _file_of(name) for name in VERBS})
+
+
+def _parser(chosen: Mapping[str, Verb]) -> ArgumentParser:
+    """Every verb by name; the arguments of the chosen ones alone."""
     codes = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS)
     parser = ArgumentParser(
         prog="poolhand",
@@ -111,8 +119,8 @@ def _parser(name: str, chosen: Verb | None) -> ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (_, words) in VERBS.items():
         one = verbs.add_parser(verb, help=words, description=words, allow_abbrev=False)
-        if chosen and verb == name:
-            chosen.add_arguments(one)
+        if verb in chosen:
+            chosen[verb].add_arguments(one)
     verbs.add_parser("version", help="print the version", allow_abbrev=False)
     return parser
 

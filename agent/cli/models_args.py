@@ -13,6 +13,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("verify", "read builds whole and hold them to their digests; 1 if one is damaged"),
     ("rm", "delete a model from the cache"),
     ("prune", "delete what is left over, what nobody offers, what is beyond the bounds"),
+    ("why", "what would happen if it were asked for now"),
     ("pin", "let a model make way for no other, in the running agent"),
     ("unpin", "take a pin back"),
 )
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         match name:
             case "fetch":
                 _add_fetch(one)
-            case "show" | "rm" | "pin" | "unpin":
+            case "show" | "rm" | "why" | "pin" | "unpin":
                 one.add_argument("model", metavar="MODEL", help="its id, alias, ref or folder")
             case "verify":
                 _add_verify(one)
@@ -61,6 +62,10 @@ def main(args: Namespace) -> int:
             from .models_keep import models_prune  # noqa: PLC0415  # only for this verb
 
             return models_prune(args)
+        case "why":
+            from .why import why  # noqa: PLC0415  # only for this verb
+
+            return why(args)
         case "pin" | "unpin":
             from .pins import pin  # noqa: PLC0415  # only for this verb
 

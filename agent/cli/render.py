@@ -6,7 +6,8 @@ reaches the terminal that could steer it: whoever prints passes each line throug
 :func:`plain`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import cast
 
 GIB, MIB = 2**30, 2**20
@@ -58,3 +59,18 @@ def span(duration_s: float) -> str:
 def percent(ratio: float) -> str:
     """A part of one as people read it."""
     return f"{100 * ratio:.0f} %"
+
+
+def sparkline(values: Sequence[float], *, is_ascii: bool = False) -> str:
+    """A row of figures as a row of bars; the highest of them fills its cell.
+
+    Args:
+        values: From the oldest on; less than nothing is nothing.
+        is_ascii: For a terminal that knows no block characters.
+    """
+    cells = " .:-=+*#" if is_ascii else " ▁▂▃▄▅▆▇█"
+    most = max(values, default=0.0)
+    if most <= 0:
+        return cells[0] * len(values)
+    steps = len(cells) - 1
+    return "".join(cells[ceil(max(0.0, value) / most * steps)] for value in values)

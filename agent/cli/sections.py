@@ -133,9 +133,39 @@ def cache(part: Part) -> Iterator[str]:
         )
 
 
+def reach(part: Part) -> Iterator[str]:
+    """What would keep a request of the pool's model from this machine; nothing if it would come."""
+    if part.get("reachable") is True:
+        return
+    for one in map(table, items(part.get("blockers"))):
+        doubt = "" if one.get("certain") else " (if the coordinator is a stock one)"
+        yield f"no request comes: {plain(one.get('words'))}{doubt}"
+
+
+def drains(part: Part) -> Iterator[str]:
+    """Every reason to take nothing new."""
+    for one in map(table, items(part.get("drains"))):
+        yield _joined(plain(one.get("words")), _for(one.get("for_s")))
+
+
+def failures(part: Part) -> Iterator[str]:
+    """What failed lately, the latest first, and what helps."""
+    last = [table(one) for one in items(part.get("failures"))][-_LAST_FAILURES:]
+    for one in reversed(last):
+        yield f"{_ago(one.get('age_s'))}, {plain(one.get('code'))}: {plain(one.get('words'))}"
+        if one.get("remedy"):
+            yield f"  -> {plain(one['remedy'])}"
+
+
+_LAST_FAILURES = 3
+
+
 def config(part: Part) -> Iterator[str]:
-    """Which file is in force, and whether a later edit could not be."""
+    """Which file is in force, what of it waits for a restart, and what could not be at all."""
     yield plain(part.get("path"))
+    pending = ", ".join(plain(key) for key in items(part.get("pending")))
+    if pending:
+        yield f"waits for a restart: {pending}"
     rejected = table(part.get("rejected"))
     if rejected:
         yield f"the last edit is not in force: {plain(rejected.get('words'))}"
@@ -155,7 +185,7 @@ def _stay(stay: Part) -> Iterator[str]:
         and isinstance(total, int)
         and total > 0
     ):
-        yield _bar(done / total)
+        yield bar(done / total)
         rate = stay.get("rate_bytes_s")
         if isinstance(rate, int | float) and rate > 0:
             yield f"{size(rate)}/s, {span((total - done) / rate)} left"
@@ -169,7 +199,8 @@ def _stay(stay: Part) -> Iterator[str]:
         yield f"{plain(stay['requests'])} request(s)"
 
 
-def _bar(ratio: float) -> str:
+def bar(ratio: float) -> str:
+    """How far something is, as a picture and a number."""
     cells = round(max(0.0, min(1.0, ratio)) * _BAR_CELLS)
     return f"[{'#' * cells}{'.' * (_BAR_CELLS - cells)}] {percent(ratio)}"
 

@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -21,17 +22,24 @@ ANSWER_S = 5.0
 SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = MappingProxyType(
     {
         "line": sections.line,
+        "drains": sections.drains,
         "pool": sections.pool,
+        "reach": sections.reach,
         "rest": sections.rest,
         "slots": sections.slots,
         "requests": sections.requests,
         "memory": sections.memory,
         "cache": sections.cache,
         "config": sections.config,
+        "failures": sections.failures,
         "node": sections.node,
     }
 )
 """The parts of the answer, in the order in which they are shown."""
+
+
+_AS_LISTS = {"slots": "stays", "drains": "drains", "failures": "failures"}
+"""Parts of the answer that are lists, and how their functions know them."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,6 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_config(parser)
     add_state_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument("--watch", action="store_true", help="go on, until interrupted")
+    parser.add_argument(
+        "--interval", metavar="S", type=float, default=1.0, help="with --watch: seconds a frame"
+    )
 
 
 def main(args: Namespace) -> int:
@@ -47,25 +59,76 @@ def main(args: Namespace) -> int:
     Returns:
         0 serving, 3 not running, 4 running but not serving, 1 if the answer is none.
     """
+    if args.watch and not args.json:
+        return board(args, lambda answer: drawn(answer, is_coloured=_is_coloured()))
+    if args.watch:
+        from .board import watch  # noqa: PLC0415  # only for this option
+
+        return watch(lambda: _seen(args)[1:], every_s=_every_s(args))
+    return once(args)
+
+
+def once(args: Namespace) -> int:
+    """One picture, or one JSON object; returns as :func:`main`."""
+    _, lines, code = _seen(args)
+    print("\n".join(lines), file=sys.stderr if code == Exit.FAILURE else sys.stdout)
+    return code
+
+
+def board(args: Namespace, draw: Callable[[Mapping[str, object]], Iterable[str]]) -> int:
+    """Draw the answer again and again, with the pace of all engines below it.
+
+    Args:
+        args: With ``interval``, and ``once`` for a single picture.
+        draw: The answer's picture.
+
+    Returns:
+        As :func:`main`, for the last picture.
+    """
+    from .board import Sparks, is_narrow, watch  # noqa: PLC0415  # only for boards
+
+    sparks, is_ascii = Sparks(), is_narrow(sys.stdout)
+
+    def look() -> tuple[list[str], int]:
+        answer, lines, code = _seen(args)
+        stays = [table(one) for one in items(answer.get("slots"))]
+        counts = [one for stay in stays if isinstance(one := stay.get("generated_tokens"), int)]
+        sparks.told(sum(counts) if counts else None, time.monotonic())
+        if answer:
+            lines = [*draw(answer), "", sparks.text(is_ascii=is_ascii)]
+        return lines, code
+
+    if getattr(args, "once", False):
+        lines, code = look()
+        print("\n".join(lines[:-2] if code != Exit.NOT_RUNNING else lines))
+        return code
+    return watch(look, every_s=_every_s(args))
+
+
+def _every_s(args: Namespace) -> float:
+    return min(max(cast("float", args.interval), 0.1), 3600.0)
+
+
+def _seen(args: Namespace) -> tuple[Mapping[str, object], list[str], int]:
+    """The answer, what to print of it, and what it means."""
+    is_json = cast("bool", getattr(args, "json", False))
     try:
         code, body = get(socket_of(args), "/v1/status", ANSWER_S)
         answer = read(code, body)
         _refuse_another_file(args, answer)
     except AgentNotRunning as error:
-        if args.json:
+        if is_json:
             reason = {"code": error.code, "words": str(error), "remedy": error.remedy}
-            print(json.dumps({"serving": False, "why_not": [reason]}))
-        else:
-            print(f"serving: no\n  {error}\n  -> {error.remedy}")
-        return Exit.NOT_RUNNING
+            return {}, [json.dumps({"serving": False, "why_not": [reason]})], Exit.NOT_RUNNING
+        return {}, ["serving: no", f"  {error}", f"  -> {error.remedy}"], Exit.NOT_RUNNING
     if not answer:
-        print(f"poolhand: the agent gave no status (HTTP {code})", file=sys.stderr)
-        return Exit.FAILURE
-    if args.json:
-        print(body.decode(errors="replace").rstrip("\n"))
-    else:
-        print("\n".join(drawn(answer, is_coloured=_is_coloured())))
-    return Exit.OK if answer.get("serving") is True else Exit.NOT_SERVING
+        return {}, [f"poolhand: the agent gave no status (HTTP {code})"], Exit.FAILURE
+    lines = (
+        [body.decode(errors="replace").rstrip("\n")]
+        if is_json
+        else [*drawn(answer, is_coloured=_is_coloured())]
+    )
+    return answer, lines, Exit.OK if answer.get("serving") is True else Exit.NOT_SERVING
 
 
 def read(code: int, body: bytes) -> Mapping[str, object]:
@@ -88,8 +151,8 @@ def drawn(answer: Mapping[str, object], *, is_coloured: bool) -> Iterator[str]:
             yield f"  -> {plain(reason['remedy'])}"
     for name, part in SECTIONS.items():
         facts = table(answer.get(name))
-        if name == "slots" and isinstance(answer.get(name), list):
-            facts = {"stays": answer[name], "max": answer.get("max_model_slots")}
+        if name in _AS_LISTS and isinstance(answer.get(name), list):
+            facts = {_AS_LISTS[name]: answer[name], "max": answer.get("max_model_slots")}
         if facts:
             for at, row in enumerate(part(facts)):
                 yield plain(f"{name if at == 0 else '':<10}{row}".rstrip())

@@ -203,6 +203,7 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "load_s": stay.load_s,
         "context_tokens": stay.context_tokens,
         "decode_tps": load.decode_tps if load else None,
+        "generated_tokens": load.generated_tokens if load else None,
         "weight_hash": stay.build.weight_hash if stay.build and stay.build.is_here else None,
         "verified_by": stay.build.verified_by if stay.build and stay.build.is_here else None,
         "trouble": load.trouble if load else None,

@@ -142,3 +142,36 @@ def test_law_no_part_is_upset_by_any_facts(facts: dict[str, Any]) -> None:
     for part in SECTIONS.values():
         for row in part(facts):
             assert row.isprintable(), "nothing that could steer a terminal"
+
+
+def test_what_keeps_requests_away_and_how_surely() -> None:
+    blocked = [
+        {"words": "the line is down", "certain": True},
+        {"words": "another backend is wanted", "certain": False},
+    ]
+    assert rows(sections.reach, reachable=True, blockers=[]) == []
+    assert rows(sections.reach, reachable=False, blockers=blocked) == [
+        "no request comes: the line is down",
+        "no request comes: another backend is wanted (if the coordinator is a stock one)",
+    ]
+
+
+def test_what_failed_last_comes_first_with_its_remedy() -> None:
+    told = [
+        {"age_s": 60.0 * n, "code": f"code_{n}", "words": "w", "remedy": "r" if n == 1 else ""}
+        for n in (9, 4, 3, 1)
+    ]
+    assert rows(sections.failures, failures=told) == [
+        "60 s ago, code_1: w",
+        "  -> r",
+        "3 min ago, code_3: w",
+        "4 min ago, code_4: w",
+    ]
+
+
+def test_a_drain_and_an_edit_that_waits() -> None:
+    assert rows(
+        sections.drains, drains=[{"words": "its operator had it drained", "for_s": 5.0}]
+    ) == ["its operator had it drained  for 5 s"]
+    said = rows(sections.config, path="/a.toml", pending=["cache.dir", "log.format"])
+    assert said == ["/a.toml", "waits for a restart: cache.dir, log.format"]
