@@ -165,9 +165,9 @@ class Link:
     async def _hold(self, call: _Call) -> None:
         """Dial, read and write until the line ends."""
         try:
-            connection = await self._dialled()
+            connection = await dialled(self._settings)
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, UnicodeError) as failed:
-            call.ended = self._refused(failed)
+            call.ended = refusal(failed, self._settings.socket_url)
             return
         call.is_open = True
         self._tell(LinkOpened(call.line))
@@ -177,20 +177,6 @@ class Link:
             # whoever is cancelled, or whose peer is dead, has no time for a goodbye
             connection.transport.abort()
         call.ended = _ending(connection)
-
-    async def _dialled(self) -> ClientConnection:
-        settings = self._settings
-        return await _Connect(
-            settings.socket_url,
-            ssl=_trust(settings.ca_file) if settings.is_encrypted else None,
-            max_size=MAX_IN_BYTES,
-            compression=None,
-            proxy=None,
-            open_timeout=settings.dial_timeout_s,
-            ping_interval=None,
-            close_timeout=GOODBYE_S,
-            user_agent_header="poolhand",
-        )
 
     async def _talk(self, call: _Call, connection: ClientConnection) -> None:
         """Read, write and watch side by side until the reading ends."""
@@ -230,16 +216,43 @@ class Link:
             except ConnectionClosed:
                 return
 
-    def _refused(self, failed: Exception) -> tuple[int, LinkError]:
-        url = self._settings.socket_url
-        if isinstance(failed, InvalidStatus):
-            status = failed.response.status_code
-            if status in _NOT_WANTED:
-                return _REFUSED, AuthRejected(reason=f"HTTP {status}")
-            close_code = _LATER if status in _TRY_LATER else _GONE
-            return close_code, LinkRefused(url=url, reason=f"it answered HTTP {status}")
-        words = str(failed) or type(failed).__name__
-        return _GONE, LinkRefused(url=url, reason=words)
+
+async def dialled(settings: Coordinator) -> ClientConnection:
+    """Dial; nothing is said on the line yet, the token least of all.
+
+    Args:
+        settings: Where, how patiently, and whom to trust.
+
+    Raises:
+        OSError: Nobody answers there, or the certificates do not hold.
+        TimeoutError: Not in time.
+        InvalidHandshake: Whoever answers is no coordinator, or wants no line.
+        InvalidURI: It sends us somewhere that is no address.
+        UnicodeError: The host's name cannot be one.
+    """
+    return await _Connect(
+        settings.socket_url,
+        ssl=trust(settings.ca_file) if settings.is_encrypted else None,
+        max_size=MAX_IN_BYTES,
+        compression=None,
+        proxy=None,
+        open_timeout=settings.dial_timeout_s,
+        ping_interval=None,
+        close_timeout=GOODBYE_S,
+        user_agent_header="poolhand",
+    )
+
+
+def refusal(failed: Exception, url: str) -> tuple[int, LinkError]:
+    """What a dial that failed means: a close code, and the failure under its own code."""
+    if isinstance(failed, InvalidStatus):
+        status = failed.response.status_code
+        if status in _NOT_WANTED:
+            return _REFUSED, AuthRejected(reason=f"HTTP {status}")
+        close_code = _LATER if status in _TRY_LATER else _GONE
+        return close_code, LinkRefused(url=url, reason=f"it answered HTTP {status}")
+    words = str(failed) or type(failed).__name__
+    return _GONE, LinkRefused(url=url, reason=words)
 
 
 def _ending(connection: ClientConnection) -> tuple[int, LinkError]:
@@ -279,7 +292,15 @@ def _join(frame: str, lanes: Lanes, connection: ClientConnection) -> None:
     connection.transport.write(b"".join(protocol.data_to_send()))
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """Whose certificates the line believes.
+
+    Args:
+        ca_file: PEM file of authorities instead of the system's.
+
+    Raises:
+        OSError: The file cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
