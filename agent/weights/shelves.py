@@ -67,7 +67,16 @@ def room_of(cache: Cache, settings: CacheSettings) -> Room:
         OSError: There is no such disk.
     """
     cache.models.mkdir(parents=True, exist_ok=True)
-    disk = os.statvfs(cache.models)
+    return room_at(cache.models, settings)
+
+
+def room_at(folder: Path, settings: CacheSettings) -> Room:
+    """The same for any folder that is there; nothing is made.
+
+    Raises:
+        OSError: There is no such folder.
+    """
+    disk = os.statvfs(folder)
     disk_bytes = disk.f_blocks * disk.f_frsize
     return Room(
         disk_bytes=disk_bytes,
