@@ -59,6 +59,7 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "coordinator.token_file": "restart",
         "coordinator.token_env": "restart",
         "coordinator.token_credential": "restart",
+        "coordinator.token_keychain": "restart",
         "wire": "line",
         "pools": "now",
         # a model in memory goes on as it was loaded; its ref and its engine hold for the next load

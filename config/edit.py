@@ -42,8 +42,13 @@ def with_key(text: str, at: KeyPath, value: object, path: str) -> str:
     return edited
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file as a whole, or not at all; its mode, its owner and a link to it stay.
+def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file as a whole, or not at all; its owner and a link to it stay.
+
+    Args:
+        path: Of the file.
+        content: All of it.
+        mode: Its permissions; ``None``: as they were, 0600 for a new file.
 
     Raises:
         ConfigUnwritable: The folder or its disk does not let us.
@@ -54,8 +59,11 @@ def replace_file(path: Path, content: bytes) -> None:
         facts = target.stat() if target.exists() else None
         opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(opened, "wb") as file:  # noqa: PTH123  # by its descriptor
+            if mode is not None:
+                os.fchmod(opened, mode)
             if facts is not None:
-                os.fchmod(opened, facts.st_mode & 0o7777)
+                if mode is None:
+                    os.fchmod(opened, facts.st_mode & 0o7777)
                 if (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(opened, facts.st_uid, facts.st_gid)
             file.write(content)

@@ -1,7 +1,7 @@
 """Secrets, such as the coordinator's token: where they come from, what keeps them out of texts.
 
-It is read from a file that nobody else can read, an environment variable or a credential of
-the service manager. It is never an argument of a command, for those are public.
+It is read from a file that nobody else can read, an environment variable, a credential of the
+service manager or the macOS keychain. It is never an argument of a command, for those are public.
 """
 
 import hmac
@@ -95,6 +95,10 @@ def coordinator_token(section: Coordinator, environ: Mapping[str, str]) -> Found
         return from_file(section.token_file)
     if section.token_credential is not None:
         return from_credential(section.token_credential, environ)
+    if section.token_keychain is not None:
+        from .keychain import from_keychain  # noqa: PLC0415  # it runs a program, on Macs alone
+
+        return from_keychain(section.token_keychain, environ)
     found = from_variable(section.token_env or DEFAULT_VARIABLE, environ)
     # nobody has named the default, so nobody misses it
     return found if section.token_env else replace(found, warning="")

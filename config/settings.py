@@ -36,6 +36,7 @@ Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
 ]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+KeychainName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 
 PROVIDER_PATH = "/ws/provider"
 """Where a coordinator listens for nodes, if the URL does not say."""
@@ -50,6 +51,7 @@ class Coordinator(Section):
         token_file: A file of mode 0600 that holds the token.
         token_env: Name of an environment variable that holds the token.
         token_credential: Name of a service credential (systemd ``LoadCredential=``).
+        token_keychain: Name of a generic password in the macOS keychain.
         ping_interval_s: Seconds between two pings; with ``pong_timeout_s`` this bounds how
             long a dead socket goes unnoticed.
         allow_plaintext_beyond_loopback: Say ``true`` to send everything, the token too,
@@ -62,6 +64,7 @@ class Coordinator(Section):
     token_file: str | None = None
     token_env: str | None = None
     token_credential: str | None = None
+    token_keychain: KeychainName | None = None
     heartbeat_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
     ping_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
     pong_timeout_s: Annotated[float, Field(ge=0.2, le=60)] = 8.0
@@ -84,9 +87,9 @@ class Coordinator(Section):
 
     @model_validator(mode="after")
     def _one_token_and_no_open_text(self) -> Self:
-        named = [self.token_file, self.token_env, self.token_credential]
+        named = [self.token_file, self.token_env, self.token_credential, self.token_keychain]
         if sum(source is not None for source in named) > 1:
-            problem = "name only one of token_file, token_env and token_credential"
+            problem = "name only one of token_file, token_env, token_credential and token_keychain"
             raise ValueError(problem)
         if not (self.is_encrypted or self.is_loopback or self.allow_plaintext_beyond_loopback):
             problem = (

@@ -124,7 +124,8 @@ there of the user's own (`$XDG_CONFIG_HOME/poolhand`, which is `~/.config/poolha
 `~/Library/Application Support/poolhand`, too) and the system's (`/etc/poolhand`; on a Mac
 `/Library/Application Support/poolhand`). Later layers win: defaults, the file, `agent.d/*.toml`
 beside it by name, the environment. `[[models]]` of several files come one after the other; any
-other array is replaced. Only `coordinator.url` has no default. For editors:
+other array is replaced. Only `coordinator.url` has no default. How to edit it,
+and from when on an edit holds: [how-to-configure.md](how-to-configure.md); for editors:
 [agent.schema.json](agent.schema.json).
 
 * An unknown key, a value of the wrong type and two keys that contradict each other stop the

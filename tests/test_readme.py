@@ -194,10 +194,11 @@ class Sandbox:
             words = [word.replace(old, new) for word in words]
         return words
 
-    def play(self, command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+    def play(self, command: str, said: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, with something on its standard input."""
         return subprocess.run(  # noqa: S603  # a command of our own page
             self.words(command),
+            input=said,
             cwd=ROOT,
             env=self.environ,
             capture_output=True,
@@ -286,6 +287,15 @@ PLAYED: Mapping[str, str] = MappingProxyType(
                 "poolhand status",
                 "poolhand models list",
             ),
+            "configure it": (
+                "poolhand config init --url wss://coordinator.example/ws/provider",
+                "poolhand login",
+                "poolhand config check",
+                "poolhand config set slots.max_model_slots 2",
+                "poolhand config get slots",
+                "poolhand config show --effective",
+                "poolhand config diff",
+            ),
             "install the units": (
                 "ln -s /opt/poolhand/bin/poolhand /usr/local/bin/poolhand",
                 (
@@ -342,6 +352,24 @@ def test_run_it(sandbox: Sandbox) -> None:
     assert answer["config"]["path"] == str(file)
     assert sandbox.end(run) == 0
     assert sandbox.play(status).returncode == 3
+
+
+def test_configure_it(sandbox: Sandbox) -> None:
+    """A first file, a token, one key changed; compared with an agent that runs."""
+    init, login, *rest, show, diff = played("configure it")
+    file = sandbox.folder / ".config" / "poolhand" / "agent.toml"
+    assert sandbox.play(init).stdout == f"wrote {file}\n"
+    ended = sandbox.play(login, "not-a-real-token")
+    assert ended.returncode == 0, ended.stderr
+    assert file.with_name("token").stat().st_mode & 0o777 == 0o600
+    for command in rest:
+        assert sandbox.play(command).returncode == 0
+    assert "\nmax_model_slots = 2 " in file.read_text()
+    assert f"# {file}:" in sandbox.play(show).stdout
+    assert sandbox.play(diff).returncode == 1, "nobody runs"
+    sandbox.start("poolhand run", "Dial")
+    assert sandbox.play(diff).stdout == "the running agent does what the files say\n"
+    assert sandbox.end("poolhand run") == 0
 
 
 def test_install_the_units(sandbox: Sandbox) -> None:

@@ -43,8 +43,10 @@ def config_init(args: Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigUnwritable(path=str(path), reason=error.strerror or str(error)) from error
-    replace_file(path, text)
-    replace_file(path.with_name(SCHEMA_NAME), json.dumps(schema(), indent=1).encode() + b"\n")
+    # no secret is in it, and a service's own user has to read it
+    replace_file(path, text, mode=0o644)
+    told = json.dumps(schema(), indent=1).encode() + b"\n"
+    replace_file(path.with_name(SCHEMA_NAME), told, mode=0o644)
     print(f"wrote {path}")
     if not url:
         print(f"  it calls {EXAMPLE_URL}: say whom to call with")

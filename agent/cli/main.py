@@ -44,6 +44,8 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "top": ("top", "the slots and what they do, drawn anew each second"),
         "logs": ("logs", "show what the agent wrote down; -f goes on"),
         "config": ("settings", "the configuration: init, check, show, get, set, diff, schema"),
+        "login": ("login", "store the coordinator's token where the configuration says"),
+        "logout": ("login", "delete the token that login stored"),
         "service": ("units", "install, start, stop, ask: have systemd or launchd keep it running"),
         "completion": ("completion", "print what bash, zsh or fish needs to complete our words"),
         "support-bundle": ("bundle", "gather what helps to find a fault; nothing is uploaded"),

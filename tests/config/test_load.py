@@ -168,7 +168,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
                 text, expected = str(default + 0.25), default + 0.25
             case _:
                 text, expected = "/text", "/text"
-                if at[-1] in {"assigned", "backend_label", "version_label"}:
+                if at[-1] in {"assigned", "backend_label", "version_label", "token_keychain"}:
                     text, expected = "1.2.3", "1.2.3"
     loaded = load(write(URL), {variable(at): text})
     value: object = loaded.settings
@@ -275,7 +275,7 @@ def test_a_bad_value_of_the_environment_is_told_as_such(write: Write) -> None:
         ("dial_timeout_s = 0", "3:18: coordinator.dial_timeout_s must be more than 0"),
         ("dial_timeout_s = inf", "3:18: coordinator.dial_timeout_s must be a finite number"),
         ("private_only = 1", "3:16: coordinator.private_only must be true or false"),
-        ("token_file = 'a'\n\ntoken_env = 'b'", "3:14: coordinator: name only one of token_file, token_env and token_credential"),
+        ("token_file = 'a'\n\ntoken_env = 'b'", "3:14: coordinator: name only one of token_file, token_env, token_credential and token_keychain"),
         ("token_file = ''", "3:14: coordinator.token_file must name a file or folder"),
         ('[cache]\ndir = "\\u0000"', "4:7: cache.dir must name a file or folder"),
         ("[stores]\ns3 = 3", "4:6: stores.s3 must be a table"),

@@ -1,6 +1,9 @@
 """What was asked, what was answered and the token: nowhere but where they belong."""
 
 import contextlib
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +11,11 @@ import openai
 import pytest
 from world import A, World, begun, text_of
 
+from poolhand.agent.cli.main import VERBS
+from poolhand.agent.control.client import get
 from poolhand.agent.dev.checkpoint import expected_text
 from poolhand.agent.dev.stage import ask, at
+from poolhand.config.paths import control_socket
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +60,54 @@ def run_through(world: World) -> None:
         list(map(text_of, stream))
 
 
+ASKED: tuple[tuple[str, ...], ...] = (
+    ("status",),
+    ("status", "--json"),
+    ("models", "list", "--json"),
+    ("config", "check"),
+    ("config", "show", "--effective", "--json"),
+    ("config", "diff"),
+    ("doctor", "--json"),
+    ("logs",),
+)
+"""Verbs that only look; those that are not there yet are left out."""
+
+
+def shown(world: World, config: Path) -> Iterator[tuple[str, bytes]]:
+    """What the owner's own tools show."""
+    state = str(world.agent.state_dir)
+    for verb, *words in ASKED:
+        if verb not in VERBS:
+            continue
+        where = ["--state-dir", state] if words[:1] not in (["check"], ["show"]) else []
+        command = [sys.executable, "-m", "poolhand.agent", verb, *words, *where]
+        ended = subprocess.run(  # noqa: S603  # our own words
+            command if verb == "logs" else [*command, "--config", str(config)],
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        yield " ".join((verb, *words)), ended.stdout + ended.stderr
+    for target in ("/v1/status", "/v1/models", "/v1/config", "/metrics"):
+        yield target, get(control_socket(world.agent.state_dir), target, 10.0)[1]
+
+
+def mistaken(world: World, config: Path) -> None:
+    """A token and a prompt where no key is: the edit is refused without a word of them."""
+    good = config.read_text()
+    for wrong in (f'token = "{TOKEN}"', f"token = {TOKEN}", f'[log]\nlevel = "{PROMPT}"'):
+        config.write_text(f"{good}\n{wrong}\n")
+        world.agent.process.send_signal(signal.SIGHUP)
+        world.heard(
+            lambda: at(world.agent.status(), "config", "rejected") is not None, "it is refused", 20
+        )
+        config.write_text(good)
+        world.agent.process.send_signal(signal.SIGHUP)
+        world.heard(
+            lambda: at(world.agent.status(), "config", "rejected") is None, "it is mended", 20
+        )
+
+
 def test_canaries_are_found_nowhere(world: World) -> None:
     config = world.configure()
     token = world.folder / "token"
@@ -63,14 +117,19 @@ def test_canaries_are_found_nowhere(world: World) -> None:
     world.join(config)
     assert at(world.provider(), "register", "auth_token") == "present"
     run_through(world)
-    status = world.agent.status()
+    mistaken(world, config)
     _, told = ask(f"{world.coordinator.url}/dev/state")
-    texts = [("status", str(status).encode()), ("coordinator's state", str(told).encode())]
+    texts = [*shown(world, config), ("coordinator's state", str(told).encode())]
+    assert len(texts) > 8
+    world.agent.process.kill()
+    _ = world.agent.process.wait(20)
+    world.agent.log.rename(world.folder / "killed.log")
+    world.join(config)
     assert world.agent.end() == 0
     found = [*texts, *written(world.folder)]
     names = {str(name).rpartition("/")[2] for name, _ in found}
-    assert {"agent.log", "coordinator.log", "store.log", "tokenizer.json"} <= names
-    assert world.agent.log.read_text().count('"level": "debug"') > 5
+    assert {"agent.log", "killed.log", "coordinator.log", "store.log", "tokenizer.json"} <= names
+    assert (world.folder / "killed.log").read_text().count('"level": "debug"') > 5
     for name, content in found:
         for canary in (PROMPT, TOKEN, *ANSWERS):
             assert canary.encode() not in content, (name, canary)

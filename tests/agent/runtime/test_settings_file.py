@@ -107,6 +107,19 @@ def test_a_claim_to_the_coordinator_is_not_broken_by_an_edit(tmp_path: Path) -> 
     assert room.settings.models[0].id == "m"
 
 
+def test_everything_in_force_is_told_and_no_secret(room: Room) -> None:
+    room.edit('[stores.s3]\nendpoint = "https://u:tok-canary@h"\n[cache]\ndir = "/x"\n')
+    told = room.file.told()
+    chosen, origins = told["settings"], told["origins"]
+    assert isinstance(chosen, dict)
+    assert isinstance(origins, dict)
+    assert chosen["stores.s3.endpoint"] == "https://***@h"
+    assert chosen["cache.dir"] is None, "pending, and not in force"
+    assert origins["cache.dir"] == f"{room.path}:6"
+    assert told["pending"] == ["cache.dir"]
+    assert "tok-canary" not in str(told)
+
+
 async def test_an_edit_is_noticed_by_itself(room: Room) -> None:
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(room.file.keep())
