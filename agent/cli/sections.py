@@ -197,6 +197,8 @@ def _stay(stay: Part) -> Iterator[str]:
         yield f"{tps:.0f} tokens/s"
     if stay.get("requests"):
         yield f"{plain(stay['requests'])} request(s)"
+    if trouble := stay.get("trouble"):
+        yield plain(trouble)
 
 
 def bar(ratio: float) -> str:

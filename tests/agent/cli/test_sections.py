@@ -99,6 +99,12 @@ def test_a_resident_says_what_it_holds_and_does() -> None:
     assert row.strip() == "org/a  ready  for 5 s  holds 1.0 GiB  62 tokens/s  2 request(s)"
 
 
+def test_a_resident_says_what_keeps_it_from_answering() -> None:
+    stay = {"model": "org/a", "state": "ready", "trouble": "daily limit of 9 tokens reached"}
+    (_, row) = rows(sections.slots, max=1, stays=[stay])
+    assert row.strip() == "org/a  ready  daily limit of 9 tokens reached"
+
+
 def test_requests_are_two_counts_of_now_and_two_of_ever() -> None:
     counts = {"opening": 1, "waiting": 2, "running": 3, "requests_served": 4, "tokens_generated": 5}
     assert rows(sections.requests, **counts) == ["3 running, 3 waiting; 4 served, 5 tokens"]
