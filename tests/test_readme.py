@@ -7,16 +7,15 @@ that is in neither fails.
 
 import json
 import os
-import plistlib
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
 import urllib.request
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,10 +25,11 @@ from types import MappingProxyType
 
 import pytest
 
+from poolhand.agent.cli.units import VERBS as SERVICE_VERBS
+from poolhand.agent.cli.units import add_arguments as add_service_arguments
 from poolhand.config.load import load
 
 ROOT = Path(__file__).parent.parent
-UNITS = ROOT / "packaging" / "units"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [README, *(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))]
 COORDINATOR = "wss://coordinator.example/ws/provider"
@@ -104,37 +104,19 @@ def is_a_choice_of_tests(command: str) -> None:
             assert any(value in name for found in names for name in found)
 
 
-def is_the_unit(_: str) -> None:
-    unit = (UNITS / "poolhand.service").read_text()
-    sections = {line for line in unit.splitlines() if line.startswith("[")}
-    assert sections == {"[Unit]", "[Service]", "[Install]"}
-    keys = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"\w+=", line))
-    assert keys["ExecStart"].endswith("poolhand run --config /etc/poolhand/agent.toml")
-    assert keys["WantedBy"] == "multi-user.target"
-    assert int(keys["TimeoutStopSec"]) > 120, "requests.drain_s"
-    analyser = shutil.which("systemd-analyze")
-    if analyser is None:
-        return
-    ended = subprocess.run(  # noqa: S603  # the system's own check of our unit
-        [analyser, "verify", "--recursive-errors=no", str(UNITS / "poolhand.service")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-    about_us = [line for line in ended.stderr.splitlines() if "poolhand.service" in line]
-    younger = re.compile(r"Unknown key (?:name )?'Restart(Steps|MaxDelaySec)'")  # than systemd 254
-    assert [line for line in about_us if not younger.search(line)] == []
+def is_a_service_verb(command: str) -> None:
+    """The verb takes these words; what it would do is played against stand-ins."""
+    parser = ArgumentParser()
+    add_service_arguments(parser)
+    words = shlex.split(command)
+    assert words[:2] == ["poolhand", "service"]
+    assert parser.parse_args(words[2:]).action in dict(SERVICE_VERBS)
 
 
-def is_the_plist(command: str) -> None:
-    told = plistlib.loads((UNITS / "poolhand.plist").read_bytes())
-    assert f"/{told['Label']}.plist" in command
-    assert told["ProgramArguments"][0].startswith("/")
-    assert told["ProgramArguments"][1:] == ["run"]
-    assert told["RunAtLoad"] is True
-    assert told["KeepAlive"] == {"SuccessfulExit": False}
-    assert told["ExitTimeOut"] > 120, "requests.drain_s"
+def is_about_files_that_are_here(command: str) -> None:
+    """Files that it names and that are not the reader's own."""
+    names = [word for word in shlex.split(command) if word.startswith("packaging/")]
+    assert all((ROOT / name).is_file() for name in names)
 
 
 Excuse = tuple[str, str, Callable[[str], None]]
@@ -146,8 +128,9 @@ EXCUSED: tuple[Excuse, ...] = (
     (r"apt-get install nginx", "the machine is not ours to change", is_named_by_a_bench),
     (r"python3 -m venv /\S+", "packaging/smoke.sh makes one", is_in_the_smoke_run),
     (r"/\S+/pip install '\.\[default\]'", "it needs a package index", is_in_the_smoke_run),
-    (r"systemctl enable --now poolhand", "there is no service manager here", is_the_unit),
-    (r"launchctl bootstrap gui/.*", "it is a Mac's", is_the_plist),
+    (r"poolhand service .*", "tests/agent/cli/test_units.py plays them", is_a_service_verb),
+    (r"podman build .*", "there is no builder here", is_about_files_that_are_here),
+    (r"kubectl .*", "there is no cluster here", is_about_files_that_are_here),
     (r"\.venv/bin/(ruff|basedpyright|lint-imports)\b.*", "`make check`", is_in_make_check),
     (r"\.venv/bin/pytest .*", "these tests run in this run", is_a_choice_of_tests),
     (r"\.venv/bin/python docs/generate\.py", "tests/test_docs.py runs it", lambda _: None),
@@ -296,14 +279,7 @@ PLAYED: Mapping[str, str] = MappingProxyType(
                 "poolhand config show --effective",
                 "poolhand config diff",
             ),
-            "install the units": (
-                "ln -s /opt/poolhand/bin/poolhand /usr/local/bin/poolhand",
-                (
-                    "install -D -m 644 packaging/units/poolhand.service"
-                    " /etc/systemd/system/poolhand.service"
-                ),
-                "cp packaging/units/poolhand.plist ~/Library/LaunchAgents/dev.poolhand.agent.plist",
-            ),
+            "link it": ("ln -s /opt/poolhand/bin/poolhand /usr/local/bin/poolhand",),
             "the dev world": (
                 ".venv/bin/poolhand dev model /tmp/dev/models/tiny-a --name alpha",
                 ".venv/bin/poolhand dev store --root /tmp/dev --port 9000 --anonymous",
@@ -372,23 +348,12 @@ def test_configure_it(sandbox: Sandbox) -> None:
     assert sandbox.end("poolhand run") == 0
 
 
-def test_install_the_units(sandbox: Sandbox) -> None:
-    link, install, copy = played("install the units")
+def test_link_it(sandbox: Sandbox) -> None:
+    (link,) = played("link it")
     (sandbox.folder / "bin").mkdir()
-    sandbox.swaps |= {
-        "/usr/local/bin/": f"{sandbox.folder}/bin/",
-        "/etc/systemd/": f"{sandbox.folder}/systemd/",
-        "~": str(sandbox.folder),
-    }
+    sandbox.swaps["/usr/local/bin/"] = f"{sandbox.folder}/bin/"
     assert sandbox.play(link).returncode == 0
     assert (sandbox.folder / "bin" / "poolhand").readlink() == Path("/opt/poolhand/bin/poolhand")
-    assert sandbox.play(install).returncode == 0
-    unit = sandbox.folder / "systemd" / "system" / "poolhand.service"
-    assert unit.read_bytes() == (UNITS / unit.name).read_bytes()
-    agents = sandbox.folder / "Library" / "LaunchAgents"
-    agents.mkdir(parents=True)
-    assert sandbox.play(copy).returncode == 0
-    assert (agents / "dev.poolhand.agent.plist").is_file()
 
 
 def curl(sandbox: Sandbox, command: str) -> object:
@@ -444,6 +409,18 @@ def test_the_file_that_is_shown_loads_as_it_is(tmp_path: Path) -> None:
     assert settings.coordinator.token_file == str(tmp_path / "token")
     assert [entry.id for entry in settings.models] == ["org/tiny-a"]
     assert settings.slots.max_model_slots == 1
+
+
+@pytest.mark.parametrize("page", ["endpoints.md", "private-coordinator.md"])
+def test_the_parts_that_the_how_tos_show_load(page: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"(?ms)^```toml\n(.*?)^```", text)
+    assert blocks
+    for at, block in enumerate(blocks):
+        file = tmp_path / f"{at}.toml"
+        first = "" if "[coordinator]" in block else f'[coordinator]\nurl = "{COORDINATOR}"\n'
+        file.write_text(first + block)
+        assert load(file, {}).settings.coordinator.socket_url == COORDINATOR
 
 
 def test_the_first_file_loads_as_it_is() -> None:
