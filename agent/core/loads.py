@@ -12,7 +12,13 @@ from typing import TypeAlias
 from ...backends.engines.base import Load, Loaded
 from ...backends.stores.base import Build, Progress, Stock
 from ...config.errors import AgentError
-from ...config.refusals import ModelNotReady, PlacementError, RequestError, SlotsBusy
+from ...config.refusals import (
+    ModelNotReady,
+    PlacementError,
+    RequestCancelled,
+    RequestError,
+    SlotsBusy,
+)
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound
@@ -26,7 +32,7 @@ from .pins import Pins
 from .pool import Pool
 from .refused import Refused
 from .shape import ModelShape
-from .slots import COMING, SlotState, Stay
+from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
 from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
 from .wishes import Wishes, prefetch_status
 
@@ -51,6 +57,7 @@ class Loads:
         self.wishes = Wishes(self.stays, chance)
         self.measured = Measurements()
         self._guard = Guard()
+        self._swap: tuple[str, str] | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -117,6 +124,11 @@ class Loads:
     def desire(self, wish: DesiredModels, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """The coordinator says what it wants here, in full; an empty list stops everything."""
         said = self._carry(self.wishes.desire(wish, now_s))
+        wanted = {row.desired_build for row in wish.models}
+        if self._swap is not None and self._swap[1] not in wanted:
+            stay = self.stays.find(self._swap[1], COMING - HOLDS_MEMORY)
+            if stay is not None and not stay.askers:
+                said += self._carry(self.stays.release(stay.model, RequestCancelled(), now_s))
         return [*said, *self.pursue(stocks, now_s)]
 
     @property
@@ -129,6 +141,25 @@ class Loads:
         if not self.wishes.look(now_s) or self.is_draining:
             return []
         return self._carry(self.wishes.next(self.pool, stocks, now_s))
+
+    def swap(
+        self, stocks: Mapping[str, Stock], wanted: Collection[str], now_s: float
+    ) -> list[Said]:
+        """Put a desired build into the place of the previous one of its alias, once that is idle.
+
+        Args:
+            stocks: What lies on disk.
+            wanted: Models with requests that have not ended, in any state.
+            now_s: The node's time.
+        """
+        found = None if self.is_draining else self.wishes.swap(self.pool, stocks)
+        if found is None or found[0] in wanted or found[0] in self.kept(now_s):
+            return []
+        if not isinstance(self.admits(found[1], wanted, now_s), placement.Admit):
+            return []
+        self._swap = found
+        self.wishes.swapped(found[1])
+        return self._begin(found[1], now_s, askers=0)
 
     def pursue(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """Bring the next desired build of the pool to disk, one at a time."""
@@ -205,13 +236,22 @@ class Loads:
         """Carry on what the stays gave back."""
         return self._carry(outcomes)
 
-    def ended(self, ended: LoadEnded, now_s: float) -> None:
+    def ended(self, ended: LoadEnded, now_s: float) -> list[Said]:
         """A load is over: what is to be learnt of it for the next one."""
         ready = self.stays.ready(ended.model)
         if ended.error is None and ready is not None:
             self._guard.ended(ended.model, took_s=ready.load_s or 0.0, now_s=now_s)
         elif ended.error is not None and not isinstance(ended.error, PlacementError | RequestError):
             self._guard.ended(ended.model, took_s=None, now_s=now_s)
+        swap, self._swap = self._swap, None
+        if swap is None or swap[1] != ended.model:
+            self._swap = swap
+            return []
+        if isinstance(ended.error, SlotsBusy):
+            self.wishes.swapped(ended.model, is_over=False)  # it was asked again meanwhile
+        elif ended.error is not None:
+            return self.bring_back(swap[0], now_s)
+        return []
 
     # ── what the owner and the line change ────────────────────────────────────────────
 

@@ -252,10 +252,11 @@ class Moves:
 
     def load_ended(self, ended: LoadEnded, now_s: float) -> list[Said]:
         """A load is over; perhaps the one that the machine moved for."""
-        self._loads.ended(ended, now_s)
+        said = self._loads.ended(ended, now_s)
         if self.move is None or ended.model != self.move.model:
-            return []
-        return self._finish(now_s) if ended.error is None else self._undo(ended.error, now_s)
+            return said
+        after = self._finish(now_s) if ended.error is None else self._undo(ended.error, now_s)
+        return [*said, *after]
 
     def obstacle(
         self, now_s: float, *, may_drain: bool = False, is_operator: bool = False

@@ -115,6 +115,7 @@ class Node:
             effects += self._carry(self.answers.stop_all(), now_s)
         effects += self._carry([*self.commands.look(), *self.orders.look()], now_s)
         effects += self._carry(self.loads.look(self.machine.stocks, now_s), now_s)
+        effects += self._carry(self._swap(now_s), now_s)
         effects += self._carry(self._leave(now_s), now_s)
         if self.machine.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
@@ -347,6 +348,13 @@ class Node:
         if self._leaving.is_over(now_s, is_empty=is_empty):
             return list(self._step(self.session.leave(now_s), now_s))
         return self.answers.stop_all() if self._leaving.is_cut(now_s) else []
+
+    def _swap(self, now_s: float) -> list[Said]:
+        """Let a desired build have the place of an idle previous one."""
+        if self.loads.wishes.desired is None or self.moves.move is not None:
+            return []
+        wanted = frozenset(entry.model for entry in self.answers.ledger.entries())
+        return self.loads.swap(self.machine.stocks, wanted, now_s)
 
     def _slots(self) -> list[tuple[str, str]]:
         here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]

@@ -57,6 +57,7 @@ class Wishes:
         self._prefetches: dict[str, _Told] = {}
         self._wished: set[str] = set()
         self._tried: set[str] = set()
+        self._swapped: set[str] = set()
 
     @property
     def deadline_s(self) -> float | None:
@@ -83,6 +84,7 @@ class Wishes:
         """The coordinator says what it wants here, in full; what it no longer wants stops."""
         if wish != self.desired:
             self._tried.clear()
+            self._swapped.clear()
             self._ahead.forgive()
         self.desired = wish
         wanted = {model.desired_build for model in wish.models}
@@ -125,6 +127,29 @@ class Wishes:
                 self._wished.add(model)
                 return self._bring(model, now_s)
         return []
+
+    def swap(self, pool: Pool, stocks: Mapping[str, Stock]) -> tuple[str, str] | None:
+        """A resident build that its alias's desired one may replace, and that one.
+
+        Only what lies here, verified, replaces anything, and each wish is tried once.
+        """
+        if self.desired is None:
+            return None
+        for row in self.desired.models:
+            before, after = row.previous_build, row.desired_build
+            is_here = after in stocks and stocks[after].state == "here"
+            if not before or before == after or not is_here or after in self._swapped:
+                continue
+            if self._stays.ready(before) and pool.serves(after) and self._is_away(after):
+                return before, after
+        return None
+
+    def swapped(self, model: str, *, is_over: bool = True) -> None:
+        """The desired build is on its way into memory; or it is not, and may try again."""
+        (self._swapped.add if is_over else self._swapped.discard)(model)
+
+    def _is_away(self, model: str) -> bool:
+        return all(stay.model != model for stay in self._stays.all())
 
     def progressed(
         self, model: str, progress: Progress, now_s: float

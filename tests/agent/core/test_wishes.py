@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.effects import Effect
+from poolhand.agent.core.slots import SlotState
 from poolhand.agent.core.status import status as told_to_owner
 from poolhand.agent.core.wishes import percent
 from poolhand.agent.wire.extensions import CancelLoad
 from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
 from poolhand.agent.wire.outbound import PrefetchModelStatus
 from poolhand.agent.wire.types import DesiredModel
+from poolhand.backends.engines.errors import EngineStartFailed
 from poolhand.backends.stores.base import Progress
 from poolhand.backends.stores.errors import StoreUnreachable
-from tests.journeys.world import World, only, said, settings
+from tests.journeys.world import World, build, only, said, settings
 
 GONE = StoreUnreachable(store="s3", reason="silence")
 
@@ -112,3 +114,68 @@ def test_a_percentage_is_one_or_nothing(done: int, total: int) -> None:
     part = percent(Progress(done, total))
     assert (part is None) == (total == 0)
     assert part is None or 0.0 <= part <= 100.0
+
+
+# ── a desired build takes the place of the previous one ───────────────────────────────
+
+
+REPOINTED = DesiredModels(
+    models=(DesiredModel(model_name="tiny", desired_build="org/b", previous_build="org/a"),)
+)
+
+
+def test_the_desired_build_comes_into_memory_once_the_previous_one_is_idle(world: World) -> None:
+    world.resident("org/a")
+    world.request("r1", "org/a")
+    world.hear(REPOINTED)
+    world.tell(happened.WeightsFetched("org/b"))
+    world.tell(happened.WeightsVerified("org/b", build("org/b")))
+    world.stock("org/a", "org/b")
+    assert world.state("org/b") == [], "it is on disk, and the previous one answers"
+    assert only(world.answered("r1"), do.FetchWeights) == [do.FetchWeights("org/b")]
+    assert do.StopEngine("org/a") in world.stage("org/b")
+    assert only(world.stopped("org/a"), do.LoadEngine) != []
+    world.loaded("org/b")
+    assert (world.state("org/a"), world.state("org/b")) == ([], [SlotState.READY])
+    assert world.node.loads.pool.assigned == "tiny"
+    assert only(world.after(60.0), do.StopEngine) == [], "and stays"
+
+
+def swapping(world: World) -> None:
+    world.resident("org/a")
+    world.stock("org/a", "org/b")
+    assert do.FetchWeights("org/b") in world.hear(REPOINTED)
+
+
+def test_a_previous_build_that_is_asked_again_meanwhile_stays(world: World) -> None:
+    swapping(world)
+    world.request("r1", "org/a")
+    world.stage("org/b")
+    assert world.state("org/a") == [SlotState.READY], "nobody is disturbed"
+    assert world.state("org/b") == []
+    assert only(world.answered("r1"), do.FetchWeights) == [do.FetchWeights("org/b")], "once more"
+
+
+def test_a_desired_build_that_cannot_load_gives_the_place_back(world: World) -> None:
+    swapping(world)
+    world.stage("org/b")
+    world.stopped("org/a")
+    bad = EngineStartFailed(engine="mlx", kind="bad_model", reason="odd tensors")
+    effects = world.tell(happened.EngineFailed("org/b", bad))
+    assert do.FetchWeights("org/a") in effects
+    world.stopped("org/b")
+    world.stage("org/a")
+    world.loaded("org/a")
+    assert world.state("org/a") == [SlotState.READY]
+    assert only(world.after(600.0), do.FetchWeights) == [], "each wish is tried once"
+
+
+def test_a_pinned_build_is_not_swapped_and_an_empty_wish_takes_a_swap_back(world: World) -> None:
+    world.resident("org/a")
+    world.tell(happened.PinAsked(1, "org/a"))
+    world.stock("org/a", "org/b")
+    assert only(world.hear(REPOINTED), do.FetchWeights) == []
+    assert do.FetchWeights("org/b") in world.tell(happened.UnpinAsked(2, "org/a"))
+    assert do.CancelFetch("org/b") in world.hear(DesiredModels())
+    assert (world.state("org/a"), world.state("org/b")) == ([SlotState.READY], [])
+    assert only(world.after(60.0), do.FetchWeights) == []
