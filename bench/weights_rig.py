@@ -71,7 +71,7 @@ def lay(root: Path, shape: Shape) -> None:
             _ = file.write(len(head).to_bytes(8, "little") + head)
             while room > 0:
                 room -= file.write(noise[: min(room, len(noise))])
-    _ = (root / f"{shape.name}.xml").write_text(_listing(root, shape))
+    _ = (root / f"{shape.name}.xml").write_text(listing(root, shape))
 
 
 def etag(path: Path) -> str:
@@ -80,7 +80,8 @@ def etag(path: Path) -> str:
     return f'"{int(found.st_mtime):x}-{found.st_size:x}"'
 
 
-def _listing(root: Path, shape: Shape) -> str:
+def listing(root: Path, shape: Shape) -> str:
+    """What a bucket answers that holds one model."""
     entries = "".join(
         f"<Contents><Key>{PREFIX}/{escape(name)}</Key><Size>{size}</Size>"
         f"<ETag>{escape(etag(root / shape.name / PREFIX / name))}</ETag>"

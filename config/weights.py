@@ -20,6 +20,8 @@ class Weights(Section):
         no_progress_s: A store that brings nothing at all for so long is given up; one that is
             back before costs only the time.
         max_bytes_per_s: What one fetch may bring a second; unset: as much as comes.
+        overlap: Begin to load a model while it is still arriving, where it would fit into memory
+            twice and no other model is loaded; it answers only once every digest is right.
         require_manifest: Refuse builds whose store has no manifest with digests.
     """
 
@@ -29,4 +31,5 @@ class Weights(Section):
     stall_timeout_s: Seconds = 20.0
     no_progress_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
     max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
+    overlap: bool = True
     require_manifest: bool = False

@@ -202,7 +202,11 @@ def _print_result(args: Namespace, said: dict[str, object]) -> None:
         print(json.dumps(said))
         return
     fetched, seconds = cast("int", said["bytes_fetched"]), cast("float", said["seconds"])
-    words = {"checksums": "held to the checksums", "manifest": "held to the manifest"}
+    words = {
+        "checksums": "held to the checksums",
+        "manifest": "held to the manifest",
+        "store": "held to the store's digests of the weights",
+    }
     how = words.get(str(said["verified_by"]), "digests taken, none was promised")
     print(
         f"{plain(said['folder'])}: {size(cast('int', said['size_bytes']))}, "

@@ -124,7 +124,11 @@ def cache(part: Part) -> Iterator[str]:
     for stock in map(table, items(part.get("models"))):
         here = {"here": "here", "partial": "partly here", "listed": "not here"}
         state = here.get(plain(stock.get("on_disk")), "?")
-        by = {"manifest": "verified by manifest", "self": "verified by our own digests"}
+        by = {
+            "manifest": "verified by manifest",
+            "store": "verified by the store's digests",
+            "self": "verified by our own digests",
+        }
         yield "  " + _joined(
             plain(stock.get("id")),
             _size(stock, "size_bytes"),

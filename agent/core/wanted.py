@@ -14,10 +14,12 @@ class Wanted:
     Attributes:
         here: In memory or on their way there: their files are being read or written.
         kept: Not to leave the disk: those, and what is pinned or desired.
+        loads: Those of the first that are to be loaded, not only fetched.
     """
 
     here: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    loads: frozenset[str] = frozenset()
 
 
 def wanted_of(
@@ -30,6 +32,8 @@ def wanted_of(
         pinned: Models that make way for no other.
         desired: What the coordinator wants here; ``None`` if it never said.
     """
+    stays = tuple(stays)
     here = frozenset(stay.model for stay in stays)
+    loads = frozenset(stay.model for stay in stays if stay.is_load)
     builds = () if desired is None else (one.desired_build for one in desired.models)
-    return Wanted(here, here.union(pinned, builds))
+    return Wanted(here, here.union(pinned, builds), loads)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...backends.engines.base import Engine
+from ...backends.engines.base import EarlyEngine, Engine
 from ...backends.engines.catalog import engine_for, hosted_engine
 from ...backends.engines.errors import EngineMissing
 from ...backends.hosts.base import HostProbe
@@ -20,9 +20,11 @@ from ..core import effects
 from ..core.effects import Effect
 from ..core.events import Event
 from ..core.wanted import Wanted
+from ..weights.cache import Cache
 from ..wire.sealing import NodeKey
 from .activity import ActivityReader
 from .assignment_file import AssignmentFile, MeasuredFile, OrdersFile
+from .early import Early
 from .link import Link, Traffic
 from .relay import Relay
 from .residents import Residents
@@ -71,6 +73,8 @@ class Performer:
     ) -> None:
         self._settings = world.settings
         self._state_dir = world.state_dir
+        self._probe = world.probe
+        self._cache = Cache(world.cache_dir)
         self._link = Link(world.settings.coordinator, tell=tell, hear=hear, tasks=tasks)
         self._residents = Residents(self._make, tell=tell, tasks=tasks)
         self._relay = Relay(
@@ -84,7 +88,15 @@ class Performer:
         self._orders = OrdersFile(world.state_dir, tell=tell)
         self._measured = MeasuredFile(world.state_dir, tell=tell)
         self._tell_owner = world.tell_owner
-        self._shelf = Shelf(world.settings, world.cache_dir, tell=tell, tasks=tasks, wanted=wanted)
+        self._early = Early(self._cache, self._make_early, free_bytes=self._free_bytes, tasks=tasks)
+        self._shelf = Shelf(
+            world.settings,
+            world.cache_dir,
+            tell=tell,
+            tasks=tasks,
+            wanted=wanted,
+            follower=self._early,
+        )
         self._sampler = Sampler(world.probe, loads=self._residents.loads, tell=tell, tasks=tasks)
         self._activity = ActivityReader(tell=tell, tasks=tasks)
 
@@ -169,6 +181,7 @@ class Performer:
             case effects.FetchWeights(model):
                 self._shelf.fetch(model)
             case effects.CancelFetch(model):
+                self._early.drop(model)
                 self._shelf.cancel(model)
             case effects.VerifyWeights(model):
                 self._shelf.verify(model)
@@ -181,7 +194,27 @@ class Performer:
             raise EngineMissing(engine="any", needs=f"a [[models]] entry for '{model}'")
         if entry.external is not None:
             return hosted_engine(entry, entry.external, self._state_dir)
-        return engine_for(entry, build.folder, self._settings, slot)
+        early = self._early.take(model)
+        return early or engine_for(entry, build.folder, self._settings, slot)
+
+    def _make_early(self, model: str) -> Engine | None:
+        """An engine whose model is still arriving, where that is worth it."""
+        entry, settings = self._settings.entry(model), self._settings
+        is_apart = settings.engines.mlx.isolation == "child"
+        if entry is None or entry.engine not in {"auto", "mlx"} or entry.external is not None:
+            return None
+        if not settings.weights.overlap or not is_apart:
+            return None
+        engine = engine_for(entry, str(self._cache.folder(model)), settings, 0)
+        return engine if isinstance(engine, EarlyEngine) else None
+
+    async def _free_bytes(self) -> int:
+        """Memory that is free now for a first model; 0 if it is not the first, or unknown."""
+        if not self._residents.is_empty:
+            return 0
+        sample = await asyncio.to_thread(self._probe.sample)
+        reserve_bytes = int(self._settings.memory.reserve_gib * 2**30)
+        return (sample.memory_available_bytes or 0) - reserve_bytes
 
 
 def cache_folder(settings: Settings, default: Path) -> Path:

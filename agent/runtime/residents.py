@@ -60,6 +60,11 @@ class Residents:
         else:
             leave.set()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no engine is here, on its way, or on its way out."""
+        return not self._leave
+
     def engine(self, model: str) -> Engine | None:
         """The model's engine, while it can answer."""
         return self._engines.get(model)

@@ -9,7 +9,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ...backends.stores.base import ELSEWHERE, Progress, Stock
 from ...backends.stores.errors import ModelMissing, StoreUnreachable
@@ -29,8 +31,29 @@ from ..weights.cache import Cache, listed_key
 from ..weights.fetch import fetch, sizes
 from ..weights.inventory import inventory
 from ..weights.lines import FetchJob
+from ..weights.tensors import Tensors
 from ..weights.verify import verify
 from .keeper import Keeper
+
+
+class Follower(Protocol):
+    """Who makes use of a build before it is whole."""
+
+    def begin(self, model: str, size_bytes: int) -> None:
+        """A model of this size is being fetched."""
+        ...
+
+    def arrived(self, model: str, tensors: Tensors) -> None:
+        """Some of it can be read."""
+        ...
+
+    def whole(self, model: str) -> None:
+        """All of it is here, and right."""
+        ...
+
+    def drop(self, model: str) -> None:
+        """It does not come."""
+        ...
 
 
 class Shelf:
@@ -42,6 +65,7 @@ class Shelf:
         tell: Puts an event into the inbox.
         tasks: Parent of the fetches.
         wanted: Which models have to stay now.
+        follower: Told of fetches of models that are to be loaded; ``None``: nobody.
     """
 
     def __init__(
@@ -52,6 +76,7 @@ class Shelf:
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
         wanted: Callable[[], Wanted] = Wanted,
+        follower: Follower | None = None,
     ) -> None:
         self._settings = settings
         self._cache_dir = cache_dir
@@ -66,6 +91,8 @@ class Shelf:
         self._listing: asyncio.Task[None] | None = None
         self._is_asked_again = False
         self._keeping: asyncio.Task[None] | None = None
+        self._wanted_now = wanted
+        self._follower = follower
         self._keeper = Keeper(
             settings, self._cache, wanted=wanted, tell=tell, changed=lambda: self.refresh(())
         )
@@ -133,7 +160,12 @@ class Shelf:
         size_bytes = listed.get(listed_key(job.model, ref)) or await sizes(job)
         with self._keeper.promise(job.model, size_bytes):
             await self._keeper.make_room(job.model, size_bytes)
-            await fetch(job, told=told)
+            follower = self._follower
+            if follower is None or job.model not in self._wanted_now().loads:
+                await fetch(job, told=told)
+                return
+            with _followed(follower, job.model, size_bytes):
+                await fetch(job, told=told, arrived=partial(follower.arrived, job.model))
 
     async def _verify(self, model: str) -> None:
         is_over = threading.Event()
@@ -207,6 +239,18 @@ class Shelf:
             weights=self._settings.weights,
             cache_dir=str(self._cache_dir),
         )
+
+
+@contextmanager
+def _followed(follower: Follower, model: str, size_bytes: int) -> Generator[None]:
+    """Tell of a fetch from its beginning to its end, whichever that is."""
+    end = follower.drop
+    follower.begin(model, size_bytes)
+    try:
+        yield
+        end = follower.whole
+    finally:
+        end(model)
 
 
 def _at_home(error: OSError) -> AgentError:

@@ -33,6 +33,7 @@ from .pull import Pull
 from .record import RECORD_NAME
 from .source import Source
 from .tempo import Pace
+from .tensors import Arriving, Tensors
 from .verify import read_record, verify
 
 FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
@@ -52,11 +53,19 @@ class Bring:
         job: What to bring here.
         find_store: How a reference becomes a store.
         tell: Hears of progress, at most every ``TICK_S``.
+        arrived: Hears which tensors can be read, if the job asks for that.
     """
 
-    def __init__(self, job: FetchJob, find_store: FindStore, tell: Tell) -> None:
+    def __init__(
+        self,
+        job: FetchJob,
+        find_store: FindStore,
+        tell: Tell,
+        arrived: Callable[[Tensors], None] = lambda _: None,
+    ) -> None:
         self._job = job
         self._tell = tell
+        self._arrived = arrived
         self._find_store = find_store
         self._cache = Cache(job.cache_dir)
         self._folder = self._cache.folder(job.model)
@@ -212,7 +221,8 @@ class Bring:
             weights = self._job.weights
             pull.start(weights.connections, most=weights.max_connections)
             self._pull = pull
-            await self._watch(pull, over, total)
+            arriving = Arriving(parts, grid) if self._job.tells_tensors else None
+            await self._watch(pull, over, total, arriving)
         finally:
             pull.stop()
             with contextlib.suppress(OSError):  # a full or dead disk has told already
@@ -263,7 +273,9 @@ class Bring:
             no_progress_s=self._job.weights.no_progress_s,
         )
 
-    async def _watch(self, pull: Pull, over: asyncio.Event, total: int) -> None:
+    async def _watch(
+        self, pull: Pull, over: asyncio.Event, total: int, arriving: Arriving | None
+    ) -> None:
         synced_s = time.monotonic()
         while not over.is_set() and not self._stopped.is_set():
             now_s = time.monotonic()
@@ -271,6 +283,10 @@ class Bring:
             self._pace.told(done - resumed, now_s)
             self._tell("fetch", Progress(done, total, resumed, self._pace.rate_bytes_s))
             pull.look(now_s)
+            if arriving is not None:
+                forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]
+                for tensors in arriving.look(forgotten):
+                    self._arrived(tensors)
             if now_s - synced_s >= SYNC_EVERY_S:
                 await asyncio.to_thread(pull.sync)
                 synced_s = time.monotonic()

@@ -10,12 +10,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ...backends.stores.base import Build, Progress
 from ...backends.stores.errors import FetchDied
 from ...config.errors import AgentError
 from .cache import Cache
 from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, decode, encode_job, encode_limit
+from .tensors import Tensors
 from .verify import verify
 
 __all__ = ["FetchJob", "fetch", "sizes"]
@@ -37,6 +39,7 @@ async def fetch(
     job: FetchJob,
     *,
     told: Callable[[Progress], None],
+    arrived: Callable[[Tensors], None] | None = None,
     limits: asyncio.Queue[int | None] | None = None,
     environ: Mapping[str, str] = os.environ,
     command: Sequence[str] = CHILD,
@@ -46,6 +49,7 @@ async def fetch(
     Args:
         job: What to bring.
         told: Hears of progress, at most four times a second, in this loop.
+        arrived: Hears which tensors can be read from files that are not whole yet.
         limits: New limits in bytes a second, heard while it runs; ``None``: no limit.
         environ: The agent's environment; the child gets what a store's client needs of it.
         command: How the child is started.
@@ -58,7 +62,10 @@ async def fetch(
     here = await asyncio.to_thread(cache.build, job.model, str(job.ref))
     if here is not None:
         return here
-    _ = await arrive(job, told=told, limits=limits, environ=environ, command=command)
+    job = replace(job, tells_tensors=arrived is not None)
+    _ = await _run(
+        job, "fetch", told=told, arrived=arrived, limits=limits, environ=environ, command=command
+    )
     return await asyncio.to_thread(verify, cache.folder(job.model), model=job.model)
 
 
@@ -110,6 +117,7 @@ async def _run(
     mode: Mode,
     *,
     told: Callable[[Progress], None],
+    arrived: Callable[[Tensors], None] | None = None,
     limits: asyncio.Queue[int | None] | None = None,
     environ: Mapping[str, str],
     command: Sequence[str],
@@ -127,7 +135,7 @@ async def _run(
             tail = group.create_task(_tail(child), name=f"fetch-stderr {job.model}")
             await _say(child, encode_job(job, mode))
             passing = group.create_task(_pass_on(child, limits), name=f"limits {job.model}")
-            said = await _hear(child, told)
+            said = await _hear(child, told, arrived or _nobody)
             exit_code = await child.wait()
             _ = passing.cancel()
     finally:
@@ -156,7 +164,9 @@ async def _pass_on(
 
 
 async def _hear(
-    child: asyncio.subprocess.Process, told: Callable[[Progress], None]
+    child: asyncio.subprocess.Process,
+    told: Callable[[Progress], None],
+    arrived: Callable[[Tensors], None],
 ) -> Result | AgentError | None:
     """Hear the child out; its last word, if it had one."""
     if child.stdout is None:
@@ -172,10 +182,16 @@ async def _hear(
         match decode(heard):
             case Progress() as progress:
                 told(progress)
+            case Tensors() as tensors:
+                arrived(tensors)
             case None:
                 pass
             case word:
                 last = word
+
+
+def _nobody(_tensors: Tensors) -> None:
+    """Nobody reads what is not whole."""
 
 
 async def _tail(child: asyncio.subprocess.Process) -> str:

@@ -37,7 +37,9 @@ from .lines import (
     encode_error,
     encode_progress,
     encode_result,
+    encode_tensors,
 )
+from .tensors import Tensors
 
 _OPEN_FILES = 4096
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -68,7 +70,7 @@ def main(find_store: FindStore = store_for) -> int:
 
 
 async def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
-    bring = Bring(job, find_store, _tell)
+    bring = Bring(job, find_store, _tell, _tell_tensors)
     loop = asyncio.get_running_loop()
     work = asyncio.current_task()
 
@@ -108,6 +110,10 @@ def _disk_error(error: OSError, job: FetchJob) -> AgentError:
 
 def _tell(phase: str, progress: Progress) -> None:
     _say(encode_progress(phase, progress))
+
+
+def _tell_tensors(tensors: Tensors) -> None:
+    _say(encode_tensors(tensors))
 
 
 def _say(line: bytes) -> None:

@@ -37,6 +37,7 @@ class HeaderInvalid(ValueError):
 class _Extent:
     start: int
     stop: int
+    name: str = ""
 
 
 def tensor_bytes(path: Path) -> int:
@@ -59,6 +60,20 @@ def check_header(file: BinaryIO, *, size_bytes: int) -> int:
         file: Read up to the header's end.
         size_bytes: Length of the whole file.
     """
+    tensors = tensor_spans(file, size_bytes=size_bytes)
+    return sum(len(span) for span in tensors.values())
+
+
+def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
+    """Where each tensor's bytes lie in the file, in their order there.
+
+    Args:
+        file: Read up to the header's end.
+        size_bytes: Length of the whole file.
+
+    Raises:
+        HeaderInvalid: The header does not hold together.
+    """
     length = file.read(PREFIX_BYTES)
     header_bytes = int.from_bytes(length, "little")
     rest_bytes = size_bytes - PREFIX_BYTES - header_bytes
@@ -77,7 +92,8 @@ def check_header(file: BinaryIO, *, size_bytes: int) -> int:
         at = extent.stop
     if at != rest_bytes:
         raise HeaderInvalid(problem="the tensors are not as long as the file")
-    return at
+    base = size_bytes - rest_bytes
+    return {one.name: range(base + one.start, base + one.stop) for one in extents}
 
 
 def _extents(text: bytes) -> list[_Extent]:
@@ -90,7 +106,7 @@ def _extents(text: bytes) -> list[_Extent]:
         raise HeaderInvalid(problem="the header is no JSON object")
     tensors = cast("dict[str, object]", found)
     _ = tensors.pop("__metadata__", None)
-    return [_extent(tensor) for tensor in tensors.values()]
+    return [_extent(name, tensor) for name, tensor in tensors.items()]
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -100,7 +116,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-def _extent(tensor: object) -> _Extent:
+def _extent(name: str, tensor: object) -> _Extent:
     fields = cast("dict[str, object]", tensor) if isinstance(tensor, dict) else {}
     dtype, sides = fields.get("dtype"), _list(fields.get("shape"))
     bits = _DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
@@ -114,7 +130,7 @@ def _extent(tensor: object) -> _Extent:
     start, stop = _natural(offsets[0]), _natural(offsets[1])
     if prod(_natural(side) for side in sides) * bits != (stop - start) * 8:
         raise HeaderInvalid(problem="a tensor's bytes do not match its shape")
-    return _Extent(start, stop)
+    return _Extent(start, stop, name)
 
 
 def _list(value: object) -> list[object]:

@@ -16,6 +16,7 @@ from ...config.errors import AgentError, ConfigError
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
+from .tensors import Tensors
 
 Mode = Literal["fetch", "list"]
 MAX_LINE_BYTES = 2**20
@@ -49,6 +50,7 @@ class FetchJob:
         model: The build's id.
         ref: Where its bytes live.
         cache_dir: The cache folder, absolute.
+        tells_tensors: Whether it is to be told which tensors can be read while files arrive.
         alone: Given for a copy of all that lies there; ``None``: what an engine needs.
     """
 
@@ -58,6 +60,7 @@ class FetchJob:
     weights: Weights
     cache_dir: str
     alone: Alone | None = None
+    tells_tensors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
         "weights": job.weights.model_dump(),
         "cache_dir": job.cache_dir,
         "alone": None if job.alone is None else asdict(job.alone),
+        "tells_tensors": job.tells_tensors,
     }
     return json.dumps(said).encode() + b"\n"
 
@@ -97,6 +101,7 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
         weights=Weights.model_validate(said["weights"]),
         cache_dir=cast("str", said["cache_dir"]),
         alone=_alone(said.get("alone")),
+        tells_tensors=said.get("tells_tensors") is True,
     )
     return job, cast("Mode", said["mode"])
 
@@ -141,6 +146,11 @@ def encode_progress(phase: str, progress: Progress) -> bytes:
     return _line("progress", {**asdict(progress), "phase": phase})
 
 
+def encode_tensors(tensors: Tensors) -> bytes:
+    """What of a file can be read already."""
+    return _line("tensors", asdict(tensors))
+
+
 def encode_result(result: Result) -> bytes:
     """The child's last word when all went well."""
     return _line("result", asdict(result))
@@ -152,7 +162,7 @@ def encode_error(error: AgentError) -> bytes:
     return _line("error", {"code": error.code, "sentence": str(error), "facts": facts})
 
 
-def decode(line: bytes) -> Progress | Result | AgentError | None:
+def decode(line: bytes) -> Progress | Tensors | Result | AgentError | None:
     """Read a line of the child; ``None`` if it is none that means something."""
     try:
         said: object = json.loads(line)
@@ -161,6 +171,8 @@ def decode(line: bytes) -> Progress | Result | AgentError | None:
     kinds = _fields(said)
     if "progress" in kinds:
         return _progress(_fields(kinds["progress"]))
+    if "tensors" in kinds:
+        return _tensors(_fields(kinds["tensors"]))
     if "result" in kinds:
         return _result(_fields(kinds["result"]))
     return _error(_fields(kinds.get("error")))
@@ -186,6 +198,15 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
                 rate if isinstance(rate, float) else None,
                 phase if isinstance(phase, str) else "",
             )
+        case _:
+            return None
+
+
+def _tensors(found: Mapping[str, object]) -> Tensors | None:
+    match found:
+        case {"path": str(path), "names": list(), "is_forgotten": bool(is_forgotten)}:
+            names = cast("list[object]", found["names"])
+            return Tensors(path, tuple(str(name) for name in names), is_forgotten)
         case _:
             return None
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...backends.stores.base import VerifiedBy
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
 from .digests import MARK_BYTES, Interrupted, sha256_of
 from .journal import Seal
@@ -49,7 +50,7 @@ def publish(
         model=job.model,
         ref=str(job.ref),
         folder=None if place == folder else str(place),
-        verified_by="manifest" if is_promised else "self",
+        verified_by=_verified_by(files, is_promised=is_promised),
         weight_hash=weight_hash(
             (found.target.remote.path, bytes.fromhex(found.seal.sha256)) for found in files
         ),
@@ -60,6 +61,14 @@ def publish(
     )
     write_atomically(folder / RECORD_NAME, record.encode())
     return record
+
+
+def _verified_by(files: Sequence[Digested], *, is_promised: bool) -> VerifiedBy:
+    if is_promised:
+        return "manifest"
+    remotes = [found.target.remote for found in files]
+    weights = [file for file in remotes if file.path.endswith((".safetensors", ".gguf"))]
+    return "store" if weights and all(file.sha256 for file in weights) else "self"
 
 
 def _contents(place: Path, paths: Sequence[str], job: FetchJob, *, is_promised: bool) -> Contents:

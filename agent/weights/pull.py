@@ -78,6 +78,7 @@ class Pull:
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
         self.is_broken = False
+        self.forgotten: deque[int] = deque()
         self.bytes_resumed = sum(self._here(part) for part in parts)
         self._bytes_counted = self.bytes_resumed
         queues: list[list[Chunk]] = []
@@ -377,6 +378,7 @@ class Pull:
         have[blocks.start : blocks.stop] = bytes(len(blocks))
         chunks = missing(file, size_bytes=part.size_bytes, have=have, grid=self._grid)
         with self._change:
+            self.forgotten.append(file)
             self._bytes_counted -= sum(chunk.stop - chunk.start for chunk in chunks)
             self._chunks.extend(chunks)
             self._change.notify_all()
@@ -389,6 +391,7 @@ class Pull:
             raise WeightsCorrupt(model=self._source.model, file=path, reason="hash mismatch")
         part.start_over()
         with self._change:
+            self.forgotten.append(file)
             self._bytes_counted -= part.size_bytes
             self._chunks.extend(self._missing(file))
             self._change.notify_all()

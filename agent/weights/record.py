@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ...backends.stores.base import VerifiedBy
+
 RECORD_NAME = "manifest.ok"
 MAX_RECORD_BYTES = 64 * 2**20
 
@@ -71,7 +73,7 @@ class Record(_Part):
     model: str
     ref: str
     folder: str | None = None
-    verified_by: Literal["manifest", "self"]
+    verified_by: VerifiedBy
     weight_hash: _Sha256
     weights_bytes: _Count
     has_chat_template: bool

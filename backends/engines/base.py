@@ -6,7 +6,7 @@ and answers pass through it and are readable nowhere in its ``repr``, log or err
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from .errors import EngineError
 
@@ -145,6 +145,34 @@ class Load:
     generated_tokens: int = 0
     load_s: float | None = None
     trouble: str | None = None
+
+
+@runtime_checkable
+class EarlyEngine(Protocol):
+    """An engine that can begin before its model is whole on the disk."""
+
+    async def prepare(self) -> None:
+        """Start what ``start`` would start first; ``stop`` has to be called whatever follows.
+
+        Raises:
+            EngineMissing: What runs the model is not installed.
+            EngineStartFailed: It cannot be started.
+        """
+        ...
+
+    def take(self, places: tuple[str, str], names: tuple[str, ...]) -> None:
+        """Read tensors of a file that is still arriving; between ``prepare`` and ``start``.
+
+        Args:
+            places: Where it lies: while it arrives, and once it is whole.
+            names: Which tensors have arrived; none: what was read of it before does not count.
+        """
+        ...
+
+    @property
+    def is_well(self) -> bool:
+        """Whether ``start`` may go on from here; otherwise a fresh engine is wanted."""
+        ...
 
 
 class Engine(Protocol):

@@ -23,6 +23,7 @@ from .messages import (
     Refused,
     Row,
     Stats,
+    Take,
     Tick,
     ToChild,
     Tokens,
@@ -198,7 +199,7 @@ class Loop:
                 self._is_leaving = True
             case Quit():
                 self._is_leaving = True
-            case LoadModel():
+            case LoadModel() | Take():
                 pass  # one model a process
 
     def _begin(self, message: Generate) -> None:

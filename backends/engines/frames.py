@@ -30,6 +30,7 @@ from .messages import (
     Refused,
     Row,
     Stats,
+    Take,
     Tick,
     ToChild,
     Tokens,
@@ -168,6 +169,8 @@ def to_child(document: list[object]) -> ToChild:
             return AskStats()
         case ["load", str(folder), (int() | None) as context, int(step), int(running)]:
             return LoadModel(folder, context, step, running)
+        case ["take", [str(arriving), str(whole)], names]:
+            return Take((arriving, whole), tuple(_text(name) for name in _array(names)))
         case ["unload"]:
             return Unload()
         case ["quit"]:
@@ -283,6 +286,12 @@ def _array(value: object) -> list[object]:
     if isinstance(value, list):
         return cast("list[object]", value)
     raise _no_message()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _no_message()
+    return value
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -26,7 +26,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LoadModel(Message):
-    """Load what lies in a folder; first message, once.
+    """Load what lies in a folder, once; only ``Take`` comes before it.
 
     Attributes:
         context_tokens: The operator's bound; ``None``: the model's own.
@@ -38,6 +38,21 @@ class LoadModel(Message):
     context_tokens: int | None
     prefill_step_tokens: int
     max_running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Message):
+    """Read tensors of a file that is still arriving; only before ``LoadModel``.
+
+    Attributes:
+        places: Where the file lies: while it arrives, and once it is whole.
+        names: Which tensors have arrived; none: nothing read from it before counts.
+    """
+
+    TAG: ClassVar[str] = "take"
+
+    places: tuple[str, str]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ class Quit(Message):
     TAG: ClassVar[str] = "quit"
 
 
-ToChild = LoadModel | Generate | Cancel | AskStats | Unload | Quit
+ToChild = LoadModel | Take | Generate | Cancel | AskStats | Unload | Quit
 
 
 # ── from the child ────────────────────────────────────────────────────────────────────

@@ -39,6 +39,7 @@ from .messages import (
     Quit,
     Refused,
     Stats,
+    Take,
     Tokens,
     Unload,
 )
@@ -126,12 +127,15 @@ class MlxEngine:
     def _is_running(self) -> bool:
         return self._phase is _Phase.RUNNING
 
-    async def start(self) -> Loaded:
-        """Start the child and load the model; see :meth:`.base.Engine.start`."""
+    @property
+    def is_well(self) -> bool:
+        """See :attr:`.base.EarlyEngine.is_well`."""
+        return self._phase is _Phase.LOADING
+
+    async def prepare(self) -> None:
+        """Start the child, which imports its library; see :meth:`.base.EarlyEngine.prepare`."""
         if self._is_ours and importlib.util.find_spec("mlx_lm") is None:
             raise EngineMissing(engine=self.name, needs="pip install 'poolhand[mlx]'")
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
         self._phase = _Phase.LOADING
         try:
             await self._child.start()
@@ -139,6 +143,18 @@ class MlxEngine:
             raise EngineStartFailed(
                 engine=self.name, kind="exited", reason=f"no process: {error.strerror}"
             ) from error
+
+    def take(self, places: tuple[str, str], names: tuple[str, ...]) -> None:
+        """Have the child read what has arrived; see :meth:`.base.EarlyEngine.take`."""
+        if self.is_well:
+            self._child.say(encode(Take(places, names)))
+
+    async def start(self) -> Loaded:
+        """Load the model, in a child; see :meth:`.base.Engine.start`."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        if self._phase is _Phase.NEW:
+            await self.prepare()
         self._child.say(encode(self._load_message))
         try:
             async with asyncio.timeout(self._settings.start_timeout_s):

@@ -9,12 +9,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .footprint import footprint_bytes
 from .leash import hold_to_parent, places
 from .manners import give_back, limits_kept, quiet_while_importing
-from .messages import Hello, LoadFailed, LoadFault, LoadModel, ModelLoaded, Progress
+from .messages import Hello, LoadFailed, LoadFault, LoadModel, ModelLoaded, Progress, Take
 from .pipe import Pipe
+
+if TYPE_CHECKING:
+    from .mlx_taking import Taken
 
 _GOODBYE_S = 2.0
 _REASON_CHARS = 300
@@ -59,16 +63,20 @@ def _talk(pipe: Pipe, note: Note, *, held_before_bytes: int | None) -> int:
     # after the leash, for importing takes a second
     with limits_kept():
         from . import mlx_loading  # noqa: PLC0415
+        from .mlx_taking import Taken  # noqa: PLC0415
 
     pipe.say(Hello(mlx_loading.version(), mlx_loading.device()))
-    message = _first(pipe)
+    taken = Taken()
+    message = _first(pipe, taken)
     try:
-        return 0 if message is None else _serve(pipe, message, note, held_before_bytes)
+        return 0 if message is None else _serve(pipe, message, taken, note, held_before_bytes)
     finally:
         mlx_loading.leave()
 
 
-def _serve(pipe: Pipe, message: LoadModel, note: Note, held_before_bytes: int | None) -> int:
+def _serve(
+    pipe: Pipe, message: LoadModel, taken: "Taken", note: Note, held_before_bytes: int | None
+) -> int:
     from . import mlx_loading  # noqa: PLC0415
     from .decoding import Loop  # noqa: PLC0415
 
@@ -79,7 +87,8 @@ def _serve(pipe: Pipe, message: LoadModel, note: Note, held_before_bytes: int | 
             raise _NotWanted
 
     try:
-        model = mlx_loading.load(message, progressed=progressed)
+        model = mlx_loading.load(message, progressed=progressed, early=taken.tensors())
+        taken.forget()
     except _NotWanted:
         return 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the engine must be told
@@ -105,10 +114,13 @@ def _added_bytes(before_bytes: int | None) -> int | None:
     return max(0, now_bytes - before_bytes)
 
 
-def _first(pipe: Pipe) -> LoadModel | None:
+def _first(pipe: Pipe, taken: "Taken") -> LoadModel | None:
+    """Read early what has arrived, until the whole model is to be loaded."""
     while not pipe.is_closed:
         for message in pipe.exchange(60):
-            return message if isinstance(message, LoadModel) else None
+            if not isinstance(message, Take):
+                return message if isinstance(message, LoadModel) else None
+            taken.take(message)
     return None
 
 

@@ -8,6 +8,7 @@ is no longer wanted. Code that comes with weights is never run.
 # pyright: reportUnknownArgumentType=false
 # The library has no types; what comes from it is cast where it enters.
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from .asked import advised
 from .decoding import Memory
 from .messages import LoadModel
 from .mlx_model import Model, Tokenizer
+from .mlx_taking import Classes, with_early
 
 TEMPLATE_CHARS = 2**16
 _EVAL_BYTES = 256 * 2**20
@@ -51,12 +53,18 @@ def leave() -> None:
     mx.clear_streams()
 
 
-def load(message: LoadModel, *, progressed: Callable[[int, int], None]) -> Model:
+def load(
+    message: LoadModel,
+    *,
+    progressed: Callable[[int, int], None],
+    early: dict[str, mx.array] | None = None,
+) -> Model:
     """Load what lies in a folder, with one token decoded to prove it.
 
     Args:
         message: Which folder, and the limits.
         progressed: Told the bytes in memory and all of them, in steps.
+        early: Tensors that were read while their files arrived; emptied as they are used.
 
     Raises:
         ValueError: It names code of its own, or is not what its files say.
@@ -65,7 +73,11 @@ def load(message: LoadModel, *, progressed: Callable[[int, int], None]) -> Model
     folder = Path(message.folder)
     _refuse_code(folder)
     _bound_cache()
-    module, config = load_model(folder, lazy=True)
+    if early:
+        choose = with_early(_classes(), early)
+        module, config = load_model(folder, lazy=True, get_model_classes=choose)
+    else:
+        module, config = load_model(folder, lazy=True)
     arrays = cast("list[tuple[str, mx.array]]", tree_flatten(module.parameters()))
     _evaluate([array for _, array in arrays], progressed)
     tokenizer = load_tokenizer(
@@ -85,6 +97,12 @@ def load(message: LoadModel, *, progressed: Callable[[int, int], None]) -> Model
         prefill_step_tokens=message.prefill_step_tokens,
         max_running=message.max_running,
     )
+
+
+def _classes() -> Classes:
+    """How the library itself finds a model's classes."""
+    default = inspect.signature(load_model).parameters["get_model_classes"].default
+    return cast("Classes", default)
 
 
 def _refuse_code(folder: Path) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+VerifiedBy = Literal["manifest", "store", "self"]
+"""Who had promised the digests that a build was held to."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
@@ -161,8 +164,9 @@ class Build:
         size_bytes: All files together.
         weights_bytes: Tensor bytes, from the safetensors headers.
         weight_hash: Lower-case hex sha256 over the integrity files' digests.
-        verified_by: ``manifest`` if every digest was promised beforehand; ``self`` if the
-            digests are our own, taken while the bytes arrived.
+        verified_by: ``manifest`` if every digest was promised beforehand; ``store`` if the store
+            itself promised those of all weights; ``self`` if the digests are our own, taken
+            while the bytes arrived.
         config: The parsed ``config.json``.
         has_chat_template: Whether chat requests can be rendered.
     """
@@ -171,7 +175,7 @@ class Build:
     size_bytes: int
     weights_bytes: int
     weight_hash: str
-    verified_by: Literal["manifest", "self"]
+    verified_by: VerifiedBy
     config: Mapping[str, object] = field(repr=False, hash=False)
     has_chat_template: bool = True
 

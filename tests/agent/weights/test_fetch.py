@@ -328,3 +328,23 @@ async def test_a_child_whose_agent_is_gone_leaves(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             _ = await child.stdout.read()
             assert await child.wait() == 128 + signal.SIGTERM
+
+
+async def test_a_limit_can_be_changed_while_it_runs(tmp_path: Path) -> None:
+    """At the first limit it would take minutes."""
+    limits: asyncio.Queue[int | None] = asyncio.Queue()
+    told: list[Progress] = []
+
+    def hear(progress: Progress) -> None:
+        if progress.phase == "fetch" and progress.bytes_done and not told:
+            limits.put_nowait(4_000)
+            limits.put_nowait(None)
+        told.append(progress)
+
+    with Origin(toy(shard_bytes=600_000)) as origin:
+        weights = quick(connections=2).model_copy(update={"max_bytes_per_s": 5_000})
+        job = FetchJob(MODEL, REF, stores_of(origin), weights, str(tmp_path))
+        async with asyncio.timeout(50):
+            build = await fetch(job, told=hear, limits=limits, command=CHILD)
+    assert build.size_bytes > 1_200_000
+    assert limits.empty()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from weights_origin import Origin, OriginStore, Reply, always
+from weights_origin import Origin, OriginStore, Reply, always, at_first
 
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
 from poolhand.agent.weights.parts import Target, prepare
@@ -61,7 +61,8 @@ class Run:
 
         reach = locate or store.location
         limits = (stall_timeout_s, max_bytes_per_s)
-        source = Source("m", "s", reach, refresh, lambda: 0.0, *limits)
+        note = store.note_server_date
+        source = Source("m", "s", reach, refresh, lambda: 0.0, *limits, note_date=note)
         self.pull = Pull(source, self.parts, self.journal, GRID, ended=self.over.set)
 
     def go(self, connections: int = 3) -> "Run":
@@ -111,6 +112,16 @@ def test_a_store_that_never_answers_sensibly_is_given_up(origin: Origin, tmp_pat
     assert isinstance(run.pull.error, StoreUnreachable)
     assert len(origin.ranges) == TRIES
     assert not run.pull.is_done
+
+
+def test_a_clock_that_is_wrong_is_set_by_the_stores(origin: Origin, tmp_path: Path) -> None:
+    date = "Sat, 21 Nov 2026 12:00:00 GMT"
+    body = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+    origin.fault = at_first(Reply(status=403, body=body, headers={"Date": date}))
+    run = Run(tmp_path, origin).go(connections=1)
+    assert run.pull.is_done, run.pull.error
+    assert run.store.dates == [date]
+    assert run.store.refreshes == 1
 
 
 def test_a_store_that_drops_every_answer_but_brings_bytes_is_not(

@@ -77,6 +77,32 @@ async def test_a_listing_of_pages_with_odd_names(listening: Listening) -> None:
     assert len(asked) == 2
 
 
+@pytest.mark.usefixtures("keys")
+async def test_ten_thousand_keys_over_ten_pages(listening: Listening) -> None:
+    asked: list[str] = []
+
+    def answer(head: str) -> bytes:
+        number = len(asked)
+        asked.append(head)
+        assert (
+            f"continuation-token=p{number} " in head or f"continuation-token=p{number}&" in head
+        ) == bool(number)
+        keys = (f"tiny/{number:02}/{at:03}.json" for at in range(1000))
+        more = f"<NextContinuationToken>p{number + 1}</NextContinuationToken>"
+        is_last = number == 9
+        end = "" if is_last else f"<IsTruncated>true</IsTruncated>{more}"
+        return reply(page(*keys, more=end))
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), os.environ)
+        files = await store.files()
+        await store.close()
+    assert len(asked) == 10
+    assert [file.path for file in files] == [
+        f"{n // 1000:02}/{n % 1000:03}.json" for n in range(10_000)
+    ]
+
+
 def always(answer: bytes) -> Callable[[str], bytes]:
     return lambda _: answer
 
