@@ -74,7 +74,7 @@ pivot_root . run/old
 umount -l /run/old
 container=poolhand exec /lib/systemd/systemd --system --log-target=console --unit=trial.service
 STAGE
-timeout 300 unshare --fork --pid --mount --uts --ipc --cgroup --propagation private \
+timeout --kill-after=5 300 unshare --kill-child --fork --pid --mount --uts --ipc --cgroup --propagation private \
     sh "$work/stage.sh" "$work" >"$work/stage.log" 2>&1 || true
 if [ ! -e "$work/out/log" ]; then
     tail -n 5 "$work/stage.log"

@@ -18,11 +18,13 @@ dpkg -i /mnt/poolhand.deb
 poolhand --version
 cp /usr/share/doc/poolhand/agent.toml /etc/poolhand/agent.toml
 sed -i 's|^url = .*|url = "ws://127.0.0.1:1/ws/provider"|' /etc/poolhand/agent.toml
+# credentials need ACLs or a mount of their own, which kernels of sandboxes do not always give
+sed -i '/^token_credential/d' /etc/poolhand/agent.toml
 code=0
 poolhand service status || code=$?
 [ "$code" = 3 ]
 
-# started, with no token and then with one
+# started, with no token's file and then with one
 poolhand service install --no-gpu
 [ "$(systemctl is-active poolhand)" = active ]
 (umask 077 && echo a-token-for-the-trial >/etc/poolhand/token)
