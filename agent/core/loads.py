@@ -23,7 +23,7 @@ from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import LoadModelStatus, Outbound
 from . import placement
-from .admission import ModelNeeds, needs_of
+from .cold import estimate, is_too_slow
 from .drains import Drains
 from .effects import Effect, PersistMeasured, RefreshInventory
 from .guard import Guard
@@ -31,7 +31,6 @@ from .measured import Measurements
 from .pins import Pins
 from .pool import Pool
 from .refused import Refused
-from .shape import ModelShape
 from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
 from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
 from .wishes import Wishes, prefetch_status
@@ -210,7 +209,7 @@ class Loads:
 
     def verified(self, model: str, build: Build, now_s: float) -> list[Said]:
         """The bytes are right: now it can be told what memory they need."""
-        needs = self.measured.corrected(model, self._estimate(model, build))
+        needs = self.measured.corrected(model, estimate(self.settings, model, build))
         # what somebody else runs takes nothing here
         needs_bytes = needs.total_bytes if build.is_here else 0
         outcomes = self.stays.verified(model, build, needs_bytes, now_s)
@@ -221,9 +220,9 @@ class Loads:
         stay = self.stays.find(model, {SlotState.LOADING})
         if stay is None or stay.build is None:
             return []
-        estimate = self._estimate(model, stay.build)
-        self.measured.loaded(model, estimate, loaded)
-        needs = self.measured.corrected(model, estimate)
+        guess = estimate(self.settings, model, stay.build)
+        self.measured.loaded(model, guess, loaded)
+        needs = self.measured.corrected(model, guess)
         needs_bytes = needs.total_bytes if stay.build.is_here else 0
         came = self.stays.loaded(model, loaded, now_s, needs_bytes=needs_bytes)
         return [*self._carry(came), self._kept()]
@@ -331,27 +330,8 @@ class Loads:
     def _kept(self) -> PersistMeasured:
         return PersistMeasured(tuple(self.measured.known.values()))
 
-    def _estimate(self, model: str, build: Build) -> ModelNeeds:
-        entry = self.settings.entry(model)
-        most_tokens = self.settings.memory.kv_context_tokens
-        if entry is not None and entry.context_tokens is not None:
-            most_tokens = min(most_tokens, entry.context_tokens)
-        shape = ModelShape.from_config(build.config)
-        return needs_of(build.weights_bytes, shape, context_tokens=most_tokens)
-
     def _is_too_slow(self, model: str, stock: Stock | None, stay: Stay | None) -> bool:
-        """Whether measured rates say that the model cannot answer in time."""
-        progress = stay.progress if stay is not None else None
-        if stay is not None and stay.state is not SlotState.DOWNLOADING:
-            missing_bytes = 0
-        elif progress is not None:
-            missing_bytes = progress.bytes_total - progress.bytes_done
-        elif stock is not None and stock.size_bytes is not None:
-            missing_bytes = stock.size_bytes - (stock.here_bytes or 0)
-        else:
-            missing_bytes = 0
-        ready_s = self.measured.ready_in_s(model, missing_bytes)
-        return ready_s is not None and ready_s > self.settings.requests.cold_wait_s
+        return is_too_slow(model, self.measured, self.settings, stock=stock, stay=stay)
 
     def _begin(self, model: str, now_s: float, *, askers: int) -> list[Said]:
         self._guard.began(self.settings.slots, now_s)
