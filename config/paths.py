@@ -22,6 +22,8 @@ from .errors import ConfigError
 NAME = "poolhand"
 CONFIG_NAME = "agent.toml"
 SOCKET_NAME = "control.sock"
+MACHINE_FILE = "machine.json"
+"""Holds the machine's number, in the state folder."""
 
 _DARWIN = "darwin"
 _PRIVATE = 0o700

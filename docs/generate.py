@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from poolhand.agent.cli import units_place
+from poolhand.agent.cli import checks_table, units_place
 from poolhand.agent.control import client
 from poolhand.agent.core.answers import Answers
 from poolhand.agent.core.effects import Send
@@ -403,6 +403,42 @@ def _shape(shape: type[BaseModel]) -> str:
     return f"\n## {kind}\n\n{way.capitalize()}. {said}\n\n```json\n{text}\n```\n"
 
 
+# ── doctor.md ─────────────────────────────────────────────────────────────────────────
+
+DOCTOR = """\
+# Every check of `poolhand doctor`
+
+Written from the source by `python docs/generate.py`; do not edit it here.
+
+`poolhand doctor` looks with the agent's own functions, whether or not it runs, and changes
+nothing. A check comes out as `ok`; as `warn`: it works, or may, but somebody should know; as
+`fail`: it keeps this machine from serving, or will; or as `skipped`, with the reason. `warn` and
+`fail` say what helps. `poolhand doctor MODEL` ends with whether a request for that model would be
+answered here, and what is in its way; without a name it says so of each model that is offered.
+
+What needs a network is asked side by side, each step for a few seconds at most; `--offline`
+leaves it out. `--quiet` shows only what is not well; `--json` prints `{"checks": [{"id",
+"verdict", "cause", "remedy", "subject", "is_config"}], "models": [{"model", "answered",
+"blockers"}], "exit"}`. An id never changes its meaning. No secret is shown. `poolhand doctor s3
+REF` lists one reference of any kind of store and reads its largest file for 64 MiB or 5 s:
+milliseconds to the listing and to the first byte, MB/s over one connection.
+
+Exit codes: 0 nothing fails; 1 something does, or the model that was named would not be answered;
+78 the configuration, the token or the state folder cannot be used.
+
+"""
+
+
+def checks() -> str:
+    """The page of the doctor's checks."""
+    parts = [DOCTOR]
+    for group in checks_table.GROUPS:
+        rows: list[Row] = [("id", "looks whether, or at")]
+        rows += [(f"`{check}`", words) for check, words in group.about.items()]
+        parts.append(f"## {group.name.capitalize()}\n\n{_markdown(rows)}\n")
+    return "".join(parts).rstrip() + "\n"
+
+
 # ── both ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -428,6 +464,7 @@ def main() -> int:
     pages = {
         root / "docs" / "configuration.md": configuration(),
         root / "docs" / SCHEMA_NAME: json.dumps(schema(), indent=1) + "\n",
+        root / "docs" / "doctor.md": checks(),
         root / "docs" / "errors.md": errors(),
         root / "docs" / "protocol-extensions.md": extensions(),
         house: _house(house.read_text(encoding="utf-8")),

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 WINGS = ("agent", "backends", "config")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-WRITTEN = ("docs/configuration.md", "docs/errors.md", "ARCHITECTURE.md")
+WRITTEN = ("docs/configuration.md", "docs/doctor.md", "docs/errors.md", "ARCHITECTURE.md")
 HOMES = {
     home.__name__
     for home in (config, refusals, paths, stores, engines, hosted, client, units_place)

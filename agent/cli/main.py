@@ -33,6 +33,7 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "run": ("run", "run the agent in the foreground"),
         "status": ("status", "say whether the agent serves, and if not, why"),
+        "doctor": ("doctor", "what works here, what does not, why, and what helps; s3 REF: a read"),
         "models": ("models_args", "what is here: list, fetch, show, verify, rm, prune, pin"),
         "bench": ("bench", "how fast this machine answers with a model"),
         "pool": ("pool", "which pool is served: status, set, release"),

@@ -16,14 +16,12 @@ from pydantic import SecretStr
 
 from ... import __version__
 from ...backends.engines.catalog import shelter
-from ...config.paths import StateUnusable
+from ...config.paths import MACHINE_FILE, StateUnusable
 from ...config.secrets import Secret
 from ...config.settings import Settings
 from ..core.report import Identity
 from ..wire.sealing import SECRET_BYTES, NodeKey, sign_challenge
 from ..wire.types import PrivacyCapabilities
-
-MACHINE_FILE = "machine.json"
 
 _INJECTING = frozenset(
     {"LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"}

@@ -11,8 +11,7 @@ from world import OTHER, A, B, World
 from poolhand.agent.control.client import post
 from poolhand.agent.core.assignment import winner
 from poolhand.agent.dev.stage import at, each_of
-from poolhand.agent.runtime.identity import MACHINE_FILE
-from poolhand.config.paths import control_socket
+from poolhand.config.paths import MACHINE_FILE, control_socket
 
 pytestmark = pytest.mark.e2e
 

@@ -11,9 +11,9 @@ import pytest
 from nacl.signing import VerifyKey
 
 from poolhand.agent.core.report import Identity
-from poolhand.agent.runtime.identity import MACHINE_FILE, identify, machine_id, privacy
+from poolhand.agent.runtime.identity import identify, machine_id, privacy
 from poolhand.agent.wire.sealing import NodeKey
-from poolhand.config.paths import StateUnusable
+from poolhand.config.paths import MACHINE_FILE, StateUnusable
 from poolhand.config.secrets import Secret
 from poolhand.config.settings import Coordinator, Settings
 

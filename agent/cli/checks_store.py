@@ -1,0 +1,100 @@
+"""Checks of the stores, by the stores' own code: can this node list what it offers?"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from ...backends.stores.base import Store
+from ...backends.stores.catalog import store_for
+from ...config.errors import AgentError
+from ...config.settings import ModelEntry
+from .checks_told import Finding, Ground, fail, failed_by, ok, skipped, warn
+from .render import size
+
+ABOUT: Mapping[str, str] = MappingProxyType(
+    {
+        "store.endpoint": "where each store is asked, and which setting says so",
+        "store.listable": "each model's files can be listed with these credentials",
+    }
+)
+_REMEDY = "Check the store's endpoint and the network."
+LISTING_S = 8.0
+"""Seconds that one listing may take."""
+
+
+def look(ground: Ground) -> Iterator[Finding]:
+    """List every model that has a reference, all of them at once."""
+    entries = [entry for entry in ground.settings.models if not entry.is_elsewhere]
+    if not entries:
+        why = "no model with a ref is offered"
+        yield skipped("store.endpoint", why)
+        yield skipped("store.listable", why)
+        return
+    seen: set[tuple[str, str]] = set()
+    for pair in asyncio.run(_all(ground, entries)):
+        for found in pair:
+            key = (found.id, found.subject)
+            if key not in seen:
+                yield found
+            seen.add(key)
+
+
+async def _all(ground: Ground, entries: list[ModelEntry]) -> list[tuple[Finding, Finding]]:
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(_one(ground, entry), name=entry.id) for entry in entries]
+    return [task.result() for task in asked]
+
+
+async def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
+    ref = entry.place
+    where = f"{ref.scheme}://{ref.container}"
+    try:
+        store = store_for(ref, ground.settings.stores, ground.environ)
+    except AgentError as error:
+        lost = failed_by("store.endpoint", error, where)
+        return lost, skipped("store.listable", "its store cannot be used", entry.id)
+    try:
+        async with asyncio.timeout(LISTING_S):
+            files = await store.files()
+        found = _listed(store, entry, sum(file.size_bytes for file in files), len(files))
+    except TimeoutError:
+        cause = f"store {store.name} did not list it within {LISTING_S:.0f} s"
+        found = fail("store.listable", cause, _REMEDY, entry.id)
+    except AgentError as error:
+        found = failed_by("store.listable", error, entry.id)
+    except OSError as error:
+        cause = f"store {store.name}: {error.strerror or error}"
+        found = fail("store.listable", cause, "Check the path and its permissions.", entry.id)
+    finally:
+        await store.close()
+    return _endpoint(store, where), found
+
+
+def _listed(store: Store, entry: ModelEntry, size_bytes: int, count: int) -> Finding:
+    notes: tuple[str, ...] = getattr(store, "notes", ())
+    unsigned = "; ".join(note for note in notes if "unsigned" in note)
+    words = f"{count} file(s), {size(size_bytes)}" + (f"; {unsigned}" if unsigned else "")
+    return ok("store.listable", words, entry.id)
+
+
+def _endpoint(store: Store, where: str) -> Finding:
+    from ...backends.stores.endpoints import Endpoint  # noqa: PLC0415  # beside its only use
+
+    chosen = getattr(store, "endpoint", None)
+    if not isinstance(chosen, Endpoint):
+        return ok("store.endpoint", f"{store.name}", where)
+    cause = f"{chosen.why} (region {chosen.region}, bucket in the {_part(chosen.addressing)})"
+    parts = urlsplit(chosen.url or "https://")
+    if parts.scheme == "http" and not _is_here(parts.hostname or ""):
+        remedy = "Use https://, or keep that network to yourself: weights are checked, keys signed."
+        return warn("store.endpoint", f"{cause}; unencrypted", remedy, where)
+    return ok("store.endpoint", cause, where)
+
+
+def _part(addressing: str) -> str:
+    return "path" if addressing == "path" else "host name"
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
