@@ -96,6 +96,7 @@ class ServedEngine:
         self._watch = self._watch_of(self._peer)
         self._phase = _Phase.NEW
         self._error: EngineError = EngineNotRunning(engine=self.name)
+        self._death: EngineError | None = None
         self._ended = asyncio.Event()
         self._pace = Pace()
         self._open = 0
@@ -219,7 +220,7 @@ class ServedEngine:
         if self._phase not in {_Phase.LOADING, _Phase.RUNNING}:
             return
         self._phase = _Phase.ENDED
-        self._error = error
+        self._error = self._death = error
         if self._look:
             self._look.cancel()
         self._ended.set()
@@ -279,7 +280,8 @@ class ServedEngine:
         if isinstance(error, CallFailed | AnswerBroken):
             await self._last_words()
         if self._phase is not _Phase.RUNNING:
-            return self._error
+            # a stop that followed at once is not what this answer ended of
+            return self._death or self._error
         if isinstance(error, Refused):
             return as_error(
                 error.refusal,

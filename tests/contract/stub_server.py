@@ -1,8 +1,8 @@
 """A server with no engine in it that speaks as vLLM, SGLang and llama.cpp's do, and misbehaves.
 
-It takes their command lines. The build's folder holds a file ``plan``: a word, or a word and a
-number of tokens, as in ``dies:3``. Every answer says ``w0 w1 w2 ...``, one word a token, and a
-prompt has as many tokens as words.
+It takes their command lines. The build's folder may hold a file ``plan``: a word, or a word and
+a number of tokens, as in ``dies:3``; without it, the server is steady. Every answer says
+``w0 w1 w2 ...``, one word a token, and a prompt has as many tokens as words.
 """
 
 import asyncio
@@ -54,7 +54,8 @@ class Stub:
         place = Path(folder or "/nowhere")
         self.kind = "llamacpp" if "--model" in argv else "vllm" if "serve" in argv else "sglang"
         plan = (place if place.is_dir() else place.parent) / "plan"
-        self.plan, _, number = plan.read_text().strip().partition(":")
+        said = plan.read_text() if plan.exists() else "steady"
+        self.plan, _, number = said.strip().partition(":")
         self.after_tokens = int(number or 0)
         variable = {"vllm": "VLLM_API_KEY", "llamacpp": "LLAMA_API_KEY"}.get(self.kind, "")
         self.key = os.environ.get(variable) or self.after("--api-key") or ""
@@ -172,7 +173,7 @@ class Stub:
             for place in range(most):
                 if not is_probe and self.after_tokens == place and place:
                     await self.misbehave(writer)
-                await asyncio.sleep(0.02 if self.plan == "slow" else 0)
+                await asyncio.sleep(0.02 if self.plan == "slow" else 0.003)
                 self.said += 1
                 word = f"w{place}" if place == 0 else f" w{place}"
                 told = self.told(prompt_tokens, place + 1)

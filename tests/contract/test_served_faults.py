@@ -148,6 +148,28 @@ async def test_an_answer_that_is_not_whole_is_a_failure_and_the_server_lives_on(
         assert psutil.pid_exists(engine.pid or 0)
 
 
+async def test_an_answer_that_a_death_ended_says_so_though_a_stop_follows(tmp_path: Path) -> None:
+    async with running("slow", tmp_path) as engine:
+        answer = engine.generate(asked(max_tokens=1000))
+        await anext(answer)
+        os.kill(engine.pid or 0, signal.SIGKILL)
+        async with asyncio.TaskGroup() as tasks:
+            heard = tasks.create_task(ending(answer))
+            await engine.died()
+            await engine.stop()
+        assert isinstance(heard.result(), EngineDied)
+        with pytest.raises(EngineNotRunning):
+            await hear(engine.generate(asked()))
+
+
+async def ending(answer: AsyncGenerator[Piece, None]) -> Exception | None:
+    try:
+        await hear(answer)
+    except AgentError as error:
+        return error
+    return None
+
+
 async def test_a_kill_in_mid_stream_is_told_at_once(tmp_path: Path) -> None:
     async with running("slow", tmp_path) as engine:
         answer = engine.generate(asked(max_tokens=1000))
