@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from ... import __version__
 from ...config.errors import AgentError
 from ..core.effects import TellOwner
 from ..core.events import (
@@ -84,6 +85,7 @@ class Desk:
             "/v1/status": {"GET": self._status},
             "/v1/models": {"GET": self._models},
             "/v1/orders": {"GET": self._order},
+            "/v1/openapi.json": {"GET": _openapi},
             "/metrics": {"GET": self._metrics},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._readiness},
@@ -203,6 +205,12 @@ class Desk:
             words = f"order {ask} was taken, but nothing is known of it yet"
             raise NotAnswered(504, "no_answer", words) from error
         return _answer(self._told[ask])
+
+
+def _openapi(_: Asked) -> Answer:
+    from .openapi import document  # noqa: PLC0415  # few ask, and it is large
+
+    return Answer(document(__version__))
 
 
 _LONGEST_S = 86400

@@ -1,0 +1,209 @@
+"""What the control socket answers, as JSON Schema: published in ``docs``, held to real answers.
+
+A field that is not here does not come: tests take every answer strictly. A program should be
+more patient, and pass over what a newer agent adds. ``null`` is "not measured" or "none".
+"""
+
+from typing import TypeAlias
+
+Schema: TypeAlias = "dict[str, Schema] | list[Schema] | str | bool | int | float"
+
+Content: TypeAlias = "Schema | None"
+"""A schema, or text that has none."""
+
+WHOLE: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+
+
+def shape(**fields: Schema) -> dict[str, Schema]:
+    """An object that has these fields and no others."""
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def many(of: Schema) -> Schema:
+    """An array."""
+    return {"type": "array", "items": of}
+
+
+def by_name(of: Schema) -> Schema:
+    """An object whose fields are names that are not known ahead."""
+    return {"type": "object", "additionalProperties": of}
+
+
+def maybe(of: Schema) -> Schema:
+    """The same, or nothing."""
+    return {"anyOf": [of, {"type": "null"}]}
+
+
+def one_of(*words: str) -> Schema:
+    """One of these words."""
+    return {"enum": [*words]}
+
+
+_REASON = {"code": TEXT, "words": TEXT, "remedy": TEXT}
+REASON = shape(**_REASON)
+BLOCKERS = many(shape(**_REASON, certain=FLAG))
+
+_LINE = shape(
+    state=one_of("down", "connecting", "online", "leaving", "closed"),
+    url=TEXT,
+    since_s=NUMBER,
+    lines=WHOLE,
+    failures_in_a_row=WHOLE,
+    last_error=maybe(REASON),
+    trust=maybe(TEXT),
+)
+_POOL = shape(
+    assigned=maybe(TEXT),
+    scope=many(TEXT),
+    source=TEXT,
+    epoch=WHOLE,
+    for_s=NUMBER,
+    enforced=FLAG,
+    moving=FLAG,
+    stays_because=maybe(TEXT),
+    models=many(TEXT),
+    allowed=many(TEXT),
+    refusals=WHOLE,
+    refusals_by_reason=by_name(WHOLE),
+    last_refusal=maybe(shape(model=TEXT, **_REASON, count=WHOLE, age_s=NUMBER)),
+)
+_REST = shape(
+    phase=TEXT,
+    turns_at=maybe(TEXT),
+    yield_to=many(TEXT),
+    is_owners=FLAG,
+    sign=maybe(TEXT),
+    words=TEXT,
+    asleep=many(TEXT),
+)
+_STATES = (
+    *("downloading", "verifying", "staged", "loading", "ready", "draining", "unloading"),
+    "empty",
+)
+_STAY = shape(
+    model=TEXT,
+    state=one_of(*_STATES),
+    for_s=NUMBER,
+    is_load=FLAG,
+    requests=WHOLE,
+    needs_bytes=maybe(WHOLE),
+    holds_bytes=maybe(WHOLE),
+    load_s=maybe(NUMBER),
+    context_tokens=maybe(WHOLE),
+    decode_tps=maybe(NUMBER),
+    generated_tokens=maybe(WHOLE),
+    weight_hash=maybe(TEXT),
+    verified_by=maybe(TEXT),
+    trouble=maybe(TEXT),
+    bytes_done=maybe(WHOLE),
+    bytes_total=maybe(WHOLE),
+    bytes_resumed=maybe(WHOLE),
+    rate_bytes_s=maybe(NUMBER),
+    percent=maybe(NUMBER),
+    eta_s=maybe(NUMBER),
+    phase=maybe(TEXT),
+)
+_MEMORY = shape(
+    kind=TEXT,
+    total_bytes=maybe(WHOLE),
+    available_bytes=maybe(WHOLE),
+    pressure=maybe(NUMBER),
+    free_for_load_bytes=maybe(WHOLE),
+    thermal_state=maybe(TEXT),
+    measured=many(by_name({})),
+)
+_STOCK: dict[str, Schema] = {
+    "id": TEXT,
+    "on_disk": one_of("listed", "partial", "here"),
+    "size_bytes": maybe(WHOLE),
+    "here_bytes": maybe(WHOLE),
+    "weight_hash": maybe(TEXT),
+    "verified_by": maybe(TEXT),
+}
+_CACHE: Schema = {
+    "type": "object",
+    "properties": {"models": many(shape(**_STOCK))},
+    "required": ["models"],
+    "description": "More is told once the cache was looked after.",
+}
+_REACH = maybe(shape(model=TEXT, reachable=FLAG, blockers=BLOCKERS))
+
+NODE_PARTS: dict[str, Schema] = {
+    "serving": FLAG,
+    "why_not": many(REASON),
+    "line": _LINE,
+    "pool": _POOL,
+    "reach": _REACH,
+    "drains": many(shape(reason=TEXT, words=TEXT, for_s=NUMBER)),
+    "pinned": many(TEXT),
+    "rest": _REST,
+    "max_model_slots": WHOLE,
+    "slots": many(_STAY),
+    "requests": by_name(WHOLE),
+    "memory": _MEMORY,
+    "cache": _CACHE,
+    "config": {
+        "type": "object",
+        "properties": {
+            "rejected": maybe(REASON),
+            "path": TEXT,
+            "files": many(TEXT),
+            "pending": many(TEXT),
+            "changed_s": maybe(NUMBER),
+            "last_good_in_force": FLAG,
+        },
+        "required": ["rejected"],
+        "additionalProperties": False,
+    },
+    "failures": many(shape(**_REASON, age_s=NUMBER)),
+    "unknown_frames": WHOLE,
+}
+"""What the node tells of itself."""
+
+NODE = shape(
+    version=TEXT,
+    pid=WHOLE,
+    state_dir=TEXT,
+    uptime_s=NUMBER,
+    backend_label=TEXT,
+    log=by_name(TEXT),
+)
+
+STATUS = shape(**NODE_PARTS, node=NODE)
+
+MODELS = shape(
+    models=many(
+        shape(
+            aliases=many(TEXT),
+            ref=TEXT,
+            in_pool=FLAG,
+            allowed=FLAG,
+            state=TEXT,
+            blockers=BLOCKERS,
+            **_STOCK,
+        )
+    )
+)
+
+ORDER = shape(order=WHOLE, status=one_of("done", "under_way", "refused", "failed"), words=TEXT)
+PROBLEM = shape(code=TEXT, words=TEXT)
+READY = shape(status=one_of("ok", "unready"), why_not=many(REASON))
+RELOADED: Schema = {
+    "type": "object",
+    "properties": {
+        "status": one_of("done", "refused"),
+        "words": TEXT,
+        "code": TEXT,
+        "remedy": TEXT,
+    },
+    "required": ["status", "words"],
+    "additionalProperties": False,
+}
