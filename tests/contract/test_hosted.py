@@ -181,6 +181,12 @@ async def test_pings_and_comments_are_read_over(provider: Provider, tmp_path: Pa
         assert text_of(await hear(engine.generate(asked()))) == "a b c d e f"
 
 
+async def test_the_operators_headers_go_along(openai: Provider, tmp_path: Path) -> None:
+    async with running(openai, tmp_path, headers=("OpenAI-Organization: org-1",)) as engine:
+        await hear(engine.generate(asked()))
+    assert [one.headers["openai-organization"] for one in openai.heard] == ["org-1"] * 2
+
+
 async def test_azures_classic_path(tmp_path: Path) -> None:
     async with (
         provided("azure", tmp_path) as provider,
