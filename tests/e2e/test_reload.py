@@ -141,16 +141,15 @@ def test_ten_ways_of_saving_while_answers_stream(world: World) -> None:
     line = at(world.agent.status(), "line", "lines")
     with streaming(world) as answers:
         for number, way in enumerate(WAYS, 2):
-            before = len(answers)
             way(path, base + f"[slots]\nmax_model_slots = {number}\n")
             world.heard(
                 lambda number=number: at(world.agent.status(), "max_model_slots") == number,
                 f"{way.__name__} is seen",
                 20,
             )
-            world.heard(lambda before=before: len(answers) > before, "answers go on", 20)
+    assert len(answers) > 3, "somebody was answered all the while"
     assert set(answers) == {SAID}, "each answer is whole"
-    assert {at(one, "terminals", 0) for one in world.requests()} == {"inference_complete"}
+    assert {at(one, "terminals") for one in world.requests()} == {1}, "and each ended once"
     assert at(world.agent.status(), "line", "lines") == line, "on the very same line"
     taken = [one for one in world.log() if one["what"] == "configuration taken over"]
     assert [one["changed"] for one in taken] == ["slots.max_model_slots"] * len(WAYS)
