@@ -111,7 +111,8 @@ def privacy(
     return PrivacyCapabilities(
         # a node that offers no model has nowhere to handle text
         text_backend_inprocess=bool(shelters) and all(its.is_inprocess for its in shelters),
-        text_proxy_disabled=True,
+        # what a provider is asked leaves this machine
+        text_proxy_disabled=all(entry.external is None for entry in settings.models),
         anti_debug_enabled=is_hidden and all(its.is_hidden for its in shelters),
         core_dumps_disabled=resource.getrlimit(resource.RLIMIT_CORE) == (0, 0),
         env_scrubbed=not any(map(_injects_code, environ)),

@@ -105,6 +105,17 @@ def test_core_dumps_are_told_as_they_are() -> None:
     assert done.stdout.split() == [str(limits == (0, 0)), "True"]
 
 
+def test_a_model_at_a_provider_is_a_way_out_for_text() -> None:
+    here = {"id": "a", "ref": "file:///a", "engine": "echo"}
+    there = {"id": "b", "external": {"dialect": "openai"}}
+    for models, is_kept in (([here], True), ([here, there], False)):
+        document = {"coordinator": {"url": "ws://localhost/"}, "models": models}
+        said = privacy(Settings.model_validate(document), {}, is_hidden=True)
+        assert said.text_proxy_disabled is is_kept
+        assert said.text_backend_inprocess is is_kept
+        assert said.anti_debug_enabled is is_kept
+
+
 def test_nothing_is_claimed_that_is_not_so() -> None:
     said = privacy(SETTINGS, {"LD_PRELOAD": "x"}, is_hidden=False)
     assert not said.anti_debug_enabled
