@@ -26,7 +26,7 @@ from ..config import paths
 from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
-from .control.api import Api, control_socket
+from .control.access import doors
 from .control.asked import Answer, Asked
 from .control.desk import Desk
 from .control.gauges import Process
@@ -133,11 +133,12 @@ class Daemon:
         """
         self._log.note("poolhand starts", version=__version__, pid=os.getpid())
         self._obey_signals()
-        api = Api({**self._desk.routes, "/v1/config": {"GET": self._config}})
+        routes = {**self._desk.routes, "/v1/config": {"GET": self._config}}
         try:
-            with control_socket(paths.control_socket(self._state_dir)) as bound:
+            with doors(self._file.settings.control, self._state_dir, routes) as found:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(api.serve(bound), name="control")
+                    for api, bound in found:
+                        tasks.create_task(api.serve(bound), name="control")
                     await self._serve(tasks)
         except* _Left:
             self._log.note("poolhand stopped")

@@ -24,6 +24,7 @@ Part = Literal[
     "hours",
     "owner",
     "log",
+    "control",
 ]
 """What a change can touch; ``line`` has to be dialled again."""
 
@@ -43,6 +44,7 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
         "hours": "hours",
         "owner": "owner",
         "log": "log",
+        "control": "control",
     }
 )
 """The part that each table of the file speaks of."""
@@ -76,6 +78,7 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "owner": "now",
         "log": "now",
         "log.format": "restart",  # one log, one form
+        "control": "restart",  # a port that is open stays
     }
 )
 """By table or key; the longest that fits a key decides, and what is not here needs a restart."""

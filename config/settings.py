@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from .control import Control
 from .engines import (
     Attach,
     Boards,
@@ -368,6 +369,7 @@ class Settings(Section):
     hours: Hours = Hours()
     owner: Owner = Owner()
     log: Log = Log()
+    control: Control = Control()
 
     @field_validator("models")
     @classmethod

@@ -19,8 +19,16 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from poolhand import __version__
 from poolhand.agent.cli import checks_table, units_place
+from poolhand.agent.cli.main import whole_parser
+from poolhand.agent.cli.manual import page
+from poolhand.agent.cli.words import tree
 from poolhand.agent.control import client
+from poolhand.agent.control import families as counted
+from poolhand.agent.control.exposition import PREFIX
+from poolhand.agent.control.openapi import document
+from poolhand.agent.control.shapes import STATUS
 from poolhand.agent.core.answers import Answers
 from poolhand.agent.core.effects import Send
 from poolhand.agent.core.events import RequestKey, RequestOpened
@@ -453,6 +461,29 @@ def _house(page: str) -> str:
     return re.sub(rf"(?s)({BEGIN}\n).*?({END})", rf"\1{error_table()}\2", page)
 
 
+# ── metrics.md ────────────────────────────────────────────────────────────────────────
+
+METRICS_HEAD = """\
+# Metrics
+
+Generated from `agent/control/families.py` by `docs/generate.py`; do not edit.
+
+`GET /metrics` on the control socket, and on `control.port` with the key as a bearer token. What
+was not measured is not there. Labels are words of ours, ids of configured models, or error codes.
+`packaging/observability` has a Grafana dashboard and alert rules.
+
+"""
+
+
+def metrics() -> str:
+    """Every metric in one table."""
+    rows: list[Row] = [("metric", "kind", "labels", "meaning")]
+    for family in counted.FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append((f"`{PREFIX}{family.name}`", family.kind, labels, family.words))
+    return METRICS_HEAD + _markdown(rows)
+
+
 def main() -> int:
     """Write the pages, or compare; the exit status is 1 if a compared page has drifted."""
     parser = argparse.ArgumentParser(description="Write the pages that are read from the source.")
@@ -467,14 +498,19 @@ def main() -> int:
         root / "docs" / "doctor.md": checks(),
         root / "docs" / "errors.md": errors(),
         root / "docs" / "protocol-extensions.md": extensions(),
+        root / "docs" / "metrics.md": metrics(),
+        root / "docs" / "openapi.json": json.dumps(document(__version__), indent=1) + "\n",
+        root / "docs" / "status.schema.json": json.dumps(STATUS, indent=1) + "\n",
+        root / "packaging" / "man" / "poolhand.1": page(tree(whole_parser())),
         house: _house(house.read_text(encoding="utf-8")),
     }
     code = 0
-    for page, text in pages.items():
+    for place, text in pages.items():
         if not is_check:
-            _ = page.write_text(text, encoding="utf-8")
-        elif not page.exists() or page.read_text(encoding="utf-8") != text:
-            _ = sys.stderr.write(f"{page.name} has drifted: run `python docs/generate.py`\n")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _ = place.write_text(text, encoding="utf-8")
+        elif not place.exists() or place.read_text(encoding="utf-8") != text:
+            _ = sys.stderr.write(f"{place.name} has drifted: run `python docs/generate.py`\n")
             code = 1
     return code
 

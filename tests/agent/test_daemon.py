@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -217,3 +219,34 @@ def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
         assert abs(clock_s() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 0.1
     before = clock_s()
     assert clock_s() >= before
+
+
+async def asked(port: int, path: str, *, key: str = "") -> int:
+    """What the port answers; 0 if nobody listens there."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return 0
+    bearer = f"Authorization: Bearer {key}\r\n" if key else ""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{bearer}\r\n".encode())
+    raw = await reader.read()
+    writer.close()
+    return int(raw.split()[1])
+
+
+async def test_no_port_unless_asked_for_and_then_only_with_its_key(tmp_path: Path) -> None:
+    async with world(tmp_path) as (coordinator, agent):
+        await coordinator.hear("register")
+        open_ones = psutil.Process(agent.pid).net_connections("inet")
+        assert [each for each in open_ones if each.status == psutil.CONN_LISTEN] == []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with world(tmp_path, f"[control]\nport = {port}\n") as (coordinator, agent):
+        await coordinator.hear("register")
+        key = (tmp_path / "state" / "control.key").read_text().strip()
+        assert await asked(port, "/healthz") == 401
+        assert await asked(port, "/healthz", key="x" * 40) == 401
+        assert await asked(port, "/healthz", key=key) == 200
+        assert await asked(port, "/metrics", key=key) == 200
+        assert await asked(port, "/readyz", key=key) == 503, "alive, and not ready"
