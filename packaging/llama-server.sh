@@ -16,6 +16,7 @@ python3 -m pip download --quiet --no-deps --no-binary llama-cpp-python \
     "llama-cpp-python==0.3.36"
 tar xzf llama_cpp_python-0.3.36.tar.gz
 # without the two UI options it would download a web page and build it in
+# shellcheck disable=SC2086  # several flags, maybe
 cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build \
     -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE="${NATIVE:-OFF}" \
     -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF \
