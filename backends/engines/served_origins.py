@@ -14,6 +14,7 @@ from typing import Protocol, cast
 from ...config.engines import Attach
 from ...config.errors import SecretUnusable
 from ...config.secrets import from_file
+from ..hosts.nvml import open_boards
 from . import served_boards
 from .child import Child, clean_environment
 from .errors import EngineMissing, EngineStartFailed
@@ -119,9 +120,10 @@ class OwnServer:
     def _prepare(self) -> tuple[Place, Launch]:
         """Look at boards and files, and make the place; in a thread."""
         gpus = self._plan.gpus
-        if (lack := served_boards.lack(gpus)) is not None:
+        boards = open_boards()
+        if (lack := served_boards.lack(gpus, boards)) is not None:
             raise EngineMissing(engine=self._profile.name, needs=lack)
-        self._boards_before_bytes = served_boards.used_bytes(gpus)
+        self._boards_before_bytes = served_boards.used_bytes(gpus, boards)
         place = self._place = Place.make(takes_socket=self._profile.takes_socket)
         plan = replace(
             self._plan,
@@ -142,7 +144,7 @@ class OwnServer:
     def memory_bytes(self) -> int | None:
         """Its own processes' memory, or what its boards hold more than before."""
         if self._boards_before_bytes is not None:
-            now_bytes = served_boards.used_bytes(self._plan.gpus)
+            now_bytes = served_boards.used_bytes(self._plan.gpus, open_boards())
             return None if now_bytes is None else max(0, now_bytes - self._boards_before_bytes)
         return None if self.pid is None else _family_bytes(self.pid)
 

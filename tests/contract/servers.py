@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from gguf_of import write_gguf
@@ -20,7 +21,10 @@ from poolhand.backends.engines.profiles_sglang import SglangProfile
 from poolhand.backends.engines.profiles_vllm import VllmProfile
 from poolhand.backends.engines.served import ServedEngine
 from poolhand.backends.engines.served_origins import AttachedServer, OwnServer
+from poolhand.backends.engines.served_programs import program_of
+from poolhand.backends.hosts.nvml import open_boards
 from poolhand.config.engines import Attach, Server
+from poolhand.config.settings import Engines
 
 STUB = Path(__file__).with_name("stub_server.py")
 LLAMA_SERVER = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
@@ -89,6 +93,23 @@ def llama(folder: Path, preset: str = "nano") -> ServedEngine:
         served_name=SERVED_NAME,
         settings=Server.model_validate(PATIENCE),
         poll_s=0.05,
+    )
+
+
+def real(kind: Literal["vllm", "sglang"], folder: Path) -> ServedEngine:
+    """An engine with the real server, where there are a board and the package."""
+    program = program_of(kind, Engines())
+    if program is None or open_boards() is None:
+        pytest.skip(f"no {kind} here, or no board for it")
+    make_model(folder, preset="tiny", name="tiny")
+    profile = PROFILES[kind]
+    plan = Plan(program, str(folder), context_tokens=2048, memory_ratio=0.3)
+    return ServedEngine(
+        OwnServer(profile, plan),
+        profile,
+        served_name=SERVED_NAME,
+        settings=Server(start_timeout_s=600, stop_timeout_s=10),
+        poll_s=0.5,
     )
 
 

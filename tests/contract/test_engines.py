@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from providers import KEY, Provider, here, provided
-from servers import attached, llama, scripted
+from servers import attached, llama, real, scripted
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
@@ -42,6 +42,9 @@ KINDS = [
     "llamacpp",
     pytest.param("llama-server", marks=pytest.mark.engine),
     pytest.param("attached", marks=pytest.mark.engine),
+    # starting one for the first time compiles for minutes
+    pytest.param("real vllm", marks=[pytest.mark.engine, pytest.mark.timeout(900)]),
+    pytest.param("real sglang", marks=[pytest.mark.engine, pytest.mark.timeout(900)]),
     pytest.param("mlx child", marks=pytest.mark.engine),
     pytest.param("mlx inprocess", marks=pytest.mark.engine),
 ]
@@ -85,6 +88,10 @@ async def engine(
             made = hosted_engine(provider, folder)
         case "vllm" | "sglang" | "llamacpp" as server:
             made = scripted("steady", tmp_path_factory.mktemp(server), server)
+        case "real vllm":
+            made = real("vllm", tmp_path_factory.mktemp("vllm"))
+        case "real sglang":
+            made = real("sglang", tmp_path_factory.mktemp("sglang"))
         case "llama-server":
             made = llama(tmp_path_factory.mktemp("llama"))
         case "attached":
