@@ -58,6 +58,7 @@ class Wishes:
         self._wished: set[str] = set()
         self._tried: set[str] = set()
         self._swapped: set[str] = set()
+        self._pushed_s = 0.0
 
     @property
     def deadline_s(self) -> float | None:
@@ -83,6 +84,7 @@ class Wishes:
     def desire(self, wish: DesiredModels, now_s: float) -> list[Came]:
         """The coordinator says what it wants here, in full; what it no longer wants stops."""
         if wish != self.desired:
+            self._pushed_s = now_s
             self._tried.clear()
             self._swapped.clear()
             self._ahead.forgive()
@@ -140,7 +142,11 @@ class Wishes:
             is_here = after in stocks and stocks[after].state == "here"
             if not before or before == after or not is_here or after in self._swapped:
                 continue
-            if self._stays.ready(before) and pool.serves(after) and self._is_away(after):
+            resident = self._stays.ready(before)
+            # who was loaded since is wanted by whoever had him loaded
+            if resident is None or resident.since_s > self._pushed_s:
+                continue
+            if pool.serves(after) and self._is_away(after):
                 return before, after
         return None
 

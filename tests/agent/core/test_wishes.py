@@ -179,3 +179,11 @@ def test_a_pinned_build_is_not_swapped_and_an_empty_wish_takes_a_swap_back(world
     assert do.CancelFetch("org/b") in world.hear(DesiredModels())
     assert (world.state("org/a"), world.state("org/b")) == ([SlotState.READY], [])
     assert only(world.after(60.0), do.FetchWeights) == []
+
+
+def test_a_previous_build_that_was_asked_for_since_is_not_swapped(world: World) -> None:
+    world.stock("org/a", "org/b")
+    world.hear(REPOINTED)
+    world.after(1.0)
+    world.resident("org/a")
+    assert only(world.after(60.0), do.FetchWeights) == [], "the newer word counts"
