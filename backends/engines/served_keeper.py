@@ -56,6 +56,9 @@ def main(descriptor: str, _parent: str) -> None:
     """Run one server until it ends, or has to."""
     line = socket.socket(fileno=int(descriptor))
     line.set_inheritable(False)
+    if os.getpgrp() != os.getpid():
+        # it ends its whole group, which therefore has to be its own
+        os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     libc = ctypes.CDLL(None)
