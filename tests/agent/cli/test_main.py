@@ -99,7 +99,7 @@ def test_a_command_line_that_is_not_understood(
     assert capsys.readouterr().err.startswith("usage: poolhand")
 
 
-@pytest.mark.parametrize("verb", ["run", "status", "models list", "models fetch", "config"])
+@pytest.mark.parametrize("verb", ["run", "status", "models list", "models fetch", "config check"])
 def test_no_verb_takes_a_token(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     with pytest.raises(SystemExit):
         main([*verb.split(), "--help"])
@@ -124,7 +124,7 @@ def test_a_run_with_a_bad_file_ends_with_78_line_and_suggestion(cli: Cli, tmp_pa
     assert ended.returncode == Exit.CONFIG
     assert ended.stdout == ""
     first, *_, remedy = ended.stderr.splitlines()
-    assert f"{path}:3: unknown key coordinator.hearbeat_interval_s" in first
+    assert f"{path}:3:1: unknown key coordinator.hearbeat_interval_s" in first
     assert "did you mean heartbeat_interval_s?" in first
     assert "config check" in remedy
 
@@ -149,7 +149,7 @@ def test_a_list_without_agent_and_file_ends_with_78(
     args = ["models", "list", "--state-dir", str(tmp_path), "--config", str(tmp_path / "a.toml")]
     assert main(args) == Exit.CONFIG
     told = capsys.readouterr().err
-    assert "a.toml:1: coordinator.url is missing" in told
+    assert "a.toml:1:1: coordinator.url is missing" in told
     assert "a.toml:2: unknown key coordinator.zzz" in told, "all problems, not only the first"
 
 
