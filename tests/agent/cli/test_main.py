@@ -150,7 +150,7 @@ def test_a_list_without_agent_and_file_ends_with_78(
     assert main(args) == Exit.CONFIG
     told = capsys.readouterr().err
     assert "a.toml:1:1: coordinator.url is missing" in told
-    assert "a.toml:2: unknown key coordinator.zzz" in told, "all problems, not only the first"
+    assert "a.toml:2:1: unknown key coordinator.zzz" in told, "all problems, not only the first"
 
 
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, daemon: Daemon) -> None:
