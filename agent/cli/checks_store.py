@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ...backends.stores.base import Store
 from ...backends.stores.catalog import store_for
+from ...backends.stores.errors import StoreDenied
 from ...config.errors import AgentError
 from ...config.settings import ModelEntry
 from .checks_told import Finding, Ground, fail, failed_by, ok, skipped, warn
@@ -19,6 +21,7 @@ ABOUT: Mapping[str, str] = MappingProxyType(
     }
 )
 _REMEDY = "Check the store's endpoint and the network."
+_WHOSE = "It was asked with this shell's environment; the agent that runs has its own."
 LISTING_S = 8.0
 """Seconds that one listing may take."""
 
@@ -61,6 +64,10 @@ async def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
     except TimeoutError:
         cause = f"store {store.name} did not list it within {LISTING_S:.0f} s"
         found = fail("store.listable", cause, _REMEDY, entry.id)
+    except StoreDenied as error:
+        found = failed_by("store.listable", error, entry.id)
+        if ground.runs:
+            found = replace(found, remedy=f"{error.remedy} {_WHOSE}")
     except AgentError as error:
         found = failed_by("store.listable", error, entry.id)
     except OSError as error:

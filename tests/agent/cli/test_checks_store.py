@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from poolhand.agent.cli.checks_store import look
 from poolhand.agent.cli.checks_told import Finding
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
 
-from .checks_world import PLAIN, by_id, ground, verdicts
+from .checks_world import PLAIN, RUNNING, by_id, ground, verdicts
 
 SECRET = "canary-secret-5d1c"  # noqa: S105  # a made-up one
 WRONG = "canary-wrong-11"
@@ -79,6 +80,11 @@ async def test_wrong_keys(tmp_path: Path, store: ObjectStore) -> None:
     assert denied.verdict == "fail"
     assert "denies access" in denied.cause
     assert WRONG not in repr(found)
+    assert "the agent that runs" not in denied.remedy
+    beside = replace(ground(tmp_path / "w", PLAIN + text, environ=ENVIRON), status=RUNNING)
+    beside = replace(beside, environ={**ENVIRON, "AWS_SECRET_ACCESS_KEY": WRONG})
+    told = by_id(await asyncio.to_thread(lambda: list(look(beside))))["store.listable"]
+    assert "the agent that runs has its own" in told.remedy
 
 
 async def test_nobody_there(tmp_path: Path, unused_tcp_port: int) -> None:
