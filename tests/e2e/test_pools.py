@@ -195,7 +195,7 @@ def test_the_switch_and_the_owner_s_choice_are_taken_over_at_run_time(world: Wor
     world.heard(lambda: pool(world, "assigned") == B, "the owner's choice")
     assert (pool(world, "source"), pool(world, "epoch")) == ("config", 5)
     assert at(world.stay(B), "state") == "ready"
-    reread(world, config, "heartbeat_interval_s = 0.5", "heartbeat_interval_s = 0.7")
+    reread(world, config, "heartbeat_interval_s = 0.5", "heartbeat_interval_s = -1")
     world.heard(lambda: at(world.agent.status(), "config", "rejected") is not None, "rejected")
 
 
