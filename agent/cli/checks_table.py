@@ -12,8 +12,8 @@ from . import (
     checks_line,
     checks_machine,
     checks_power,
-    checks_service,
     checks_store,
+    checks_unit,
 )
 from .checks_told import Finding, Ground
 
@@ -49,7 +49,7 @@ GROUPS: Sequence[Group] = (
     Group("machine", checks_machine.ABOUT, checks_machine.look, waits=True),
     Group("boards", checks_boards.ABOUT, checks_boards.look, needs_settings=False, waits=True),
     Group("power", checks_power.ABOUT, checks_power.look, needs_settings=False),
-    Group("service", checks_service.ABOUT, checks_service.look, needs_settings=False),
+    Group("service", checks_unit.ABOUT, checks_unit.look, needs_settings=False),
 )
 """In the order in which they are shown."""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from poolhand.agent.cli.checks_service import ABOUT, look
 from poolhand.agent.cli.checks_told import Ground
+from poolhand.agent.cli.checks_unit import ABOUT, look
 from poolhand.agent.cli.units_place import template
 
 from .checks_world import by_id, ground, verdicts
