@@ -32,7 +32,7 @@ _MB = 1e6
 
 
 class _Enough(Exception):
-    """As much was read as there was to be: the way to leave a read in its middle."""
+    """The time is over: the way to leave a read in its middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _read(store: Store, model: str, file: RemoteFile) -> tuple[float, float, int
         last_s = time.monotonic()
         first_s = first_s or last_s
         read_bytes += len(piece)
-        if read_bytes >= MOST_BYTES or last_s - first_s >= MOST_S:
+        if last_s - first_s >= MOST_S:
             raise _Enough
 
     reader = RangeReader(
