@@ -134,19 +134,20 @@ def main() -> int:
     loads: int = parser.parse_args().loads
     with tempfile.TemporaryDirectory() as made:
         peer = asyncio.run(storm(loads, Path(made)))
+    busy_ratio = peer.busy / (2 * loads)
     told = {
         "loads": loads,
         "paced_ms": {"p50": at(0.5, peer.paced_s), "p99": at(0.99, peer.paced_s)},
         "paced_longest_ms": at(1.0, peer.paced_s),
         "burst_loads_per_s": round(loads / peer.burst_s[-1]),
         "burst_mean_ms": round(statistics.mean(peer.burst_s) * 1000.0, 3),
-        "busy_ratio": peer.busy / (2 * loads),
+        "busy_ratio": busy_ratio,
         "cores": os.cpu_count(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(told, indent=1) + "\n")
     print(json.dumps(told, indent=1))
-    is_met = at(1.0, peer.paced_s) <= EACH_S * 1000.0 and told["busy_ratio"] >= BUSY_RATIO
+    is_met = at(1.0, peer.paced_s) <= EACH_S * 1000.0 and busy_ratio >= BUSY_RATIO
     return 0 if is_met else 1
 
 
