@@ -64,6 +64,7 @@ def _show(path: Path, args: Namespace, lines: int, *, is_followed: bool) -> int:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in deque(file, maxlen=lines):
                 print(line.rstrip("\n") if is_raw else human(line))
+            sys.stdout.flush()  # whoever reads a pipe waits for nothing that is here
             if not is_followed:
                 return Exit.OK
             for line in _more(path, file):

@@ -90,17 +90,19 @@ def test_it_goes_on_over_a_new_file_and_an_emptied_one(
     with subprocess.Popen(  # noqa: S603  # our own command
         [*command, "--state-dir", str(daemon(node(log)))], stdout=subprocess.PIPE, text=True
     ) as following:
-        assert following.stdout is not None
-        assert '"line": 69' in following.stdout.readline()
-        with log.open("a") as file:
-            file.write('{"half": ')
-            file.flush()
-            file.write('"line"}\n')
-        assert following.stdout.readline() == '{"half": "line"}\n'
-        log.rename(tmp_path / "agent.log.1")
-        log.write_text("after\n")
-        assert following.stdout.readline() == "after\n"
-        following.terminate()
+        try:
+            assert following.stdout is not None
+            assert '"line": 69' in following.stdout.readline()
+            with log.open("a") as file:
+                file.write('{"half": ')
+                file.flush()
+                file.write('"line"}\n')
+            assert following.stdout.readline() == '{"half": "line"}\n'
+            log.rename(tmp_path / "agent.log.1")
+            log.write_text("after\n")
+            assert following.stdout.readline() == "after\n"
+        finally:
+            following.kill()
 
 
 @given(
