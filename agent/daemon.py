@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import platform
 import random
 import signal
 import sys
@@ -150,7 +149,7 @@ class Daemon:
         Raises:
             _Left: Always; whoever still runs was asked to leave, and had the time.
         """
-        probe = await asyncio.to_thread(probe_for, sys.platform, platform.machine())
+        probe = await asyncio.to_thread(probe_for, sys.platform, os.uname().machine)
         settings, told = self._file.settings, self._desk.told
         cache = cache_folder(settings, _default_cache(os.environ))
         world = World(settings, self._key, probe, cache, self._state_dir, told)

@@ -8,7 +8,6 @@ place.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType, NoneType, UnionType
 from typing import cast, get_args
 
@@ -129,8 +128,14 @@ def dotted(at: KeyPath) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A suggestion for a misspelled word; empty if nothing comes near."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {found[0]}?" if found else ""
+    found = _closest(word, known, 0.6)
+    return f"did you mean {found}?" if found else ""
+
+
+def _closest(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    from difflib import get_close_matches  # noqa: PLC0415  # only where there is a mistake
+
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
 
 
 def of_validation(error: ValidationError, places: Places) -> list[Problem]:
@@ -190,8 +195,8 @@ def _near_key(at: KeyPath) -> str:
     if homes:
         return f"there is one in [{dotted(homes[0][:-1])}]"
     every = {path[-1]: path for path, _ in leaves(Settings)}
-    close = get_close_matches(key, list(every), n=1, cutoff=0.8)
-    return f"did you mean {dotted(every[close[0]])}?" if close else ""
+    close = _closest(key, every, 0.8)
+    return f"did you mean {dotted(every[close])}?" if close else ""
 
 
 def _table_at(at: KeyPath) -> type[Section] | None:

@@ -21,7 +21,7 @@ HostPort = Annotated[
 class Section(BaseModel):
     """Base of every table of the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class S3(Section):

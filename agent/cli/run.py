@@ -3,6 +3,7 @@
 import gc
 from argparse import ArgumentParser, Namespace
 
+from ..runtime.thrift import import_later
 from .places import add_config, add_state_dir, config_of, state_of
 
 
@@ -20,6 +21,7 @@ def main(args: Namespace) -> int:
     """
     # a fifth of the start would be the collector, looking at what imports made to stay
     gc.disable()
+    import_later()
     from ..daemon import run  # noqa: PLC0415  # after the collector is off
 
     gc.enable()

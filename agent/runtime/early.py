@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ...backends.engines.base import EarlyEngine, Engine
 from ...config.errors import AgentError
 from ..weights.cache import PARTIAL_NAME, Cache
-from ..weights.tensors import Tensors
+from ..weights.lines import Tensors
 
 PATIENCE_S = 60.0
 """From the last byte to the load that was expected; then its memory is given back."""

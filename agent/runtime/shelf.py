@@ -30,8 +30,7 @@ from ..core.wanted import Wanted
 from ..weights.cache import Cache, listed_key
 from ..weights.fetch import fetch, sizes
 from ..weights.inventory import inventory
-from ..weights.lines import FetchJob
-from ..weights.tensors import Tensors
+from ..weights.lines import FetchJob, Tensors
 from ..weights.verify import verify
 from .keeper import Keeper
 

@@ -25,7 +25,7 @@ from .boot import boot_id
 from .cache import Cache
 from .digests import Interrupted
 from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
-from .lines import EXIT_FAILED, FetchJob, Result
+from .lines import EXIT_FAILED, FetchJob, Result, Tensors
 from .parts import Part, Target, prepare, sweep
 from .plan import Grid, grid_for
 from .publish import Digested, digest_in_place, publish
@@ -33,7 +33,7 @@ from .pull import Pull
 from .record import RECORD_NAME
 from .source import Source
 from .tempo import Pace
-from .tensors import Arriving, Tensors
+from .tensors import Arriving
 from .verify import read_record, verify
 
 FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]

@@ -14,7 +14,6 @@ Layout, one folder a model, named by :func:`~.manifest.folder_name`, never by th
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
@@ -214,5 +213,7 @@ def remove(folder: Path, *, model: str) -> int:
         _ = folder.rename(leaving)
     finally:
         os.close(fd)
+    import shutil  # noqa: PLC0415  # seldom needed, and no small thing in an idle agent
+
     shutil.rmtree(leaving, ignore_errors=True)
     return size_bytes

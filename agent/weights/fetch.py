@@ -16,8 +16,7 @@ from ...backends.stores.base import Build, Progress
 from ...backends.stores.errors import FetchDied
 from ...config.errors import AgentError
 from .cache import Cache
-from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, decode, encode_job, encode_limit
-from .tensors import Tensors
+from .lines import MAX_LINE_BYTES, FetchJob, Mode, Result, Tensors, decode, encode_job, encode_limit
 from .verify import verify
 
 __all__ = ["FetchJob", "fetch", "sizes"]

@@ -32,6 +32,7 @@ from .lines import (
     FetchJob,
     Mode,
     Result,
+    Tensors,
     decode_job,
     decode_limits,
     encode_error,
@@ -39,7 +40,6 @@ from .lines import (
     encode_result,
     encode_tensors,
 )
-from .tensors import Tensors
 
 _OPEN_FILES = 4096
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -33,7 +33,7 @@ _DIGITS = 64  # of a sha256 in hex
 class Listed(BaseModel):
     """One file as it was listed when the journal began."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
     path: str
     size_bytes: int
@@ -48,7 +48,7 @@ class Header(BaseModel):
             no boot equals.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
     ref: str
     boot_id: str

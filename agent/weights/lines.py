@@ -16,7 +16,6 @@ from ...config.errors import AgentError, ConfigError
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
-from .tensors import Tensors
 
 Mode = Literal["fetch", "list"]
 MAX_LINE_BYTES = 2**20
@@ -74,6 +73,21 @@ class Result:
 
     size_bytes: int
     files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Tensors of one file that can be read; or none of it can any more.
+
+    Attributes:
+        path: The file's name in the build.
+        names: In the order of their bytes.
+        is_forgotten: What was told of this file before is not true: its bytes come anew.
+    """
+
+    path: str
+    names: tuple[str, ...] = ()
+    is_forgotten: bool = False
 
 
 def encode_job(job: FetchJob, mode: Mode) -> bytes:

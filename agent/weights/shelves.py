@@ -13,7 +13,6 @@ call, so that after a crash it holds the old time or the new.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -187,6 +186,8 @@ def sweep(cache: Cache) -> int:
         found = [path for path in cache.models.iterdir() if path.name.startswith(LEAVING_PREFIX)]
     except OSError:
         return 0
+    import shutil  # noqa: PLC0415  # seldom needed, and no small thing in an idle agent
+
     for path in found:
         shutil.rmtree(path, ignore_errors=True)
     return len(found)

@@ -7,29 +7,14 @@ counts only once the build is published. A file whose header has not been checke
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from .headers import PREFIX_BYTES, HeaderInvalid, tensor_spans
+from .lines import Tensors
 from .parts import Part
 from .plan import Grid
 
 MOST_NAMES = 500
 """Names in one telling, so that a line stays a line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tensors:
-    """Tensors of one file that can be read; or none of it can any more.
-
-    Attributes:
-        path: The file's name in the build.
-        names: In the order of their bytes.
-        is_forgotten: What was told of this file before is not true: its bytes come anew.
-    """
-
-    path: str
-    names: tuple[str, ...] = ()
-    is_forgotten: bool = False
 
 
 class Arriving:

@@ -9,7 +9,6 @@ import io
 import json
 import mmap
 import os
-import zipfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +239,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _holds_pickle(file: Path, path: str) -> bool:
+    import zipfile  # noqa: PLC0415  # seldom needed, and no small thing in an idle agent
+
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()

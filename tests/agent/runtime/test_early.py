@@ -8,7 +8,7 @@ from runtime_world import group
 
 from poolhand.agent.runtime.early import Early
 from poolhand.agent.weights.cache import Cache
-from poolhand.agent.weights.tensors import Tensors
+from poolhand.agent.weights.lines import Tensors
 from poolhand.backends.engines.base import EarlyEngine, Engine, Load, Loaded, Piece, Prompt
 from poolhand.backends.engines.errors import EngineError, EngineStartFailed
 

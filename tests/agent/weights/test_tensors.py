@@ -12,10 +12,10 @@ from weights_origin import CHILD, REF, Origin, quick, stores_of, toy
 from poolhand.agent.weights.cache import PARTIAL_NAME
 from poolhand.agent.weights.fetch import fetch
 from poolhand.agent.weights.journal import Claim
-from poolhand.agent.weights.lines import FetchJob, decode, encode_tensors
+from poolhand.agent.weights.lines import FetchJob, Tensors, decode, encode_tensors
 from poolhand.agent.weights.parts import Part, Target
 from poolhand.agent.weights.plan import Grid
-from poolhand.agent.weights.tensors import MOST_NAMES, Arriving, Tensors
+from poolhand.agent.weights.tensors import MOST_NAMES, Arriving
 from poolhand.backends.stores.base import RemoteFile
 
 BLOCK = 64
