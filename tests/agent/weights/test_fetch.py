@@ -336,7 +336,7 @@ async def test_a_limit_can_be_changed_while_it_runs(tmp_path: Path) -> None:
     told: list[Progress] = []
 
     def hear(progress: Progress) -> None:
-        if progress.phase == "fetch" and progress.bytes_done and not told:
+        if progress.phase == "fetch" and not any(each.phase == "fetch" for each in told):
             limits.put_nowait(4_000)
             limits.put_nowait(None)
         told.append(progress)
