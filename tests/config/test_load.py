@@ -156,6 +156,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "gpus": ('["0,1"]', ("0,1",)),
         "memory_ratio": ("0.5", 0.5),
         "load_format": ("safetensors", "safetensors"),
+        "port": ("9100", 9100),
         "flags": (f'["{flag}"]', (flag,)),
     }.get(at[-1], (None, None))
     if text is None:
