@@ -15,7 +15,7 @@ demo: env ## store, coordinator and agent on this machine: load, chat, refuse, s
 	@$(RUN)/poolhand dev demo
 
 test: env ## the whole test suite
-	@$(RUN)/pytest
+	@$(RUN)/pytest -n logical --maxprocesses=4 --dist=loadfile
 
 check: env ## lint, types, import contracts, wheel, smoke run
 	$(RUN)/ruff check .

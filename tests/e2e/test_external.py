@@ -132,10 +132,12 @@ def test_three_providers_answer_as_one_kind_of_model_and_leave_no_trace(
         provider.plans.append("cut")
         with pytest.raises(openai.APIError):
             world.answer(f"{PROMPT} a b c", model)
-    slots = each_of(world.provider(), "heartbeat", "backend_capacity", "slots")
-    assert len(slots) == 3
-    for slot in slots:
-        assert at(slot, "max_concurrency") == 8
+
+    def slots() -> list[object]:
+        return list(each_of(world.provider(), "heartbeat", "backend_capacity", "slots"))
+
+    world.heard(lambda: [at(one, "max_concurrency") for one in slots()] == [8] * 3, "all looked at")
+    for slot in slots():
         assert at(slot, "observed_decode_tps") is None, "nobody here has measured a speed"
     stay = world.stay("org/openai")
     assert [at(stay, name) for name in ("holds_bytes", "needs_bytes", "weight_hash")] == [None] * 3
@@ -165,6 +167,6 @@ def test_a_daily_limit_outlives_the_agent(
     assert world.answer("a b", "org/openai") == "a b"
     with pytest.raises(openai.RateLimitError, match="daily limit of 2 requests reached"):
         world.answer("a b", "org/openai")
-    stay = world.stay("org/openai")
-    assert at(stay, "trouble") == "daily limit of 2 requests reached"
+    words = "daily limit of 2 requests reached"
+    world.heard(lambda: at(world.stay("org/openai"), "trouble") == words, "it shows")
     assert len(providers["openai"].asked) == 2
