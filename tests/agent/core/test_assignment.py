@@ -81,7 +81,7 @@ def test_nothing_is_in_the_way_of_an_idle_machine() -> None:
     assert why(Stay("a", SlotState.READY)) is None
 
 
-@pytest.mark.parametrize("state", [*COMING, *LEAVING])
+@pytest.mark.parametrize("state", sorted({*COMING, *LEAVING}))
 def test_a_model_on_its_way_pins_the_pool_unless_it_may_be_waited_for(state: SlotState) -> None:
     assert why(Stay("a", state)) == f"a model is {state}"
     assert why(Stay("a", state), may_drain=True) is None
