@@ -41,7 +41,9 @@ class LlamacppProfile:
             argv += ["--ctx-size", str(plan.context_tokens * plan.max_running)]
         if plan.sleep_after_s > 0:
             argv += ["--sleep-idle-seconds", str(max(1, round(plan.sleep_after_s)))]
-        return Launch((*argv, *plan.flags), {"LLAMA_API_KEY": plan.key, **boards(plan)})
+        # it knows no --name=value
+        more = [part for flag in plan.flags for part in flag.split("=", 1)]
+        return Launch((*argv, *more), {"LLAMA_API_KEY": plan.key, **boards(plan)})
 
 
 def gguf_file(files: Sequence[str]) -> str:
