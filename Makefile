@@ -15,7 +15,9 @@ demo: env ## store, coordinator and agent on this machine: load, chat, refuse, s
 	@$(RUN)/poolhand dev demo
 
 test: env ## the whole test suite
-	@$(RUN)/pytest -n logical --maxprocesses=4 --dist=loadfile
+	@$(RUN)/pytest -n logical --maxprocesses=4 --dist=loadfile || { \
+	echo "What failed beside other tests is tried once more, alone; this run decides."; \
+	$(RUN)/pytest --last-failed; }
 
 check: env ## lint, types, import contracts, wheel, smoke run
 	$(RUN)/ruff check .
