@@ -111,10 +111,7 @@ class AssignmentFile:
             only=list(chosen.only),
             topology_hash=wanted.topology,
         )
-        try:
-            _write(self._path, record)
-        except StateDamaged as error:
-            self._tell(StateUnsaved(error))
+        _write(self._path, record, self._tell)
 
 
 class OrdersFile:
@@ -141,10 +138,8 @@ class OrdersFile:
 
     def persist(self, wanted: PersistOrders) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
-        try:
-            _write(self._path, _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained))
-        except StateDamaged as error:
-            self._tell(StateUnsaved(error))
+        record = _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained)
+        _write(self._path, record, self._tell)
 
 
 class MeasuredFile:
@@ -173,10 +168,7 @@ class MeasuredFile:
     def persist(self, wanted: PersistMeasured) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         loads = [_Load.model_validate(asdict(each)) for each in wanted.measured]
-        try:
-            _write(self._path, _Loads(loads=loads))
-        except StateDamaged as error:
-            self._tell(StateUnsaved(error))
+        _write(self._path, _Loads(loads=loads), self._tell)
 
 
 def _assignment(record: _Record) -> Assignment:
@@ -210,11 +202,10 @@ def _read(path: Path, shape: type[Found]) -> Found | None:
         raise _damaged(path, _set_aside(path)) from error
 
 
-def _write(path: Path, record: BaseModel) -> None:
+def _write(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
     """Replace a file in one step; it is on the disk when this returns.
 
-    Raises:
-        StateDamaged: It was not written; what was there still is.
+    If it could not be written, ``StateUnsaved`` is told, and what was there still is.
     """
     fresh = path.with_suffix(".new")
     try:
@@ -226,7 +217,7 @@ def _write(path: Path, record: BaseModel) -> None:
         fresh.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise _damaged(path, error.strerror or "not written") from error
+        tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
 
 
 def _set_aside(path: Path) -> str:
