@@ -9,6 +9,7 @@ Layout, one folder a model, named by :func:`~.manifest.folder_name`, never by th
         .journal                            which of their bytes are here
         .lock                               held by the one fetch that writes here
     <cache>/models/.listed.json             sizes of builds that were listed but are not here
+    <cache>/models/.listed.lock             held by whoever is writing that
 """
 
 import fcntl
@@ -31,6 +32,7 @@ PARTIAL_NAME = ".partial"
 LEAVING_PREFIX = ".leaving-"
 _LOCK_NAME = ".lock"
 _LISTED_NAME = ".listed.json"
+_LISTED_LOCK_NAME = ".listed.lock"
 _MAX_LISTED_BYTES = 2**20
 _LOCK_RETRY_S = 0.1
 
@@ -132,10 +134,21 @@ class Cache:
         return {name: size for name, size in items if isinstance(size, int)}
 
     def remember(self, model: str, ref: str, size_bytes: int) -> None:
-        """Keep the size of a build that was listed."""
-        listed = {**self.listed(), listed_key(model, ref): size_bytes}
+        """Keep the size of a build that was listed; blocks while somebody else keeps one.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
         self.models.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.models / _LISTED_NAME, json.dumps(listed, indent=1).encode())
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self.models / _LISTED_LOCK_NAME, flags, 0o644)
+        try:
+            # a load and the inventory list side by side, in threads and in other processes
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            listed = {**self.listed(), listed_key(model, ref): size_bytes}
+            write_atomically(self.models / _LISTED_NAME, json.dumps(listed, indent=1).encode())
+        finally:
+            os.close(fd)
 
     def has_partial(self, model: str) -> bool:
         """Whether an unfinished fetch left something to go on from."""

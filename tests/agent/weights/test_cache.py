@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_listed_sizes_are_remembered_by_model_and_source(cache: Cache) -> None:
     assert inventory(cache, [ENTRY])[0].size_bytes == 5
     moved = ENTRY.model_copy(update={"ref": "s3://bucket/new"})
     assert inventory(cache, [moved])[0].size_bytes is None
+
+
+def test_many_may_remember_a_size_at_once(tmp_path: Path) -> None:
+    def remember(size_bytes: int) -> None:
+        Cache(tmp_path).remember(f"org/{size_bytes}", ENTRY.ref, size_bytes)
+
+    with ThreadPoolExecutor(8) as pool:
+        _ = list(pool.map(remember, range(64)))
+    assert sorted(Cache(tmp_path).listed().values()) == list(range(64))
 
 
 @pytest.mark.parametrize("data", [b"", b"[", b"[]", b'{"a": "b"}', b"\xff"])
