@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from ...config.engines import EngineName
@@ -15,6 +16,9 @@ from .base import Engine
 from .errors import EngineMissing
 
 _MLX_EXTRA = "pip install 'poolhand[mlx]'"
+
+NO_ADAPTERS: Mapping[str, str] = MappingProxyType({})
+NO_ADAPTERS_HERE = "adapters by name: only vLLM, SGLang and llama.cpp serve them"
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """There while NVIDIA's driver is loaded; to look costs nothing."""
@@ -85,7 +89,13 @@ def _of_pool(entry: ModelEntry, settings: Settings) -> EngineName:
     return "auto"
 
 
-def engine_for(entry: ModelEntry, build_folder: str, settings: Settings, slot: int = 0) -> Engine:
+def engine_for(
+    entry: ModelEntry,
+    build_folder: str,
+    settings: Settings,
+    slot: int = 0,
+    adapters: Mapping[str, str] = NO_ADAPTERS,
+) -> Engine:
     """The engine for a build on this machine; not started.
 
     Args:
@@ -93,11 +103,14 @@ def engine_for(entry: ModelEntry, build_folder: str, settings: Settings, slot: i
         build_folder: The verified build on disk, absolute.
         settings: Those in force.
         slot: Which slot the model has, 0 for the first.
+        adapters: Folders of verified adapters, by what requests call them.
 
     Raises:
         EngineMissing: Nothing that is installed here runs it.
     """
     match choice(entry, settings):
+        case "echo" | "mlx" as name if adapters:
+            raise EngineMissing(engine=name, needs=NO_ADAPTERS_HERE)
         case "echo":
             from .echo import EchoEngine  # noqa: PLC0415 - only when chosen
 
@@ -105,7 +118,7 @@ def engine_for(entry: ModelEntry, build_folder: str, settings: Settings, slot: i
         case "vllm" | "sglang" | "llamacpp" as name:
             from .served_choice import own_engine  # noqa: PLC0415 - only when chosen
 
-            return own_engine(name, entry, build_folder, settings, slot)
+            return own_engine(name, entry, build_folder, settings, slot, adapters)
         case "attach":
             from .served_choice import attached_engine  # noqa: PLC0415 - only when chosen
 

@@ -22,6 +22,23 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """One adapter, as a server is told of it.
+
+    Attributes:
+        name: What the server calls it; the wire's name never gets there.
+        folder: Its verified build, absolute.
+        files: Names of the files in it.
+        rank: Of its matrices; ``None`` if it does not say.
+    """
+
+    name: str
+    folder: str
+    files: tuple[str, ...] = ()
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be started.
 
@@ -40,6 +57,7 @@ class Plan:
         load_format: How weights come off the disk.
         sleep_after_s: Idle for so long, the server leaves its memory; 0: never.
         stop_timeout_s: Seconds that running answers may take to end when it is asked to leave.
+        adapters: Served beside the model, each asked for by name.
         flags: What the operator adds.
     """
 
@@ -57,6 +75,7 @@ class Plan:
     load_format: LoadFormat = "auto"
     sleep_after_s: float = 0.0
     stop_timeout_s: float = 30.0
+    adapters: tuple[Tuning, ...] = ()
     flags: tuple[str, ...] = ()
 
 
@@ -93,6 +112,14 @@ class Profile(Protocol):
     sleep: tuple[str, str] | None
     """What puts it to sleep and what wakes it, by POST; ``None``: it sees to that itself."""
 
+    def adapted(self, number: int) -> Mapping[str, object]:
+        """What a request says that is meant for an adapter.
+
+        Args:
+            number: Its place among the plan's adapters, 0 for the first.
+        """
+        ...
+
     def launch(self, plan: Plan) -> Launch:
         """The command line for a plan.
 
@@ -122,6 +149,11 @@ def kind_of_failure(tail: str) -> Failure:
     if _NO_MEMORY.search(tail):
         return "out_of_memory"
     return "bad_model" if _BAD_MODEL.search(tail) else "exited"
+
+
+def adapter_name(number: int) -> str:
+    """What every server of ours calls its adapters, 0 for the first."""
+    return f"adapter-{number + 1}"
 
 
 def boards(plan: Plan) -> dict[str, str]:

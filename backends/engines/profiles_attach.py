@@ -16,6 +16,11 @@ class AttachProfile:
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = None
 
+    def adapted(self, number: int) -> Mapping[str, object]:
+        """Nothing: whoever started it has chosen what it serves."""
+        del number
+        return {}
+
     def launch(self, plan: Plan) -> Launch:
         """Refuse: it runs already."""
         del plan

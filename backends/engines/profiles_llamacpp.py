@@ -29,6 +29,10 @@ class LlamacppProfile:
     renamed: Mapping[str, str] = MappingProxyType({"repetition_penalty": "repeat_penalty"})
     sleep: tuple[str, str] | None = None
 
+    def adapted(self, number: int) -> Mapping[str, object]:
+        """One at full strength; those that are not named are off."""
+        return {"lora": [{"id": number, "scale": 1.0}]}
+
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""
         argv = [*plan.program, "--model", f"{plan.model}/{gguf_file(plan.files)}"]
@@ -41,6 +45,12 @@ class LlamacppProfile:
             argv += ["--ctx-size", str(plan.context_tokens * plan.max_running)]
         if plan.sleep_after_s > 0:
             argv += ["--sleep-idle-seconds", str(max(1, round(plan.sleep_after_s)))]
+        if plan.adapters:
+            paths = [f"{one.folder}/{gguf_file(one.files)}" for one in plan.adapters]
+            if any(mark in path for path in paths for mark in ',"'):
+                problem = "llama.cpp takes no adapter whose path has a comma or a quotation mark"
+                raise CannotServe(problem)
+            argv += ["--lora-init-without-apply", "--lora", ",".join(paths)]
         # it knows no --name=value
         more = [part for flag in plan.flags for part in flag.split("=", 1)]
         return Launch((*argv, *more), {"LLAMA_API_KEY": plan.key, **boards(plan)})

@@ -1,9 +1,18 @@
 """SGLang's server, as of 0.5.23 (pure)."""
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .profiles import SERVED_NAME, Launch, Plan, boards, check_boards, listen_on_port
+from .profiles import (
+    SERVED_NAME,
+    Launch,
+    Plan,
+    adapter_name,
+    boards,
+    check_boards,
+    listen_on_port,
+)
 
 
 class SglangProfile:
@@ -22,6 +31,10 @@ class SglangProfile:
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = None
 
+    def adapted(self, number: int) -> Mapping[str, object]:
+        """Named in a field of its own."""
+        return {"lora_path": adapter_name(number)}
+
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""
         check_boards(plan)
@@ -37,4 +50,9 @@ class SglangProfile:
             argv += ["--mem-fraction-static", f"{plan.memory_ratio:g}"]
         if plan.load_format != "auto":
             argv += ["--load-format", plan.load_format]
+        if plan.adapters:
+            # the model without any of them counts as one more
+            argv += ["--enable-lora", "--max-loras-per-batch", str(len(plan.adapters) + 1)]
+            paths = [{"lora_name": one.name, "lora_path": one.folder} for one in plan.adapters]
+            argv += ["--lora-paths", *map(json.dumps, paths)]
         return Launch((*argv, *plan.flags), boards(plan))

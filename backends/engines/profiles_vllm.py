@@ -1,9 +1,23 @@
 """vLLM's server, as of 0.33.0 (pure)."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from .profiles import SERVED_NAME, Launch, Plan, boards, check_boards, listen_on_port
+from .profiles import (
+    SERVED_NAME,
+    CannotServe,
+    Launch,
+    Plan,
+    Tuning,
+    adapter_name,
+    boards,
+    check_boards,
+    listen_on_port,
+)
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What ``--max-lora-rank`` takes. Source: ``vllm/config/lora.py``, ``MaxLoRARanks``."""
 
 
 class VllmProfile:
@@ -17,6 +31,10 @@ class VllmProfile:
     )
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = ("/sleep?level=1", "/wake_up")
+
+    def adapted(self, number: int) -> Mapping[str, object]:
+        """It has a name like a model's."""
+        return {"model": adapter_name(number)}
 
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""
@@ -33,6 +51,8 @@ class VllmProfile:
             argv += ["--gpu-memory-utilization", f"{plan.memory_ratio:g}"]
         if plan.load_format != "auto":
             argv += ["--load-format", plan.load_format]
+        if plan.adapters:
+            argv += _lora(plan.adapters)
         environment = {
             "VLLM_API_KEY": plan.key,
             "VLLM_NO_USAGE_STATS": "1",
@@ -43,3 +63,16 @@ class VllmProfile:
             # what else this opens is behind the socket of our own folder
             environment["VLLM_SERVER_DEV_MODE"] = "1"
         return Launch((*argv, *plan.flags), environment)
+
+
+def _lora(adapters: Sequence[Tuning]) -> list[str]:
+    """The flags for adapters: room for the widest of them, all in one batch."""
+    widest = max((one.rank or 0 for one in adapters), default=0)
+    room = next((rank for rank in RANKS if rank >= widest), None)
+    if room is None:
+        problem = f"an adapter has rank {widest}, and {RANKS[-1]} is the most"
+        raise CannotServe(problem)
+    argv = ["--enable-lora", "--max-loras", str(len(adapters))]
+    argv += ["--max-lora-rank", str(room)] if widest else []
+    modules = [json.dumps({"name": one.name, "path": one.folder}) for one in adapters]
+    return [*argv, "--lora-modules", *modules]

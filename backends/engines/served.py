@@ -6,7 +6,7 @@ signs of life. What the servers differ in is in their profiles, whose process it
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from enum import Enum, auto
 
@@ -66,8 +66,8 @@ class ServedEngine:
         served_name: What the server calls the model.
         settings: Limits and patience.
         context_tokens: The operator's bound of prompt and answer; ``None``: the model's own.
-        max_running: Requests answered side by side; ``None``: as the settings say.
         sleep_after_s: Idle for so long, it is put to sleep; 0: never.
+        adapters: What requests call the adapters that it serves, in the plan's order.
         poll_s: From one look at its own figures to the next.
     """
 
@@ -79,8 +79,8 @@ class ServedEngine:
         served_name: str,
         settings: Server,
         context_tokens: int | None = None,
-        max_running: int | None = None,
         sleep_after_s: float = 0.0,
+        adapters: Sequence[str] = (),
         poll_s: float = POLL_S,
     ) -> None:
         self.name = profile.name
@@ -89,8 +89,9 @@ class ServedEngine:
         self._served_name = served_name
         self._settings = settings
         self._context_tokens = context_tokens
-        self._max_running = max_running or settings.max_running
+        self._max_running = settings.max_running
         self._sleep_after_s = sleep_after_s
+        self._adapted = {name: profile.adapted(at) for at, name in enumerate(adapters)}
         self._poll_s = poll_s
         self._peer = Peer("")
         self._watch = self._watch_of(self._peer)
@@ -131,7 +132,7 @@ class ServedEngine:
                 self._peer = await self._origin.start(self._gone)
                 self._watch = self._watch_of(self._peer)
                 await self._until_ready()
-                bounds = (await self._watch.context_tokens(), self._context_tokens)
+                bounds = (await self._watch.context_tokens(self._served_name), self._context_tokens)
                 self._context_tokens = min((one for one in bounds if one), default=None)
                 await self._probe()
         except TimeoutError as error:
@@ -249,11 +250,13 @@ class ServedEngine:
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         target = served_body.target(prompt)
+        asked = prompt.body.get("model")
+        adapted = self._adapted.get(asked) if isinstance(asked, str) else None
         body = served_body.body(
             prompt,
             model=self._served_name,
             most_tokens=self._settings.max_output_tokens,
-            asks=self._profile.asks,
+            asks={**self._profile.asks, **(adapted or {})},
             renamed=self._profile.renamed,
         )
         asked_s, first_s, tokens = loop.time(), None, 0

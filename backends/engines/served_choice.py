@@ -1,8 +1,12 @@
 """Settings to a server's engine: what it is to serve, and how."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...config.engines import Server
 from ...config.settings import ModelEntry, Settings
 from .errors import EngineMissing
-from .profiles import SERVED_NAME, Plan, Profile
+from .profiles import SERVED_NAME, Plan, Profile, Tuning, adapter_name
 from .profiles_attach import AttachProfile
 from .profiles_llamacpp import LlamacppProfile
 from .profiles_sglang import SglangProfile
@@ -13,7 +17,12 @@ from .served_programs import INSTALL, OwnName, program_of
 
 
 def own_engine(
-    name: OwnName, entry: ModelEntry, build_folder: str, settings: Settings, slot: int
+    name: OwnName,
+    entry: ModelEntry,
+    build_folder: str,
+    settings: Settings,
+    slot: int,
+    adapters: Mapping[str, str],
 ) -> ServedEngine:
     """An engine with a server of its own; not started.
 
@@ -23,6 +32,7 @@ def own_engine(
         build_folder: The verified build, absolute.
         settings: Those in force.
         slot: The model's slot, 0 for the first; it has boards of its own if they were given.
+        adapters: Folders of verified adapters, by what requests call them.
 
     Raises:
         EngineMissing: The server's program is not here.
@@ -30,16 +40,18 @@ def own_engine(
     program = program_of(name, settings.engines)
     if program is None:
         raise EngineMissing(engine=name, needs=INSTALL[name])
+    tunings = [Tuning(adapter_name(at), one) for at, one in enumerate(adapters.values())]
     plan = plan_of(name, entry, build_folder, settings, slot, program)
+    plan = replace(plan, adapters=tuple(tunings))
     profile = _profile(name)
     return ServedEngine(
         OwnServer(profile, plan),
         profile,
         served_name=SERVED_NAME,
-        settings=settings.engines.server,
+        settings=_limits(settings, plan.max_running),
         context_tokens=entry.context_tokens,
-        max_running=plan.max_running,
         sleep_after_s=plan.sleep_after_s,
+        adapters=tuple(adapters),
     )
 
 
@@ -49,9 +61,8 @@ def attached_engine(entry: ModelEntry, settings: Settings) -> ServedEngine:
         AttachedServer(entry.attach),
         AttachProfile(),
         served_name=entry.attach.model or entry.id,
-        settings=settings.engines.server,
+        settings=_limits(settings, entry.serving.max_running),
         context_tokens=entry.context_tokens,
-        max_running=entry.serving.max_running,
     )
 
 
@@ -87,6 +98,12 @@ def plan_of(
         stop_timeout_s=engines.server.stop_timeout_s,
         flags=flags[name] if own.flags is None else own.flags,
     )
+
+
+def _limits(settings: Settings, max_running: int | None) -> Server:
+    """Those of all servers, but for what one model wants different."""
+    server = settings.engines.server
+    return server if max_running is None else server.model_copy(update={"max_running": max_running})
 
 
 def _profile(name: OwnName) -> Profile:

@@ -20,7 +20,7 @@ from .child import Child, clean_environment
 from .errors import EngineMissing, EngineStartFailed
 from .footprint import footprint_bytes
 from .http_call import Peer
-from .profiles import CannotServe, Launch, Plan, Profile, kind_of_failure
+from .profiles import CannotServe, Launch, Plan, Profile, Tuning, kind_of_failure
 from .served_keeper import STRAGGLERS_S
 from .served_place import Place
 
@@ -128,6 +128,7 @@ class OwnServer:
         plan = replace(
             self._plan,
             files=tuple(file.name for file in Path(self._plan.model).iterdir()),
+            adapters=tuple(_looked_at(one) for one in self._plan.adapters),
             socket_path=place.socket_path,
             port=place.port,
             key=place.key,
@@ -234,6 +235,21 @@ class AttachedServer:
 
 def _line(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
+
+
+def _looked_at(adapter: Tuning) -> Tuning:
+    """An adapter with its files, and with what it says of itself (``adapter_config.json``)."""
+    folder = Path(adapter.folder)
+    try:
+        told = cast("object", json.loads((folder / "adapter_config.json").read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        told = None
+    files = tuple(file.name for file in folder.iterdir())
+    match told:
+        case {"r": int(rank)} if rank > 0:
+            return replace(adapter, files=files, rank=rank)
+        case _:
+            return replace(adapter, files=files)
 
 
 def _family_bytes(pid: int) -> int | None:

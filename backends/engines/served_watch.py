@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -97,17 +97,24 @@ class Watch:
         except (CallFailed, TimeoutError):
             return None
 
-    async def context_tokens(self) -> int | None:
-        """The longest prompt and answer that it takes, if it says so."""
+    async def context_tokens(self, served_name: str) -> int | None:
+        """The longest prompt and answer that it takes, if it says so.
+
+        Args:
+            served_name: What it calls the model: adapters are listed beside it.
+        """
         told = await self.get("/v1/models")
         try:
             listed = cast("object", json.loads(told or b"{}"))
         except (ValueError, RecursionError):
             return None
-        match listed:
-            case {"data": [{"max_model_len": int(tokens)}]}:
+        rows = cast("Mapping[str, object]", listed).get("data") if isinstance(listed, dict) else ()
+        found = cast("list[object]", rows) if isinstance(rows, list) else []
+        mine = [row for row in found if _id_of(row) == served_name]
+        match mine or found:
+            case [{"max_model_len": int(tokens)}]:
                 return tokens if tokens > 0 else None
-            case {"data": [{"meta": {"n_ctx": int(tokens)}}]}:
+            case [{"meta": {"n_ctx": int(tokens)}}]:
                 return tokens if tokens > 0 else None
             case _:
                 return None  # with many models it cannot be told whose it is
@@ -142,3 +149,7 @@ class Watch:
             if answer.status != HTTPStatus.OK:
                 problem = f"it answered {target.partition('?')[0]} with status {answer.status}"
                 raise CallFailed(problem)
+
+
+def _id_of(row: object) -> object:
+    return cast("Mapping[str, object]", row).get("id") if isinstance(row, dict) else None

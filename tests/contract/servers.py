@@ -6,15 +6,16 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import pytest
 from gguf_of import write_gguf
 
 from poolhand.agent.dev.checkpoint import make_model
-from poolhand.backends.engines.profiles import SERVED_NAME, Plan, Profile
+from poolhand.backends.engines.profiles import SERVED_NAME, Plan, Profile, Tuning, adapter_name
 from poolhand.backends.engines.profiles_attach import AttachProfile
 from poolhand.backends.engines.profiles_llamacpp import LlamacppProfile
 from poolhand.backends.engines.profiles_sglang import SglangProfile
@@ -56,6 +57,7 @@ def scripted(
     folder: Path,
     kind: str = "vllm",
     sleep_after_s: float = 0.0,
+    adapters: Mapping[str, Path] = MappingProxyType({}),
     **settings: float,
 ) -> ServedEngine:
     """An engine with a scripted server that speaks as this kind does."""
@@ -66,6 +68,9 @@ def scripted(
         str(build_of(plan, folder)),
         max_running=server.max_running,
         sleep_after_s=sleep_after_s,
+        adapters=tuple(
+            Tuning(adapter_name(at), str(one)) for at, one in enumerate(adapters.values())
+        ),
     )
     return ServedEngine(
         OwnServer(profile, wanted),
@@ -73,6 +78,7 @@ def scripted(
         served_name=SERVED_NAME,
         settings=server,
         sleep_after_s=sleep_after_s,
+        adapters=tuple(adapters),
         poll_s=0.05,
     )
 

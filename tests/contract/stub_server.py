@@ -2,7 +2,8 @@
 
 It takes their command lines. The build's folder may hold a file ``plan``: a word, or a word and
 a number of tokens, as in ``dies:3``; without it, the server is steady. Every answer says
-``w0 w1 w2 ...``, one word a token, and a prompt has as many tokens as words.
+``w0 w1 w2 ...``, one word a token, and a prompt has as many tokens as words; for an adapter of
+its command line it says ``adapter-1:w0 ...``.
 """
 
 import asyncio
@@ -137,7 +138,8 @@ class Stub:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, object]
     ) -> None:
         text = str(body.get("messages") or body.get("prompt"))
-        if body["model"] != "local":
+        adapter = self.adapter_of(body)
+        if adapter is None or (self.kind != "vllm" and body["model"] != "local"):
             await self.answer(writer, 404, {"error": {"message": "no such model"}})
         elif "too long" in text:
             await self.answer(writer, 400, TOO_LONG[self.kind])
@@ -153,6 +155,24 @@ class Stub:
                 pass
             finally:
                 self.open -= 1
+
+    def adapter_of(self, body: dict[str, object]) -> str | None:
+        """How each word begins for whatever a request means; ``None``: it is not served."""
+        after = {"vllm": "--lora-modules", "sglang": "--lora-paths", "llamacpp": "--lora"}[
+            self.kind
+        ]
+        at = self.argv.index(after) + 1 if after in self.argv else len(self.argv)
+        known = [word for word in self.argv[at:] if word.startswith("{")]
+        if self.kind == "llamacpp":
+            asked = cast("list[dict[str, int]]", body.get("lora") or [])
+            files = self.argv[at].split(",") if after in self.argv else []
+            places = [one["id"] for one in asked if one["scale"] == 1 and one["id"] < len(files)]
+            return f"adapter-{places[0] + 1}:" if places else None if asked else ""
+        name = body["model"] if self.kind == "vllm" else body.get("lora_path", "local")
+        told = [json.loads(word) for word in known]
+        folders = {one.get("name") or one["lora_name"]: Path(list(one.values())[1]) for one in told}
+        is_there = name in folders and folders[str(name)].is_dir()
+        return "" if name == "local" else f"{name}:" if is_there else None
 
     async def hang_up(self, reader: asyncio.StreamReader, saying: asyncio.Task[None]) -> None:
         """Whoever hangs up wants no more."""
@@ -175,7 +195,8 @@ class Stub:
                     await self.misbehave(writer)
                 await asyncio.sleep(0.02 if self.plan == "slow" else 0.003)
                 self.said += 1
-                word = f"w{place}" if place == 0 else f" w{place}"
+                named = f"{self.adapter_of(body)}w{place}"
+                word = named if place == 0 else f" {named}"
                 told = self.told(prompt_tokens, place + 1)
                 await self.send(writer, chunk(is_chat, None, word, told))
             if self.plan != "no_finish" or is_probe:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from poolhand.backends.engines.profiles import CannotServe, Plan, Profile, kind_of_failure
+from poolhand.backends.engines.profiles import CannotServe, Plan, Profile, Tuning, kind_of_failure
 from poolhand.backends.engines.profiles_attach import AttachProfile
 from poolhand.backends.engines.profiles_llamacpp import LlamacppProfile, gguf_file
 from poolhand.backends.engines.profiles_sglang import SglangProfile
@@ -35,6 +35,10 @@ FULL = Plan(
     load_format="runai_streamer",
     sleep_after_s=600,
     stop_timeout_s=20,
+    adapters=(
+        Tuning("adapter-1", "/cache/org/legal", ("legal.gguf",), rank=8),
+        Tuning("adapter-2", "/cache/org/terse", ("terse.gguf",), rank=24),
+    ),
     flags=("--seed=1",),
 )
 PROFILES: dict[str, Profile] = {
@@ -113,3 +117,32 @@ def test_what_runs_already_is_not_started() -> None:
 )
 def test_the_end_of_a_log_gives_the_reason_away(tail: str, kind: str) -> None:
     assert kind_of_failure(tail) == kind
+
+
+def test_an_adapter_is_asked_for_as_each_server_has_it() -> None:
+    assert VllmProfile().adapted(1) == {"model": "adapter-2"}
+    assert SglangProfile().adapted(1) == {"lora_path": "adapter-2"}
+    assert LlamacppProfile().adapted(1) == {"lora": [{"id": 1, "scale": 1.0}]}
+    assert AttachProfile().adapted(1) == {}
+
+
+def plan_with(*adapters: Tuning) -> Plan:
+    return Plan(("x",), "/m", ("m.gguf",), port=1, adapters=adapters)
+
+
+def test_an_adapter_too_wide_for_its_server_is_refused() -> None:
+    argv = VllmProfile().launch(plan_with(Tuning("adapter-1", "/a", rank=None))).argv
+    assert "--max-lora-rank" not in argv
+    with pytest.raises(CannotServe, match="rank 513, and 512 is the most"):
+        VllmProfile().launch(plan_with(Tuning("adapter-1", "/a", rank=513)))
+
+
+@pytest.mark.parametrize("folder", ["/a,b", '/a"b'])
+def test_llamacpp_takes_no_adapter_whose_path_it_would_take_apart(folder: str) -> None:
+    with pytest.raises(CannotServe, match="comma"):
+        LlamacppProfile().launch(plan_with(Tuning("adapter-1", folder, ("a.gguf",))))
+
+
+def test_llamacpp_takes_adapters_as_gguf_alone() -> None:
+    with pytest.raises(CannotServe, match="takes one GGUF"):
+        LlamacppProfile().launch(plan_with(Tuning("adapter-1", "/a", ("a.safetensors",))))

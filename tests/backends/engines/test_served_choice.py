@@ -63,7 +63,7 @@ def test_a_named_program_is_taken_if_it_can_be_run(name: OwnName, tmp_path: Path
     engine = settings(**{name: {"program": str(tmp_path / "text")}})
     if program_of(name, engine.engines) is None:  # none is installed beside us either
         with pytest.raises(EngineMissing, match=f"engines.{name}.program"):
-            own_engine(name, entry(), "/m", engine, 0)
+            own_engine(name, entry(), "/m", engine, 0, {})
 
 
 def test_the_path_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_path_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_an_engine_is_named_after_its_server() -> None:
     chosen = settings(vllm={"program": sys.executable})
-    assert own_engine("vllm", entry(), "/m", chosen, 0).name == "vllm"
+    assert own_engine("vllm", entry(), "/m", chosen, 0, {}).name == "vllm"
     attached = ModelEntry.model_validate(
         {"id": "org/m", "engine": "attach", "attach": {"url": "http://127.0.0.1:1"}}
     )

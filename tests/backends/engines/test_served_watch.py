@@ -103,6 +103,9 @@ async def test_looks_that_nobody_answers_are_counted_in_a_row(serve: Serve) -> N
         ({"data": [{"id": "local", "max_model_len": 4096}]}, 4096),
         ({"data": [{"id": "local", "meta": {"n_ctx": 512}}]}, 512),
         ({"data": [{"id": "a", "max_model_len": 1}, {"id": "b", "max_model_len": 2}]}, None),
+        ({"data": [{"id": "x", "max_model_len": 1}, {"id": "local", "max_model_len": 2}]}, 2),
+        ({"data": [{"id": "whole path", "max_model_len": 4096}]}, 4096),
+        ({"data": [7, None]}, None),
         ({"data": [{"id": "local", "max_model_len": 0}]}, None),
         ({"data": [{"id": "local", "max_model_len": "4096"}]}, None),
         ({"data": [{"id": "local"}]}, None),
@@ -115,13 +118,13 @@ async def test_the_window_is_what_a_server_says_of_its_one_model(
 ) -> None:
     played = Played({"/v1/models": (200, json.dumps(models))})
     async with serve(played.talk) as peer:
-        assert await watch(peer).context_tokens() == tokens
+        assert await watch(peer).context_tokens("local") == tokens
 
 
 @pytest.mark.parametrize("said", [(404, "{}"), (200, "{"), (200, "[" * 100_000)])
 async def test_no_window_can_be_read_out_of_garbage(said: tuple[int, str], serve: Serve) -> None:
     async with serve(Played({"/v1/models": said}).talk) as peer:
-        assert await watch(peer).context_tokens() is None
+        assert await watch(peer).context_tokens("local") is None
 
 
 SLEEPY: Answers = {
