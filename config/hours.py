@@ -1,13 +1,13 @@
 """When this machine serves, and for whom it steps aside: the tables ``[hours]`` and ``[owner]``."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from .frozen import frozen
 from .stores import ARRAY, Section
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -27,7 +27,7 @@ Sign = Literal["input", "battery", "gpu", "heat"]
 """What can tell that a machine is wanted by somebody else."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """A time of day at which this machine serves.
 

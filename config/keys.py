@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pydantic.fields import FieldInfo
 
+from .frozen import frozen
 from .lines import KeyPath
 from .problems import dotted, entry_of, leaves, nearest, table_of
 from .settings import Section, Settings
@@ -13,7 +13,7 @@ from .settings import Section, Settings
 _PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[([^\]]+)\])?(?:\.|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """One key of the configuration.
 

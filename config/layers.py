@@ -10,11 +10,12 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import cast
 
 from .errors import ConfigInvalid, ConfigUnreadable
+from .frozen import frozen
 from .lines import KeyPath, Lines, spots
 
 MOST_BYTES = 2**20
@@ -28,7 +29,7 @@ _AT = re.compile(r"(?P<words>.*) \(at (?:line (?P<line>\d+), column (?P<column>\
 Table = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """Where a key was written: lines and columns, 1 for the first of each.
 
@@ -45,7 +46,7 @@ class Written:
     value_column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Laid:
     """All files, one over the other.
 

@@ -8,8 +8,9 @@ values, and count.
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from .frozen import frozen
 
 KeyPath = tuple[str | int, ...]
 """Keys and array indexes from the root, such as ``("models", 0, "ref")``."""
@@ -22,7 +23,7 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _LETTERS = MappingProxyType({"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spot:
     """Where one key stands, as offsets into the text, in characters.
 

@@ -7,7 +7,6 @@ place.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType, NoneType, UnionType
 from typing import cast, get_args
 
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigInvalid
+from .frozen import frozen
 from .layers import Written
 from .lines import KeyPath
 from .settings import Section, Settings
@@ -42,7 +42,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One thing that has to be mended.
 
@@ -71,7 +71,7 @@ class Problem:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Places:
     """Where each value was written.
 

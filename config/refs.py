@@ -13,11 +13,11 @@ Source:
 """
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, unquote
 
 from .errors import RefInvalid
+from .frozen import frozen
 
 Scheme = Literal["s3", "gs", "ngc", "hf", "file", "https", "http"]
 SCHEMES: tuple[Scheme, ...] = ("s3", "gs", "ngc", "hf", "file", "https", "http")
@@ -35,7 +35,7 @@ _NGC_MOST_NAMES = 3
 """Of team, type and name."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelRef:
     """A place in a store.
 

@@ -10,11 +10,12 @@ else begins with ``POOLHAND_`` is somebody else's.
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from .frozen import frozen
 from .lines import KeyPath
 from .problems import Problem, leaves, nearest
 from .settings import Settings
@@ -22,7 +23,7 @@ from .settings import Settings
 PREFIX = "POOLHAND_"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromEnvironment:
     """What the environment says.
 

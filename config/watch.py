@@ -9,10 +9,11 @@ same for a while before it is taken, and longer if it looks like half of somethi
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from .errors import ConfigError
+from .frozen import frozen
 from .layers import extras_dir, read_files
 
 QUIET_S = 0.5
@@ -28,7 +29,7 @@ _RACY_NS = 2 * 10**9
 """A file this young may change again under the very same times. Source: git's racy entries."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Stamp:
     """What the file system says of the files without reading them.
 
@@ -46,7 +47,7 @@ class _Stamp:
         return max((max(fact[-2:]) for fact in self.facts), default=0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """The files as they were at one look.
 

@@ -7,13 +7,13 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ...backends.stores.endpoints import bucket_url, choose, origin
 from ...config.errors import ConfigError
+from ...config.frozen import frozen
 from ...config.settings import Coordinator
 from .checks_told import Finding, Ground, fail, failed_by, ok, skipped, warn
 from .render import plain, span
@@ -59,7 +59,7 @@ _REMEDIES: Mapping[int, str] = MappingProxyType(
 """By what is wrong with a certificate. Source: OpenSSL, x509_vfy.h, X509_V_ERR."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Peer:
     host: str
     port: int

@@ -1,9 +1,9 @@
 """All checks of ``poolhand doctor``: what each looks at, and who makes it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from ...config.frozen import frozen
 from . import (
     checks_agent,
     checks_boards,
@@ -18,7 +18,7 @@ from . import (
 from .checks_told import Finding, Ground
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Group:
     """Checks that are made one after the other.
 

@@ -1,12 +1,13 @@
 """What a check of ``poolhand doctor`` finds, and what all checks look at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
 from ...backends.hosts.tools import Readings, run_tool
 from ...config.errors import AgentError, ConfigError
+from ...config.frozen import frozen
 from ...config.load import Loaded
 from ...config.settings import Settings
 from .render import table
@@ -26,7 +27,7 @@ class Verdict(StrEnum):
     """There was nothing to look at here; the cause says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What one check found.
 
@@ -72,7 +73,7 @@ def failed_by(check: str, error: AgentError, subject: str = "") -> Finding:
     return Finding(check, Verdict.FAIL, str(error), error.remedy, subject, is_config)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ground:
     """What all checks look at.
 

@@ -7,13 +7,14 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from ...backends.stores.base import RemoteFile, Store
 from ...backends.stores.catalog import store_for
 from ...backends.stores.endpoints import Endpoint
 from ...backends.stores.errors import StoreDenied, StoreUnreachable
 from ...config.errors import AgentError, RefInvalid
+from ...config.frozen import frozen
 from ..weights.ranges import CredentialsStale, Hiccup, RangeReader, Span
 from .exits import Exit
 from .models_place import place_of
@@ -35,7 +36,7 @@ class _Enough(Exception):
     """The time is over: the way to leave a read in its middle."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measured:
     """One read.
 

@@ -5,14 +5,15 @@ was found stands in the way, the first thing to mend first.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from ...config.frozen import frozen
 from ..core.pool import is_allowed
 from .checks_told import Finding, Ground, Verdict
 from .render import items, plain, table
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Obstacle:
     """One thing in the way of a request; of a running agent's, as it tells it.
 
@@ -29,7 +30,7 @@ class Obstacle:
     is_certain: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chance:
     """What becomes of a request for one model.
 

@@ -1,9 +1,9 @@
 """The text of a first configuration file, made for the machine that it lies on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ...backends.hosts.base import HostFacts
+from ...config.frozen import frozen
 from ...config.schema import SCHEMA_NAME
 from ...config.told import toml
 
@@ -18,7 +18,7 @@ _SHARED_PART = 8
 _LEAST_SHARED_GIB, _OWN_GIB = 2.0, 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """What the text is made for.
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from ...backends.engines.base import Delta, Endpoint, Engine, Finished, Prompt
+from ...config.frozen import frozen
 
 WORDS = "Tell a long story about a lighthouse, the ships that pass it and the storm that comes."
 MOST_TOKENS = 512
 """Of one answer; a stream asks again until its time is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Level:
     """What so many streams got.
 

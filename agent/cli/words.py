@@ -2,11 +2,12 @@
 
 from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
+from ...config.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Words:
     """What may follow after some words.
 

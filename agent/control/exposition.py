@@ -6,8 +6,9 @@ Source:
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from ...config.frozen import frozen
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
 """The media type."""
@@ -22,7 +23,7 @@ OTHER = "other"
 Labels = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """One metric: its name without the prefix, what it means, and by what it is told apart.
 

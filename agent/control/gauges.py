@@ -4,8 +4,8 @@ What was not measured is not there: a gauge that is missing says more than one t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from ..core.node import Node
 from ..core.report import Snapshot, reserve_bytes
 from ..core.requests import RequestState
@@ -18,7 +18,7 @@ from .families import LOOKED_UP
 Gauges = Mapping[str, Series]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Process:
     """What the node cannot know of its process; ``None`` is not known.
 

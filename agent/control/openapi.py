@@ -1,15 +1,16 @@
 """The control socket's OpenAPI document; imported only when somebody asks for it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...config.frozen import frozen
 from . import shapes
 from .shapes import Content, Schema, maybe, shape
 
 OPENAPI = "3.1.0"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One path and method.
 

@@ -9,8 +9,8 @@ What was not measured admits nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from .shape import ModelShape, kv_bytes
 
 GIB = 2**30
@@ -38,7 +38,7 @@ MIN_KV_BYTES = GIB
 sixteenth of its memory instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelNeeds:
     """What a loaded model takes, in bytes.
 
@@ -58,7 +58,7 @@ class ModelNeeds:
         return self.weights_bytes + self.kv_bytes + self.overhead_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Holding:
     """Memory that a resident model has, or was promised.
 

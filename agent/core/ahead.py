@@ -5,7 +5,8 @@ longer and longer, each wait with its own jitter, and is tried for ever.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from ...config.frozen import frozen
 
 WAITS_S = (30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Longest wait after each failure in a row; the last for ever. The reference node's, and on."""
@@ -14,7 +15,7 @@ MAX_QUEUED = 256
 """More prefetches than this are not remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failed:
     """A build that did not come.
 

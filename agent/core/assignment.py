@@ -6,10 +6,11 @@ same, and spread evenly over a fleet.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Literal
 
+from ...config.frozen import frozen
 from ...config.settings import Settings
 from .slots import COMING, SlotState, Stay
 
@@ -25,7 +26,7 @@ MOST_EPOCH = 2**62
 """No epoch from outside may be larger: ours grow by one from there, and the wire has 63 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Assignment:
     """The one pool of this machine.
 

@@ -4,7 +4,7 @@ Full jitter from the first retry: a fleet that was dropped together does not com
 together. Never zero: a coordinator that accepts and drops at once is still spared.
 """
 
-from dataclasses import dataclass
+from ...config.frozen import frozen
 
 GOING_AWAY = frozenset({1001, 1012, 1013})
 """Close codes of a server that leaves, restarts or is overloaded (RFC 6455, 7.4)."""
@@ -13,7 +13,7 @@ REFUSED = 1008
 """Close code of a peer that does not want this node (RFC 6455, 7.4.1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Backoff:
     """How dials are spaced.
 

@@ -9,8 +9,8 @@ Source of the gates and their defaults: the public coordinator's routing, June 2
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from ..wire.types import BackendCapacity, SlotCapacity
 from . import report
 from .admission import GIB
@@ -36,7 +36,7 @@ PRIVACY = (
 """What a stock coordinator wants to be true of whoever sees text."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blocker:
     """One thing in the way of a request.
 

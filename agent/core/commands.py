@@ -5,10 +5,10 @@ Repetitions change nothing, old epochs are told the current one, and no command 
 save a drain's own deadline.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.refusals import RequestCancelled
 from ...config.settings import Settings
 from ..wire.extensions import (
@@ -32,7 +32,7 @@ from .requests import RequestState
 from .slots import COMING, HOLDS_MEMORY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asked:
     """An ``assign_pool`` whose last answer is still owed.
 

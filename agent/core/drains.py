@@ -5,10 +5,11 @@ one is left, loads and requests are refused with the text that keeps a coordinat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
+from ...config.frozen import frozen
 from ...config.refusals import NodeDraining, NodeResting, PlacementError
 
 Reason = Literal["leaving", "operator", "coordinator", "move", "hours", "owner"]
@@ -32,7 +33,7 @@ RESTS = frozenset({"hours", "owner"})
 """The reasons that pass by themselves, after hours maybe: nobody is to wait for their end."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drain:
     """One reason to take nothing new.
 

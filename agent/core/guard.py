@@ -5,8 +5,7 @@ each model's last load took. Whoever is refused here hears that the slots are ac
 coordinator comes back later, and looks elsewhere meanwhile.
 """
 
-from dataclasses import dataclass
-
+from ...config.frozen import frozen
 from ...config.settings import Slots
 
 BUCKET_HOURS = 4
@@ -20,7 +19,7 @@ PATIENT_FAILURES = 1
 HOUR_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failed:
     """A model whose last loads failed."""
 

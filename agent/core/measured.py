@@ -7,10 +7,11 @@ with other weights is another model, and is measured anew.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from ...backends.engines.base import Load, Loaded
+from ...config.frozen import frozen
 from .admission import ModelNeeds
 
 PEAK_STEP_PART = 16
@@ -20,7 +21,7 @@ MOST_MODELS = 1024
 """Measurements of more models than this are not kept; the oldest goes first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measured:
     """One model's last load here.
 

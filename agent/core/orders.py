@@ -6,8 +6,9 @@ it says so. What is to outlive this process is written down before it is answere
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ...config.frozen import frozen
 from . import events as happened
 from .answers import Answers
 from .effects import PersistOrders, TellOwner
@@ -17,7 +18,7 @@ from .moves import Moves
 from .requests import RequestState
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Moving:
     """A ``pool set`` whose end is still to be told.
 

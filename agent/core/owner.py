@@ -5,13 +5,12 @@ while before it serves again: whoever only passes by costs nothing, and whoever 
 disturbed at each pause for thought. What cannot be read is no reason.
 """
 
-from dataclasses import dataclass
-
 from ...backends.hosts.base import THERMAL_STATES, Activity, ThermalState, hottest
+from ...config.frozen import frozen
 from ...config.hours import Owner, Sign
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """Whether the machine is the owner's now.
 

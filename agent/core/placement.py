@@ -5,45 +5,45 @@ is changed here.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from ...config.refusals import InsufficientMemory, ModelNotInPool, PlacementError, SlotsBusy
 from .pool import Pool
 from .slots import COMING, LEAVING, SlotState, Stay, residents
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refuse:
     """Change nothing, and say why."""
 
     error: PlacementError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Join:
     """It is here, or on its way."""
 
     stay: Stay
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Admit:
     """Start a stay: bring its bytes, disturb nobody."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grant:
     """Give it a slot now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evict:
     """Release this resident, which is idle or outside the pool, then ask again."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wait:
     """Somebody is on the way out already: ask again when he is gone."""
 

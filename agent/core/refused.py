@@ -1,13 +1,13 @@
 """What this node refused, counted for its owner's eyes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """A load that this node refused.
 

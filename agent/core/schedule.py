@@ -7,10 +7,10 @@ a clock that jumps is simply another moment.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
+from ...config.frozen import frozen
 from ...config.hours import Hours, Window
 from .slots import SlotState, Stay
 
@@ -48,7 +48,7 @@ class Phase(StrEnum):
     """Load, but answer nobody yet: a window is about to begin."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """From one moment to another, the second not included; in seconds since 1970."""
 
@@ -60,7 +60,7 @@ class Span:
         return self.starts_s <= unix_s < self.ends_s
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moment:
     """What the hours say, and for how long.
 

@@ -12,10 +12,10 @@ CLOSED waits for ever.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ...config.errors import LinkError
+from ...config.frozen import frozen
 from .backoff import Backoff
 
 GAP_S = 10.0
@@ -33,7 +33,7 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """What the session wants done; several at once, in this order.
 

@@ -8,8 +8,9 @@ No JSON makes any of this raise; what cannot be understood is ``None``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self, cast
+
+from ...config.frozen import frozen
 
 CACHE_STEP_TOKENS = 256
 """A cache grows by so many tokens at once. Source: mlx_lm 0.32 ``KVCache.step``."""
@@ -30,7 +31,7 @@ _GEMMA3_PATTERN = 6
 """Gemma 3's default ``sliding_window_pattern``: one full layer in six."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelShape:
     """The counts that the size of a KV cache follows from; per request and layer.
 

@@ -13,12 +13,13 @@ value.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from ...backends.stores.base import Build, Progress
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 
 
 class SlotState(StrEnum):
@@ -84,7 +85,7 @@ LEAVING = frozenset({_S.DRAINING, _S.UNLOADING})
 """The states that lead to EMPTY by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stay:
     """One model's time on this node.
 

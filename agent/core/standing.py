@@ -3,13 +3,12 @@
 Shown to the owner and to nobody else; none of it decides anything here.
 """
 
-from dataclasses import dataclass
-
+from ...config.frozen import frozen
 from ..wire.inbound import RuntimeStatus, TrustStatus, Unknown
 from ..wire.later import DrainAck
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """What is known of the line that stands, at one moment.
 

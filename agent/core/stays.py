@@ -6,12 +6,13 @@ stay that ends says so as a value: :class:`LoadEnded` for whoever asked for a lo
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from ...backends.engines.base import Loaded
 from ...backends.stores.base import Build, Progress
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.refusals import InsufficientMemory, SlotsBusy
 from . import placement
 from .admission import Holding
@@ -33,7 +34,7 @@ older than the engine's end, and a driver may take seconds to give memory back."
 _FETCHING = frozenset({SlotState.DOWNLOADING, SlotState.VERIFYING})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadEnded:
     """A load is over.
 
@@ -47,7 +48,7 @@ class LoadEnded:
     error: AgentError | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrefetchEnded:
     """Bytes fetched ahead are verified, or did not come."""
 

@@ -1,13 +1,13 @@
 """Which builds have to stay on this disk, whatever room is wanted."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from ..wire.inbound import DesiredModels
 from .slots import Stay
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """Models by what they are wanted for.
 

@@ -11,16 +11,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from ...config.frozen import frozen
 from .s3_answers import S3Problem
 
 _MOST_KEYS = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundObject:
     """One object as it is now; ``etag`` comes without quotes, the time is since the epoch."""
 
@@ -30,7 +30,7 @@ class FoundObject:
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """A page of keys: those to list, their common prefixes, and whether there are more."""
 
@@ -142,7 +142,7 @@ def page_of(keys: Sequence[str], query: Mapping[str, str]) -> Page | S3Problem:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Mark:
     """How far a client has read: up to a key, or past all that one common prefix hides."""
 

@@ -8,8 +8,9 @@ answer known beforehand. Everything here is a pure function of its arguments.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from ...config.frozen import frozen
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = "<|im_end|>"
@@ -197,7 +198,7 @@ def _learned_merges(most: int) -> list[tuple[str, str]]:
     return merges
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vocabulary:
     """The tokens of one checkpoint.
 

@@ -9,15 +9,15 @@ label, so the same options give the same bytes on every machine.
 import hashlib
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from types import MappingProxyType
 
+from ...config.frozen import frozen
 from .checkpoint_vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shape:
     """The dimensions of a Llama-style model; ``vocab`` and ``context`` count tokens."""
 
@@ -56,7 +56,7 @@ _BRANCH_SCALE = 0.03
 """Share of what attention and MLP add to the residual stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tensor:
     """One named tensor; its bytes are made when ``chunks`` is called, not before."""
 

@@ -10,9 +10,10 @@ Source:
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+
+from ...config.frozen import frozen
 
 DRAINING_TEXT = "provider draining for update"
 """The only text that is compared as a whole, letter for letter."""
@@ -119,7 +120,7 @@ def is_hopeless(error: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientError:
     """What the client sees of a failure.
 

@@ -7,13 +7,14 @@ registered key and name it; anything else ends the provider's trust and the requ
 import asyncio
 import binascii
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import TypeAlias
 
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
+from ...config.frozen import frozen
 from .answers import Json, has_content, read_chunk
 from .strict import Accepted, Chunk, Complete, Failed
 
@@ -24,21 +25,21 @@ MOST_HELD = 8
 """Chunks without content that are held back before the client is told anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """A chunk, opened. Not shown in a repr."""
 
     fields: Json = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The answer is whole; ``usage`` is in tokens."""
 
     usage: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """There is no answer, or no more of it.
 

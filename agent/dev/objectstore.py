@@ -13,12 +13,13 @@ import ipaddress
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ...config.errors import AgentError, ConfigInvalid, ConfigUnreadable
+from ...config.frozen import frozen
 from .buckets import Buckets
 from .faults import Fault, Faults
 from .sigv4 import Credentials
@@ -34,7 +35,7 @@ _GOODBYE_S = 0.2
 """Seconds that running answers get when the store closes; a stalled one never ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreOptions:
     """What a store is started with.
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from ...config.frozen import frozen
 from .classes import LoadClass, classify_load
 from .strict import (
     Accepted,
@@ -50,7 +51,7 @@ class Challenge:
     reported: dict[str, object] = field(default_factory=dict[str, object])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusSeen:
     """One status of a load or a download, as it came.
 

@@ -7,9 +7,10 @@ survives a socket; what was known of a provider that left is kept for a while to
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TypeAlias
 
+from ...config.frozen import frozen
 from .provider import MOST_KEPT, Provider, RequestRecord
 
 STALE_S = 90.0
@@ -20,7 +21,7 @@ PENDING_LOAD_S = 120.0
 """How long one load may be pending before it is planned again, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alias:
     """A public name, the build it points at, and the one that build replaces."""
 
@@ -29,7 +30,7 @@ class Alias:
     previous: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """Whom to ask.
 

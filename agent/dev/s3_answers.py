@@ -4,9 +4,11 @@ The shapes are those of the Amazon S3 API reference (2006-03-01). No answer is d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from urllib.parse import quote
+
+from ...config.frozen import frozen
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -46,7 +48,7 @@ _CODES_BY_STATUS = {status: code for code, (status, _) in ERRORS.items()} | {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class S3Problem:
     """A request that is not granted.
 
@@ -78,7 +80,7 @@ def usual_code(status: int) -> str:
     return _CODES_BY_STATUS.get(status, "InternalError")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedObject:
     """One object in a listing; ``etag`` without quotes, ``modified`` as ISO 8601."""
 
@@ -88,7 +90,7 @@ class ListedObject:
     modified: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """One page of ListObjectsV2.
 

@@ -11,10 +11,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, unquote_plus
 
+from ...config.frozen import frozen
 from .s3_answers import S3Problem
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -29,7 +30,7 @@ _SCOPE_PARTS = 5
 """Access key, day, region, service and ``aws4_request``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """The one pair of keys that a store accepts; an empty session token accepts any."""
 
@@ -38,7 +39,7 @@ class Credentials:
     session_token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignedRequest:
     """The parts of a bodiless request that a signature can cover.
 
@@ -74,7 +75,7 @@ def parse_target(target: str) -> tuple[str, list[tuple[str, str]]]:
     return unquote(path, errors="strict"), query
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Claim:
     """What a request says of its own signature."""
 

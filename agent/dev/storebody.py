@@ -11,12 +11,12 @@ import struct
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import web
 
+from ...config.frozen import frozen
 from .faults import Fault
 from .s3_answers import S3Problem
 
@@ -87,7 +87,7 @@ def parse_range(text: str | None, size_bytes: int) -> range | S3Problem | None:
     return span
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Body:
     """What is to be sent of a file, and what is to go wrong with it."""
 

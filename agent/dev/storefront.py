@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from http import HTTPStatus
@@ -20,6 +19,7 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
+from ...config.frozen import frozen
 from .buckets import Buckets, FoundObject, page_of
 from .faults import Fault, Faults, Operation, read_faults
 from .s3_answers import (
@@ -40,7 +40,7 @@ _OWN_HOSTS = frozenset({"localhost", "s3.localhost", "127.0.0.1", "[::1]"})
 _NOT_SERVED = frozenset({"acl", "attributes", "tagging", "torrent", "uploads", "versions"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Ask:
     """One request, taken apart; ``key`` is empty if it is about a bucket."""
 
@@ -311,7 +311,7 @@ def _host(request: web.BaseRequest) -> str:
     return re.sub(r":[0-9]+\Z", "", host)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """What a granted request gets: 200, 206 or 304, and which bytes."""
 

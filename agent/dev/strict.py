@@ -8,13 +8,13 @@ would agree with itself.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
+from ...config.frozen import frozen
 from ..wire.types import MAX_INT, Tolerant
 
 Int = Annotated[int, Field(ge=-MAX_INT - 1, le=MAX_INT)]
@@ -285,7 +285,7 @@ SHAPES: Mapping[str, type[Frame]] = MappingProxyType(
 """The word on the wire, and the message it stands for."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """A frame that could be read.
 
@@ -302,7 +302,7 @@ class Heard:
         return f"Heard({self.frame.type})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dropped:
     """A frame that nobody will ever hear of again.
 

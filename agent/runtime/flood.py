@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ...config.frozen import frozen
+
 MOST_LINES = 200
 """Of one kind, in one window."""
 
@@ -16,7 +18,7 @@ class _Kind:
     lines: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passed:
     """What is to become of a line.
 

@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from ...config.errors import AuthRejected, LinkError, LinkLost, LinkRefused
+from ...config.frozen import frozen
 from ...config.settings import Coordinator
 from ..core.events import Event, Heard, LinkClosed, LinkOpened
 from ..wire.codec import MAX_IN_BYTES, decode, encode
@@ -56,7 +57,7 @@ class _Call:
     task: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Traffic:
     """What goes over the lines, for whoever measures.
 

@@ -7,10 +7,11 @@ Source:
 """
 
 import json
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from ...config.frozen import frozen
 
 PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
@@ -33,7 +34,7 @@ class HeaderInvalid(ValueError):
         super().__init__(problem)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Extent:
     start: int
     stop: int

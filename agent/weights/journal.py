@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...config.frozen import frozen
 from .plan import Grid, bytes_here
 from .record import Fingerprint
 
@@ -56,7 +57,7 @@ class Header(BaseModel):
     files: tuple[Listed, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seal:
     """A file that was digested and has its final name."""
 
@@ -79,7 +80,7 @@ class Claim:
     marks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claims:
     """A whole journal, read: one claim for each file of the header, in its order."""
 

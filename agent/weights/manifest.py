@@ -9,8 +9,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
+
+from ...config.frozen import frozen
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -51,7 +52,7 @@ class ManifestInvalid(ValueError):
         super().__init__(problem)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ManifestFile:
     """One promised file.
 
@@ -66,7 +67,7 @@ class ManifestFile:
     role: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """What a registry promises about one build; made by :func:`parse` only.
 

@@ -6,8 +6,9 @@ chunk. A file's blocks are one byte each in a ``bytearray``, 1 for "on disk".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, zip_longest
+
+from ...config.frozen import frozen
 
 BLOCK_BYTES = 2**20
 """Most that one connection can lose to a kill."""
@@ -16,7 +17,7 @@ _SMALL_BUILD_BYTES = 2**30
 _SMALL_BUILD_CHUNK_BYTES = 8 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunk:
     """One ranged read.
 
@@ -31,7 +32,7 @@ class Chunk:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grid:
     """How files are cut.
 

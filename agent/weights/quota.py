@@ -7,14 +7,15 @@ the longest unused first, and never more than needed; what is protected never le
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from ...config.frozen import frozen
 
 GIB = 2**30
 RESERVE_BYTES = 10 * GIB
 RESERVE_RATIO = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """The disk and its bounds.
 
@@ -31,7 +32,7 @@ class Room:
     quota_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """One folder of the cache.
 
@@ -52,7 +53,7 @@ class Held:
     is_whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What has to happen for a model to fit.
 

@@ -13,7 +13,6 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import cast
 
@@ -25,6 +24,7 @@ from ...backends.stores.errors import (
     WeightsChanged,
 )
 from ...backends.stores.etags import is_other
+from ...config.frozen import frozen
 
 Sink = Callable[[memoryview, int], None]
 """Takes bytes and the file offset they belong to; may raise whatever it likes."""
@@ -76,7 +76,7 @@ class CredentialsStale(Exception):  # not a failure yet
         super().__init__()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """What to read of which file.
 

@@ -5,12 +5,12 @@ the fingerprint it had when the digest was taken: as long as the fingerprint is 
 nothing has to be read again.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...backends.stores.base import VerifiedBy
+from ...config.frozen import frozen
 
 RECORD_NAME = "manifest.ok"
 MAX_RECORD_BYTES = 64 * 2**20
@@ -19,7 +19,7 @@ _Count = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fingerprint:
     """What a file system says about a file; any write changes it."""
 

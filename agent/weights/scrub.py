@@ -12,10 +12,10 @@ import mmap
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.stores.errors import ModelMissing
+from ...config.frozen import frozen
 from .cache import Cache
 from .digests import Interrupted
 from .record import RECORD_NAME, Record, RecordFile
@@ -27,7 +27,7 @@ _READ_BYTES = 2**20
 _DAY_S = 86400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadFile:
     """A file that is not what it was.
 
@@ -43,7 +43,7 @@ class BadFile:
     piece_bytes: int = PIECE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scrubbed:
     """What a reading found.
 

@@ -1,12 +1,12 @@
 """How the pulling threads reach a store, as plain calls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ...backends.stores.base import Location, RemoteFile
+from ...config.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """How workers reach the store; every call may come from any thread.
 

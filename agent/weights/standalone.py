@@ -14,11 +14,11 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
+from ...config.frozen import frozen
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
@@ -36,7 +36,7 @@ _COPIES_NAME = "copies"
 _PATIENCE_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copy:
     """One prefix in one folder.
 

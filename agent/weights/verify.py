@@ -10,12 +10,12 @@ import json
 import mmap
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
+from ...config.frozen import frozen
 from .digests import sha256_of
 from .gguf import gguf_bytes
 from .headers import HeaderInvalid, tensor_bytes
@@ -30,7 +30,7 @@ _MANY_OPCODES = 3
 _PICKLE_PROTOCOLS = frozenset({2, 3, 4, 5})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contents:
     """What a folder holds, as far as a slot has to know.
 

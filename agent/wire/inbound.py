@@ -6,12 +6,12 @@ endless, and a request whose id can be read is always a request, so that it can 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from ...config.frozen import frozen
 from .extensions import Command
 from .later import Later
 from .types import MAX_INT, DesiredModel, Mismatch, Sealed, Tolerant
@@ -112,7 +112,7 @@ class DesiredModels(Tolerant):
     ] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unknown:
     """A message this version does not know, or could not read.
 

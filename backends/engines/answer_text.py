@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from ...config.frozen import frozen
 from .base import FinishReason, ToolCall
 from .messages import Row
 from .stops import Stops
@@ -54,7 +55,7 @@ class ToolParser(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tools:
     """How a model calls tools: what reads a call, the mark before it, what may be called."""
 

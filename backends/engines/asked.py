@@ -6,8 +6,10 @@ be, never what was in it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, cast
+
+from ...config.frozen import frozen
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 STOP_WORDS = 16
@@ -33,7 +35,7 @@ class BadRequest(ValueError):
         super().__init__(f"{field} must {must}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sampling:
     """How the next token is drawn. Ratios are 0 to 1; ``top_k`` 0 and ``top_p`` 1 cut nothing."""
 
@@ -47,7 +49,7 @@ class Sampling:
     frequency_penalty: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One request, understood.
 

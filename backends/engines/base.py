@@ -5,9 +5,10 @@ and answers pass through it and are readable nowhere in its ``repr``, log or err
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, runtime_checkable
 
+from ...config.frozen import frozen
 from .errors import EngineError
 
 Endpoint = Literal["chat", "text", "messages"]
@@ -18,7 +19,7 @@ NOT_SERVED = "this endpoint is not served here"
 """What an engine says to a request whose form it does not take."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prompt:
     """One request, as an engine takes it.
 
@@ -35,7 +36,7 @@ class Prompt:
     max_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What an answer took, in tokens."""
 
@@ -44,7 +45,7 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """The prompt is understood; the first event of an answer.
 
@@ -56,7 +57,7 @@ class Started:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """One complete call of a tool; ``arguments`` is JSON text."""
 
@@ -65,7 +66,7 @@ class ToolCall:
     arguments: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delta:
     """What was said since the last delta.
 
@@ -79,14 +80,14 @@ class Delta:
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Native:
     """One event of an answer in Anthropic's form, as its JSON on one line."""
 
     data: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The answer is whole; the last event of an answer, always."""
 
@@ -97,7 +98,7 @@ class Finished:
 Piece = Started | Delta | Native | Finished
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loaded:
     """What a load took.
 
@@ -112,7 +113,7 @@ class Loaded:
     context_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Load:
     """How busy an engine is: a cached view, for the heartbeat. Unknown figures are ``None``.
 

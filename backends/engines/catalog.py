@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import cast
 
 from ...config.engines import EngineName
 from ...config.external import External
+from ...config.frozen import frozen
 from ...config.settings import ModelEntry, Settings
 from .base import Engine
 from .errors import EngineMissing
@@ -24,7 +24,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """There while NVIDIA's driver is loaded; to look costs nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shelter:
     """Where an engine keeps prompts and answers.
 

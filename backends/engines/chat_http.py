@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import cast
 
+from ...config.frozen import frozen
 from .base import Piece
 from .chat_pieces import AnswerBroken, Reader, Transcript
 from .http_call import HttpAnswer, Peer, call
@@ -32,7 +33,7 @@ _PROMPT = re.compile(
 """Counts in the sentences of vLLM, SGLang, OpenAI and llama.cpp; nothing else is read of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """Why a server did not answer, without a word of its own that could quote the prompt.
 

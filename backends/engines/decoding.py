@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ...config.frozen import frozen
 from .answer_text import AnswerText
 from .asked import Asked, BadRequest, Sampling, TooLong, read
 from .messages import (
@@ -38,7 +39,7 @@ BACKLOG_BYTES = 2**16
 """Unsent bytes above which nothing is decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One token of one row."""
 
@@ -47,7 +48,7 @@ class Step:
     ends: Literal["stop", "length"] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Memory:
     """What the engine's library says it holds, in bytes."""
 

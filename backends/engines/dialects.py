@@ -7,15 +7,16 @@ words.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias, cast
 
+from ...config.frozen import frozen
 from .asked import ROLES, BadRequest
 
 Json: TypeAlias = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One request to a provider; its body has been checked as far as the dialect needs it.
 

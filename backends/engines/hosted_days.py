@@ -8,7 +8,7 @@ none.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ...config.external import External
+from ...config.frozen import frozen
 from ...config.paths import StateUnusable
 from .base import Usage
 from .hosted_errors import DailyLimitReached
@@ -23,7 +24,7 @@ from .hosted_errors import DailyLimitReached
 FOLDER = "external"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Day:
     """What was used on one UTC day.
 

@@ -8,9 +8,8 @@ Source:
     ``x-should-retry`` says otherwise; Anthropic's and OpenAI's pages on errors.
 """
 
-from dataclasses import dataclass
-
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.refusals import ContextExceeded, RequestRefused, RequestTooLarge
 from .chat_http import Refusal
 from .hosted_errors import ProviderBusy, ProviderRefused
@@ -35,7 +34,7 @@ FIELDS = frozenset(
 """Names that a client may read; whatever else a provider names stays here."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What a refusal means.
 

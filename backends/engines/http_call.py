@@ -10,11 +10,13 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import h11
+
+from ...config.frozen import frozen
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class Lines:
             line.abort()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """A server, and how it is reached.
 

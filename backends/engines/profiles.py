@@ -10,10 +10,11 @@ Source:
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
 from ...config.engines import LoadFormat
+from ...config.frozen import frozen
 
 SERVED_NAME = "local"
 """What every server of ours calls its model; the wire's name never gets there."""
@@ -21,7 +22,7 @@ SERVED_NAME = "local"
 HOST = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tuning:
     """One adapter, as a server is told of it.
 
@@ -38,7 +39,7 @@ class Tuning:
     rank: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What is to be started.
 
@@ -79,7 +80,7 @@ class Plan:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Launch:
     """A command line, and what its environment holds beyond the usual."""
 

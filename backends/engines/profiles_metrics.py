@@ -10,8 +10,9 @@ Source:
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from ...config.frozen import frozen
 
 _SAMPLE = re.compile(
     r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?[ \t]+(\S+)"
@@ -20,7 +21,7 @@ _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _MOST = 2.0**53
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """One line: a value, and the labels that tell it from others of its name."""
 
@@ -28,7 +29,7 @@ class Sample:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gauges:
     """What a server says of itself; ``None`` where it says nothing.
 

@@ -9,10 +9,11 @@ import shutil
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
+from ...config.frozen import frozen
 from .http_call import Peer
 from .profiles import HOST
 
@@ -22,7 +23,7 @@ LONGEST_PATH = 103
 """Of a Unix socket. Source: ``sun_path`` has 104 bytes on macOS and 108 on Linux."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """One server's place.
 

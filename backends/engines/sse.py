@@ -5,7 +5,9 @@ Source:
     speak of coming back, which nobody does here; they are read over.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ...config.frozen import frozen
 
 LIMIT_BYTES = 8 * 2**20
 """One event; an engine that says more in one breath is not believed."""
@@ -17,7 +19,7 @@ class SseBroken(ValueError):
     """What came is no stream of events; the text quotes nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerEvent:
     """One event.
 

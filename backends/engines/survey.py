@@ -9,12 +9,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from ...config.frozen import frozen
 from ...config.settings import Engines
 from .served_programs import INSTALL, OwnName, program_of
 
@@ -32,7 +32,7 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineReport:
     """What can be said of one engine on this machine.
 

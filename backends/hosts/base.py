@@ -6,8 +6,9 @@ raw bytes; rounding for the wire is the report's business.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from ...config.frozen import frozen
 
 HostKind = Literal["apple", "nvidia", "generic"]
 ThermalState = Literal["nominal", "fair", "serious", "critical"]
@@ -18,7 +19,7 @@ THERMAL_STATES: tuple[ThermalState, ...] = ("nominal", "fair", "serious", "criti
 UNKNOWN_FAMILY = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CpuCores:
     """How many logical cores this process may run on.
 
@@ -33,7 +34,7 @@ class CpuCores:
     efficiency: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GpuFacts:
     """One graphics board, as it is built.
 
@@ -52,7 +53,7 @@ class GpuFacts:
     bandwidth_gbs: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GpuSample:
     """One graphics board, as it is now; a board that was lost has nothing but its index."""
 
@@ -64,7 +65,7 @@ class GpuSample:
     thermal_state: ThermalState | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostFacts:
     """What does not change while the process lives.
 
@@ -99,7 +100,7 @@ class HostFacts:
     rdma_disabled: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostSample:
     """What is so at this moment.
 
@@ -120,7 +121,7 @@ class HostSample:
     gpus: tuple[GpuSample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Activity:
     """What shows that somebody needs the machine; what cannot be read is ``None``.
 

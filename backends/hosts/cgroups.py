@@ -8,13 +8,14 @@ memory.stat) and cgroup-v1/memory.rst; the files of a container's own group stan
 point while /proc/self/cgroup may name a path that only the host can see.
 """
 
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from ...config.frozen import frozen
 
 _MOUNT = Path("sys/fs/cgroup")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryRoom:
     """What the groups allow, all levels considered.
 
@@ -28,7 +29,7 @@ class MemoryRoom:
     available_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Names:
     """The same four things under the names of one version of the interface."""
 

@@ -10,10 +10,10 @@ TLS: it would have to show a certificate.
 
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from ...config.frozen import frozen
 from .endpoints import Origin, origin
 from .errors import StoreUnreachable, StoreUnsafe
 
@@ -27,7 +27,7 @@ _NEVER = (ip_network("192.0.0.0/24"), ip_network("64:ff9b:1::/48"))
 """For protocols and for networks' own use; not every Python knows. Source: RFC 6890, RFC 8215."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """Whom to connect to, judged.
 

@@ -8,11 +8,11 @@ reads an environment, a file or a clock: all of it comes in.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import quote, urlsplit
 
 from ...config.errors import ConfigInvalid
+from ...config.frozen import frozen
 from ...config.stores import S3
 
 Source = Literal["config", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile", "aws"]
@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Profile:
     """What a profile of the shared AWS files says about S3; ``None``: nothing."""
 
@@ -37,7 +37,7 @@ class Profile:
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """Where requests for one bucket go.
 
@@ -58,7 +58,7 @@ class Endpoint:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """One bucket as a peer of HTTP requests.
 

@@ -15,11 +15,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlencode
 
+from ...config.frozen import frozen
 from .errors import StoreDenied, StoreUnsupported, WeightsError
 from .http_ranges import HttpClient, refusal
 from .tokens import bearer
@@ -37,7 +38,7 @@ _MOST_ANSWER_BYTES = 2**16
 _OK = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     text: str = field(repr=False)
     until_s: float

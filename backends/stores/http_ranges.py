@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from urllib.parse import urljoin
 
+from ...config.frozen import frozen
 from .addresses import Guard, Peer
 from .endpoints import Origin
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsError
@@ -35,7 +36,7 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What came back.
 

@@ -11,11 +11,12 @@ anywhere; the latter is noted, and a store that then refuses is reported with th
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
 
+from ...config.frozen import frozen
 from ...config.refs import ModelRef
 from ...config.stores import S3
 from .base import HttpLocation, RemoteFile
@@ -35,7 +36,7 @@ _NOT_FOUND = "no credentials were found, and the store does not serve this witho
 _NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Open:
     """What an open store works with; replaced as a whole."""
 

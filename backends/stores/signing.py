@@ -12,16 +12,18 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from urllib.parse import quote
+
+from ...config.frozen import frozen
 
 _PAYLOAD = "UNSIGNED-PAYLOAD"
 _EMPTY_LINE = ""
 _NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """A snapshot of what signs; only the public half is ever shown.
 
@@ -34,7 +36,7 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _DayKey:
     day: str
     key: bytes = field(repr=False)

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
 
+from ...config.frozen import frozen
 from .addresses import named
 from .base import HttpLocation, RemoteFile
 from .endpoints import Origin, origin
@@ -40,7 +41,7 @@ Headers = Mapping[str, str]
 NONE: Headers = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """Where a file's bytes are for now.
 
