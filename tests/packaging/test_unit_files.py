@@ -5,6 +5,8 @@ import plistlib
 import re
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,70 @@ def test_a_unit_tells_is_watched_and_comes_back(name: str) -> None:
     assert keys["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert int(keys["TimeoutStopSec"][0]) > 120, "requests.drain_s"
     assert keys["ExecStart"][0].startswith("/usr/bin/env poolhand run")
+
+
+def shell_of(name: str, key: str) -> str:
+    r"""The shell's own words in a line of a unit, as systemd hands them over.
+
+    Source:
+        systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers" and ``\\`` at an end.
+    """
+    text = (UNITS / name).read_text().replace("\\\n", " ")
+    (line,) = re.findall(rf"(?m)^{key}=-/bin/sh -c '([^']*)'$", text)
+    assert re.search(r"(?<![$])[$](?![$(])", line.replace("$$", "")) is None
+    assert "%" not in line.replace("%%", "")
+    return str(line.replace("$$", "$").replace("%%", "%"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's tools, as where systemd is")
+@pytest.mark.parametrize("name", EVERY)
+def test_a_crash_loop_gets_slower_where_systemd_is_old(name: str, tmp_path: Path) -> None:
+    """RestartSteps is not known before systemd 254; two lines of shell do the same."""
+    sleep, crashes = tmp_path / "bin" / "sleep", tmp_path / "run" / "crashes"
+    for folder in (sleep.parent, crashes.parent):
+        folder.mkdir()
+    sleep.write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/slept\n")
+    sleep.chmod(0o755)
+
+    def run(key: str, result: str = "") -> None:
+        subprocess.run(  # noqa: S603  # the unit's own words
+            ["/bin/sh", "-c", shell_of(name, key)],
+            env={
+                "PATH": f"{sleep.parent}:{os.environ['PATH']}",
+                "RUNTIME_DIRECTORY": str(crashes.parent),
+                "SERVICE_RESULT": result,
+            },
+            check=False,
+            timeout=20,
+        )
+
+    def changed(after_s: float) -> None:
+        at_s = time.time() + after_s
+        os.utime(crashes, (at_s, at_s))
+
+    def slept() -> list[int]:
+        run("ExecStartPre")
+        file = tmp_path / "slept"
+        text = file.read_text() if file.exists() else ""
+        file.unlink(missing_ok=True)
+        return [int(one) for one in text.split()]
+
+    assert slept() == [], "a first start waits for nothing"
+    waits: list[int] = []
+    for _ in range(9):
+        run("ExecStopPost", "core-dump")
+        changed(1)  # so that a slow machine counts as well
+        waits += slept()
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    changed(9e6)
+    assert slept() == [60], "whatever a clock does"
+    changed(-61)
+    assert slept() == [], "where systemd has waited, nothing is added"
+    changed(-700)
+    run("ExecStopPost", "watchdog")
+    assert crashes.stat().st_size == 1, "ten quiet minutes forget"
+    run("ExecStopPost", "success")
+    assert not crashes.exists()
 
 
 @pytest.mark.parametrize("name", SYSTEM)
