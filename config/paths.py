@@ -25,6 +25,14 @@ SOCKET_NAME = "control.sock"
 MACHINE_FILE = "machine.json"
 """Holds the machine's number, in the state folder."""
 
+SERVICE_STATE = Path("/var/lib/private/poolhand")
+SERVICE_CACHE = Path("/var/cache/private/poolhand")
+"""Where the system's service keeps what is its own; root alone may look there.
+
+Source:
+    systemd.exec(5), ``DynamicUser=``.
+"""
+
 _DARWIN = "darwin"
 _PRIVATE = 0o700
 _OTHERS_WRITE = 0o022

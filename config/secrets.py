@@ -8,17 +8,22 @@ import hmac
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 from .errors import SecretUnusable
+from .frozen import frozen
 from .settings import Coordinator
 
 DEFAULT_VARIABLE = "POOLHAND_TOKEN"
 """The environment variable that is asked when the configuration names no source."""
 
 MOST_BYTES = 8 * 2**10
+
+UNIT_CREDENTIAL = "token"  # a name
+UNIT_TOKEN = Path("/etc/poolhand/token")
+"""The credential that our units hand out, and the file of root's that it is made of."""
 
 _NO_FILE = b"\n"
 """What our units hand out if the token's file is not there: nothing would not parse."""
@@ -64,7 +69,7 @@ class Secret:
         raise TypeError(problem)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundToken:
     """What the named source holds.
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ...config.errors import ConfigInvalid, ConfigUnreadable, SecretUnusable
 from ...config.layers import extras_dir
-from ...config.secrets import coordinator_token
+from ...config.secrets import UNIT_CREDENTIAL, UNIT_TOKEN, coordinator_token
 from .checks_told import Finding, Ground, failed_by, ok, skipped, warn
 from .render import items, plain, table
 
@@ -111,6 +111,9 @@ def _pending(ground: Ground) -> Finding:
 def _token(ground: Ground) -> Finding:
     if ground.loaded is None:
         return skipped("token.source", "the configuration cannot be used")
+    name = ground.settings.coordinator.token_credential
+    if name is not None and "CREDENTIALS_DIRECTORY" not in ground.environ:
+        return _handed_over(ground, name)
     try:
         found = coordinator_token(ground.settings.coordinator, ground.environ)
     except SecretUnusable as error:
@@ -120,3 +123,21 @@ def _token(ground: Ground) -> Finding:
     if found.warning:
         return warn("token.source", found.warning, "Say `poolhand login`, or name another source.")
     return ok("token.source", "none is named; a coordinator may want none")
+
+
+def _handed_over(ground: Ground, name: str) -> Finding:
+    """What our units hand to the agent, and to nobody who asks in a shell."""
+    if name != UNIT_CREDENTIAL:
+        return skipped("token.source", f"credential {name!r} is seen by the agent's process alone")
+    path = ground.root / UNIT_TOKEN.relative_to("/")
+    remedy = "Put it there, mode 0600 (`poolhand login` does); `poolhand service restart`."
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return warn("token.source", f"{path} is not there: the service goes without", remedy)
+    except OSError as error:
+        return skipped("token.source", f"{path}: {error.strerror}; the service's manager reads it")
+    if facts.st_mode & 0o077:
+        cause = f"others may read {path}"
+        return warn("token.source", cause, f"Say `chmod 600 {path}`.")
+    return ok("token.source", f"the service's manager hands {path} over")

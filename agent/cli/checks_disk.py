@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ...backends.stores.base import Stock
-from ...config.paths import cache_dir
+from ...config.paths import SERVICE_CACHE, SERVICE_STATE, cache_dir
 from ..weights import quota, shelves
 from ..weights.cache import Cache
 from ..weights.inventory import inventory
@@ -30,7 +30,11 @@ _FEW_INODES, _LOW_INODES = 1_000, 10_000
 def cache_of(ground: Ground) -> Path:
     """The cache folder that the agent would use, absolute."""
     named = ground.settings.cache.dir
-    return Path(named) if named else cache_dir(ground.platform, ground.environ, ground.home)
+    if named:
+        return Path(named)
+    if ground.state_dir == SERVICE_STATE:
+        return SERVICE_CACHE
+    return cache_dir(ground.platform, ground.environ, ground.home)
 
 
 def stocks_of(ground: Ground) -> tuple[Stock, ...]:

@@ -5,19 +5,17 @@ reference, the cache is the platform's, and stores are reached as the environmen
 """
 
 import os
-import sys
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from ...config.errors import RefInvalid
-from ...config.paths import cache_dir
+from ...config.frozen import frozen
 from ...config.refs import ModelRef
 from ...config.settings import Cache as CacheSettings
 from ...config.settings import ModelEntry, Settings, Stores, Weights
 from ..control.client import AgentNotRunning, get
-from .places import config_of, home, socket_of
+from .places import cache_of, config_of, socket_of
 from .render import items, table
 from .status import ANSWER_S, read
 
@@ -25,7 +23,7 @@ _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent",
 """States of a model that no engine has and no fetch brings."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """What one verb works on.
 
@@ -45,7 +43,7 @@ class Place:
     weights: Weights
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ground:
     """The machine's side of it, whatever the model.
 
@@ -67,7 +65,7 @@ def ground_of(args: Namespace) -> Ground:
         ConfigError: It was named and is not there, or cannot be used.
     """
     path = config_of(args)
-    here = cache_dir(sys.platform, os.environ, home())
+    here = cache_of(args)
     if args.config is None and "POOLHAND_CONFIG" not in os.environ and not path.is_file():
         return Ground(here, CacheSettings(), Stores(), Weights(), ())
     from ...config.load import load  # noqa: PLC0415  # pulls in the loader, only if there is a file

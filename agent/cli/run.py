@@ -4,7 +4,7 @@ import gc
 from argparse import ArgumentParser, Namespace
 
 from ..runtime.thrift import import_later
-from .places import add_config, add_state_dir, config_of, state_of
+from .places import add_config, add_state_dir, config_of, own_state_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,4 +25,4 @@ def main(args: Namespace) -> int:
     from ..daemon import run  # noqa: PLC0415  # after the collector is off
 
     gc.enable()
-    return run(config_of(args), state_of(args))
+    return run(config_of(args), own_state_of(args))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.cli.checks_config import ABOUT, look
+from poolhand.agent.cli.checks_told import Finding
 
 from .checks_world import PLAIN, RUNNING, by_id, ground, verdicts
 
@@ -91,3 +92,28 @@ def test_tokens(tmp_path: Path) -> None:
     token.unlink()
     assert by_id(look(ground(tmp_path / "w", text)))["token.source"].verdict == "warn"
     assert by_id(look(ground(tmp_path / "w")))["token.source"].verdict == "ok", "none is named"
+
+
+def test_a_token_that_a_service_s_manager_hands_over(tmp_path: Path) -> None:
+    text = f'{PLAIN}token_credential = "token"\n'
+    here = ground(tmp_path / "w", text)
+    file = here.root / "etc" / "poolhand" / "token"
+
+    def found() -> Finding:
+        return by_id(look(here))["token.source"]
+
+    assert found().verdict == "warn"
+    assert f"{file} is not there" in found().cause
+    file.parent.mkdir(parents=True)
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    assert (found().verdict, found().cause) == (
+        "ok",
+        f"the service's manager hands {file} over",
+    )
+    file.chmod(0o640)
+    assert (found().verdict, found().remedy) == ("warn", f"Say `chmod 600 {file}`.")
+    here = ground(tmp_path / "w", text, environ={"CREDENTIALS_DIRECTORY": str(file.parent)})
+    assert found().cause == "read from credential 'token'", "seen from inside of the service"
+    here = ground(tmp_path / "w", text.replace('"token"', '"other"'))
+    assert found().verdict == "skipped"

@@ -79,6 +79,36 @@ def test_a_token_from_a_pipe_into_a_file_of_its_own(run: Run, config: Path) -> N
     assert run("logout").stdout.startswith("nothing was stored")
 
 
+def test_what_login_did_not_store_is_not_deleted(run: Run, config: Path) -> None:
+    mine = config.with_name("mine")
+    mine.write_text("my own\n")
+    mine.chmod(0o600)
+    config.write_text(f'{URL}token_file = "mine"\n')
+    ended = run("logout")
+    assert ended.returncode == Exit.FAILURE
+    assert ended.stderr == f"poolhand: login has not stored {mine}: delete it yourself\n"
+    assert mine.read_text() == "my own\n"
+    assert run("login", said=TOKEN).returncode == Exit.OK
+    mine.write_text("my own again\n")
+    os.utime(mine, ns=(1, 1))
+    assert run("logout").returncode == Exit.FAILURE, "what was stored was replaced since"
+    assert mine.exists()
+    assert run("login", said=TOKEN).returncode == Exit.OK
+    assert run("logout").stdout == f"deleted {mine}\n"
+    assert not mine.exists()
+
+
+def test_the_record_says_where_and_not_what(run: Run, config: Path, tmp_path: Path) -> None:
+    assert run("login", said=TOKEN).returncode == Exit.OK
+    (record,) = tmp_path.rglob("login.json")
+    assert str(config.with_name("token")) in record.read_text()
+    assert TOKEN not in record.read_text()
+    assert record.stat().st_mode & 0o777 == 0o600
+    record.write_text("[broken")
+    assert run("logout").returncode == Exit.FAILURE, "nothing is known: nothing is deleted"
+    assert config.with_name("token").exists()
+
+
 @pytest.mark.parametrize("said", ["", "\n", "two words\n", "x" * 9000, "a\x07b\n"])
 def test_what_can_be_no_token_is_not_stored(run: Run, config: Path, said: str) -> None:
     ended = run("login", said=said)

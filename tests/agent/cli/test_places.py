@@ -9,6 +9,7 @@ from poolhand.agent.cli.places import (
     add_config,
     add_state_dir,
     config_of,
+    own_state_of,
     socket_of,
     state_of,
 )
@@ -40,3 +41,26 @@ def test_the_users_own_are_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert config_of(args).name == "agent.toml"
     assert state_of(args).is_relative_to(tmp_path)
     assert state_of(args).name == "poolhand"
+
+
+def test_who_has_no_agent_asks_the_service_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("POOLHAND_STATE_DIR", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args, service = PARSER.parse_args([]), tmp_path / "service"
+    own = own_state_of(args)
+    assert state_of(args, service) == own, "neither runs"
+    service.mkdir()
+    (service / "control.sock").touch()
+    assert state_of(args, service) == service
+    assert own_state_of(args) == own, "an agent that starts takes nobody's place"
+    assert state_of(PARSER.parse_args(["--state-dir", "/x"]), service) == Path("/x")
+    monkeypatch.setenv("POOLHAND_STATE_DIR", "/y")
+    assert state_of(args, service) == Path("/y")
+    monkeypatch.delenv("POOLHAND_STATE_DIR")
+    own.mkdir(parents=True)
+    (own / "control.sock").touch()
+    assert state_of(args, service) == own
