@@ -10,9 +10,10 @@ Source:
 import plistlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from ...config.frozen import frozen
 
 LABEL = "dev.poolhand.agent"
 """The agent's name for launchd."""
@@ -78,17 +79,19 @@ class Supervisor(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Systemd:
     """A unit of systemd.
 
     Attributes:
         is_user: Of the user's own manager.
+        rival: Another that starts with the machine now, and must not beside this one; or empty.
     """
 
     name: str
     path: Path
     is_user: bool
+    rival: str = ""
 
     @property
     def is_running(self) -> Words:
@@ -103,7 +106,8 @@ class Systemd:
     @property
     def load(self) -> Sequence[Words]:
         """As :attr:`Supervisor.load`."""
-        return (self._say("daemon-reload"), self._say("enable", self.name))
+        rival = (self._say("disable", self.rival),) if self.rival else ()
+        return (self._say("daemon-reload"), *rival, self._say("enable", self.name))
 
     @property
     def start(self) -> Sequence[Words]:
@@ -139,7 +143,7 @@ class Systemd:
         return ("systemctl", *(("--user",) if self.is_user else ()), *words)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Launchd:
     """A job of launchd.
 

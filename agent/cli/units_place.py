@@ -4,12 +4,12 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
 from ...config.errors import AgentError, Retry
+from ...config.frozen import frozen
 from ...config.paths import CONFIG_NAME, NAME
 from .places import config_of, home
 from .supervisors import LABEL, Launchd, Supervisor, Systemd, plist_text, unit_text, unreachable
@@ -40,7 +40,7 @@ class SupervisorFailed(AgentError):
         super().__init__(f"{command}: {reason}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """One service on one machine.
 
@@ -106,7 +106,8 @@ def _systemd(args: Namespace, *, is_system: bool) -> Place:
     config = config_of(args) if args.config else Path("/etc") / NAME / CONFIG_NAME
     command = (*program(), "run", "--config", str(config))
     vendor = shipped / name if (shipped / name).exists() else None
-    job = Systemd(name, folder / name, is_user=False)
+    rival = next((one for one in _enabled(folder) if one != name), "")
+    job = Systemd(name, folder / name, is_user=False, rival=rival)
     return Place(job, unit_text(template(name), command), config, vendor)
 
 
@@ -159,14 +160,28 @@ def template(name: str) -> str:
 
 
 def _unit(args: Namespace, folder: Path) -> str:
-    """With boards or without: as asked for, else as installed, else as the machine is."""
+    """With boards or without: as asked for, else as installed, else as the machine is.
+
+    Of a package's units both are there; the one that starts with the machine is meant.
+    """
     asked = cast("bool | None", args.gpu)
     if asked is not None:
         return BOARDS if asked else USUAL
     installed = [name for name in (USUAL, BOARDS) if (folder / name).exists()]
-    if len(installed) == 1:
-        return installed[0]
+    for found in (installed, _enabled(folder)):
+        if len(found) == 1:
+            return found[0]
     return BOARDS if NVIDIA.exists() else USUAL
+
+
+def _enabled(folder: Path) -> list[str]:
+    """Those of ours that start with the machine.
+
+    Source:
+        systemctl(1), ``enable``: links as ``[Install]`` says, ``WantedBy=multi-user.target``.
+    """
+    wants = folder / "multi-user.target.wants"
+    return [name for name in (USUAL, BOARDS) if (wants / name).is_symlink()]
 
 
 def _user_units(environ: Mapping[str, str]) -> Path:

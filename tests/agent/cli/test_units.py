@@ -3,7 +3,7 @@
 import json
 import plistlib
 import stat
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from poolhand.agent.cli.exits import Exit
 from poolhand.agent.cli.supervisors import LABEL
 from poolhand.agent.cli.units import add_arguments, main
-from poolhand.agent.cli.units_place import SupervisorFailed
+from poolhand.agent.cli.units_place import SupervisorFailed, place_of
 from poolhand.config.errors import ConfigError
 
 GOOD = '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
@@ -99,6 +99,13 @@ def service(machine: Path, capsys: pytest.CaptureFixture[str]) -> Service:
         return code, capsys.readouterr().out
 
     return run
+
+
+def parsed(*words: str, machine: Path) -> Namespace:
+    """What a verb is given."""
+    parser = ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([*words, "--config", str(machine / "agent.toml")])
 
 
 def unit(machine: Path) -> Path:
@@ -258,6 +265,27 @@ def test_a_package_s_own_unit_is_left_to_it(machine: Path, service: Service) -> 
 
 
 # ── launchd ───────────────────────────────────────────────────────────────────────────
+
+
+def test_of_two_units_of_a_package_the_one_that_starts_is_meant(
+    machine: Path, service: Service
+) -> None:
+    root = machine / "image"
+    shipped, own = root / "usr/lib/systemd/system", root / "etc/systemd/system"
+    shipped.mkdir(parents=True)
+    for name in ("poolhand.service", "poolhand-gpu.service"):
+        (shipped / name).write_text("[Service]\n")
+    where = ("--system", "--root", str(root))
+    assert "poolhand.service" in service("status", *where, "--no-gpu")[1]
+    wants = own / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "poolhand-gpu.service").symlink_to(shipped / "poolhand-gpu.service")
+    assert "poolhand-gpu.service" in service("status", *where)[1]
+    args = parsed("install", *where, "--no-gpu", machine=machine)
+    job = place_of(args, "linux").job
+    assert ("systemctl", "disable", "poolhand-gpu.service") in job.load, "one of them at a time"
+    args = parsed("install", *where, "--gpu", machine=machine)
+    assert not any("disable" in words for words in place_of(args, "linux").job.load)
 
 
 def test_a_mac_s_agent_is_installed_once_and_replaced_when_it_has_vanished(
