@@ -72,6 +72,8 @@ mkdir "$root/run/old"
 cd "$root"
 pivot_root . run/old
 umount -l /run/old
+# as the kernel hands it over to a first process: systemd brings credentials in by mounts that spread
+mount --make-rshared /
 container=poolhand exec /lib/systemd/systemd --system --log-target=console --unit=trial.service
 STAGE
 timeout --kill-after=5 300 unshare --kill-child --fork --pid --mount --uts --ipc --cgroup --propagation private \

@@ -18,8 +18,7 @@ dpkg -i /mnt/poolhand.deb
 poolhand --version
 cp /usr/share/doc/poolhand/agent.toml /etc/poolhand/agent.toml
 sed -i 's|^url = .*|url = "ws://127.0.0.1:1/ws/provider"|' /etc/poolhand/agent.toml
-# credentials need ACLs or a mount of their own, which kernels of sandboxes do not always give
-sed -i '/^token_credential/d' /etc/poolhand/agent.toml
+grep '^token_credential = "token"' /etc/poolhand/agent.toml
 code=0
 poolhand service status || code=$?
 [ "$code" = 3 ]
@@ -27,17 +26,21 @@ poolhand service status || code=$?
 # started, with no token's file and then with one
 poolhand service install --no-gpu
 [ "$(systemctl is-active poolhand)" = active ]
-(umask 077 && echo a-token-for-the-trial >/etc/poolhand/token)
+echo a-token-for-the-trial | poolhand login
+[ "$(stat -c %a:%U /etc/poolhand/token)" = 600:root ]
 poolhand service restart
 poolhand service status
 poolhand service install | grep 'as it was'
 [ "$(stat -c %U "/proc/$(show poolhand MainPID)")" = poolhand ]
 code=0
-poolhand status --state-dir /var/lib/private/poolhand >/mnt/status || code=$?
+poolhand status >/mnt/status || code=$?
 [ "$code" = 4 ]
 grep '^serving: no' /mnt/status
 await "show poolhand StatusText | grep -q 'not serving: no line to ws://127.0.0.1:1'"
 journalctl -u poolhand | grep -q a-token-for-the-trial && exit 1
+poolhand doctor >/mnt/doctor || true
+grep "^ok  *token.source .*hands /etc/poolhand/token over" /mnt/doctor
+grep "^ok  *cache.disk .*below /var/cache/private/poolhand" /mnt/doctor
 echo "== installed and started: $(show poolhand StatusText)"
 
 # read again, also when the file does not hold
@@ -71,6 +74,35 @@ await '[ "$(show poolhand NRestarts)" -ge 1 ] && systemctl is-active --quiet poo
 [ "$(show poolhand MainPID)" != "$pid" ]
 echo "== kept alive while it fed the watchdog, restarted when it hung"
 
+# in a loop of crashes: ever slower, also where systemd does not know how (before 254)
+rm -f /run/systemd/system/poolhand.service.d/short.conf
+printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >/run/systemd/system/poolhand.service.d/broken.conf
+systemctl daemon-reload
+systemctl restart poolhand || true
+sleep 12
+[ "$(show poolhand NRestarts)" -ge 2 ]
+[ "$(show poolhand NRestarts)" -le 5 ]
+echo "== a loop of crashes: $(show poolhand NRestarts) starts in 12 s"
+rm -f /run/systemd/system/poolhand.service.d/broken.conf
+systemctl daemon-reload
+began_ms=$(now_ms)
+systemctl restart poolhand
+echo "== and is mended by hand within $(($(now_ms) - began_ms)) ms"
+
+# the same for boards, which takes the other's place; and the token reaches the coordinator
+poolhand dev coordinator --port 4480 >/mnt/coordinator.log 2>&1 &
+sed -i 's|^url = .*|url = "ws://127.0.0.1:4480/ws/provider"|' /etc/poolhand/agent.toml
+poolhand service install --gpu
+[ "$(systemctl is-active poolhand-gpu)" = active ]
+[ "$(systemctl is-active poolhand || true)" = inactive ]
+[ "$(systemctl is-enabled poolhand-gpu)$(systemctl is-enabled poolhand || true)" = enableddisabled ]
+poolhand service status | grep 'poolhand-gpu.service: runs'
+asks='import urllib.request as u; print(u.urlopen("http://127.0.0.1:4480/dev/state").read().decode())'
+await "/usr/bin/python3 -c '$asks' | grep -q 'auth_token\": \"present'"
+poolhand service install --no-gpu
+[ "$(systemctl is-active poolhand)" = active ]
+echo "== with boards, and without again; the coordinator has the token"
+
 # upgraded: a new process; then left as asked
 pid=$(show poolhand MainPID)
 dpkg -i /mnt/younger.deb
@@ -86,6 +118,27 @@ systemctl start poolhand && exit 1
 [ "$(show poolhand ExecMainStatus)" = 78 ]
 [ "$(systemctl is-active poolhand || true)" = failed ]
 echo "== a bad configuration ends with 78 and is not tried again"
+
+# a user's own, under a manager of the user's
+useradd --create-home owner
+systemctl start "user@$(id -u owner)"
+as_owner() { runuser -u owner -- env -C / HOME=/home/owner XDG_RUNTIME_DIR="/run/user/$(id -u owner)" "$@"; }
+as_owner mkdir -p /home/owner/.config/poolhand
+sed '/^token_credential/d' /usr/share/doc/poolhand/agent.toml |
+    sed 's|^url = .*|url = "ws://127.0.0.1:4480/ws/provider"|' >/home/owner/.config/poolhand/agent.toml
+as_owner poolhand service install
+as_owner poolhand service status
+as_owner poolhand pool status
+pid=$(as_owner systemctl --user show poolhand --property=MainPID --value)
+[ "$(stat -c %U "/proc/$pid")" = owner ]
+kill -SEGV "$pid"
+await '[ "$(as_owner systemctl --user show poolhand --property=NRestarts --value)" = 1 ]'
+await 'as_owner systemctl --user is-active --quiet poolhand'
+as_owner systemctl --user reload poolhand
+as_owner poolhand service stop
+as_owner poolhand service uninstall
+systemctl stop "user@$(id -u owner)"
+echo "== a user's own: installed, crashed, reloaded, stopped, gone"
 
 # removed and purged
 dpkg -r poolhand
