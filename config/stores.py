@@ -3,7 +3,7 @@
 Secrets are never keys: a table names the file, the profile or the variable that holds one.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,15 @@ class Section(BaseModel):
     """Base of every table of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+def absent() -> Any:  # noqa: ANN401  # a default of whatever table it stands for
+    """A table that need not be written: as if it had been, with nothing in it.
+
+    A default that is a value would be validated on its own, and build a validator of its own,
+    for every table at every start; this one is read by the whole file's.
+    """
+    return Field(default_factory=dict, validate_default=True)
 
 
 class S3(Section):
@@ -125,8 +134,8 @@ class Stores(Section):
     """
 
     trusted_hosts: Annotated[tuple[HostPort, ...], ARRAY] = ()
-    s3: S3 = S3()
-    gs: Gs = Gs()
-    hf: Hf = Hf()
-    ngc: Ngc = Ngc()
-    https: Https = Https()
+    s3: S3 = absent()
+    gs: Gs = absent()
+    hf: Hf = absent()
+    ngc: Ngc = absent()
+    https: Https = absent()

@@ -19,7 +19,7 @@ _M_ARENA_MAX = -8
 """Source: malloc.h of glibc."""
 
 _SELDOM: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"importlib.metadata": ("entry_points",), "urllib.request": ()}
+    {"importlib.metadata": ("entry_points",), "urllib.request": (), "h11": ()}
 )
 """By module: which of its functions are imported by name where they are not yet called."""
 
@@ -62,7 +62,8 @@ def import_later() -> None:
 
     ``websockets`` brings ``urllib.request`` to find proxies, and none is ever asked for here;
     it and ``pydantic`` bring ``importlib.metadata``, one for a version, the other to find plugins,
-    and none may read what is validated here. Together 1.5 MiB and a tenth of a start. Whoever
+    and none may read what is validated here. ``h11`` waits for the first question to the control
+    socket. Together 2 MiB and an eighth of a start. Whoever
     needs one of them gets it whole, at its first use.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
@@ -70,7 +71,8 @@ def import_later() -> None:
         if name not in sys.modules:
             parent, _, own = name.rpartition(".")
             module = sys.modules[name] = _Later(name)
-            setattr(import_module(parent), own, module)
+            if parent:
+                setattr(import_module(parent), own, module)
 
 
 def give_back() -> bool:

@@ -39,10 +39,11 @@ import sys
 from poolhand.agent.runtime.thrift import import_later
 import_later()
 import poolhand.agent.daemon
-print(sorted({"zipfile", "email", "shutil", "http.client"} & set(sys.modules)))
-import importlib.metadata, urllib.request
+print(sorted({"zipfile", "email", "shutil", "http.client", "h11._events"} & set(sys.modules)))
+import h11, importlib.metadata, urllib.request
+h11.Connection(h11.SERVER)
 print(callable(urllib.request.urlopen), importlib.metadata.version("pydantic") > "2")
-print(sorted({"zipfile", "email", "shutil", "http.client"} & set(sys.modules)))
+print(sorted({"zipfile", "email", "shutil", "http.client", "h11._events"} & set(sys.modules)))
 """
 
 
@@ -53,5 +54,5 @@ def test_what_is_never_called_is_not_imported_and_comes_whole_when_it_is_needed(
     assert ended.stdout.splitlines() == [
         "[]",
         "True True",
-        "['email', 'http.client', 'shutil', 'zipfile']",
+        "['email', 'h11._events', 'http.client', 'shutil', 'zipfile']",
     ]
