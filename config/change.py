@@ -18,6 +18,7 @@ Part = Literal[
     "stores",
     "cache",
     "weights",
+    "peers",
     "engines",
     "requests",
     "memory",
@@ -38,6 +39,7 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
         "stores": "stores",
         "cache": "cache",
         "weights": "weights",
+        "peers": "peers",
         "engines": "engines",
         "requests": "requests",
         "memory": "memory",
@@ -71,6 +73,12 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "cache": "now",
         "cache.dir": "restart",  # open journals do not move
         "weights": "fetch",
+        "peers": "fetch",
+        # the process that answers peers has them from its start
+        "peers.listen": "restart",
+        "peers.key_file": "restart",
+        "peers.max_bytes_per_s": "restart",
+        "peers.max_connections": "restart",
         "engines": "load",
         "requests": "now",
         "memory": "now",

@@ -27,6 +27,7 @@ from .engines import (
 from .errors import RefInvalid
 from .external import External
 from .hours import Hours, Owner
+from .peers import Peers
 from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores
 from .weights import Weights
@@ -363,6 +364,7 @@ class Settings(Section):
     stores: Stores = Stores()
     cache: Cache = Cache()
     weights: Weights = Weights()
+    peers: Peers = Peers()
     engines: Engines = Engines()
     requests: Requests = Requests()
     memory: Memory = Memory()

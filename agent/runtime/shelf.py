@@ -237,6 +237,7 @@ class Shelf:
             stores=self._settings.stores,
             weights=self._settings.weights,
             cache_dir=str(self._cache_dir),
+            peers=self._settings.peers,
         )
 
 

@@ -27,6 +27,8 @@ from .digests import Interrupted
 from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
 from .lines import EXIT_FAILED, FetchJob, Result, Tensors
 from .parts import Part, Target, prepare, sweep
+from .peers_join import Brought, pull_for
+from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
 from .publish import Digested, digest_in_place, publish
 from .pull import Pull
@@ -71,6 +73,7 @@ class Bring:
         self._folder = self._cache.folder(job.model)
         self._stopped = threading.Event()
         self._pull: Pull | None = None
+        self._brought: Brought = lambda: 0
         self._limit = job.weights.max_bytes_per_s
         self._pace = Pace()
 
@@ -210,13 +213,17 @@ class Bring:
         parts, journal = await asyncio.to_thread(self._prepare, targets, grid)
         over = asyncio.Event()
         loop = asyncio.get_running_loop()
-        pull = Pull(
+        pull, brought = await asyncio.to_thread(
+            pull_for,
+            self._job,
+            self._folder,
             self._source(store, loop),
             parts,
             journal,
             grid,
             ended=lambda: loop.call_soon_threadsafe(over.set) and None,
         )
+        self._brought = brought
         try:
             weights = self._job.weights
             pull.start(weights.connections, most=weights.max_connections)
@@ -231,7 +238,8 @@ class Bring:
         digests = [
             Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
         ]
-        self._tell("publish", Progress(total, total, pull.bytes_resumed))
+        told = Progress(total, total, pull.bytes_resumed, bytes_peers=brought())
+        self._tell("publish", told)
         is_promised = promise is not None or is_held(self._job)
         await asyncio.to_thread(self._publish, digests, is_promised=is_promised)
 
@@ -239,7 +247,8 @@ class Bring:
         # the record comes last: what an older build left must not lie beside it
         sweep(self._folder, [found.target.remote.path for found in digests])
         publish(self._folder, self._folder, self._job, digests, is_promised=is_promised)
-        (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
+        for name in (JOURNAL_NAME, SHARED_NAME):
+            (self._folder / name).unlink(missing_ok=True)
 
     def _prepare(self, targets: list[Target], grid: Grid) -> tuple[list[Part], Journal]:
         """Claim nothing that is not there, and make room for the rest."""
@@ -281,7 +290,8 @@ class Bring:
             now_s = time.monotonic()
             done, resumed = pull.bytes_done, pull.bytes_resumed
             self._pace.told(done - resumed, now_s)
-            self._tell("fetch", Progress(done, total, resumed, self._pace.rate_bytes_s))
+            rate, peers = self._pace.rate_bytes_s, self._brought()
+            self._tell("fetch", Progress(done, total, resumed, rate, bytes_peers=peers))
             pull.look(now_s)
             if arriving is not None:
                 forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]

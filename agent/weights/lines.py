@@ -13,6 +13,7 @@ from typing import Literal, cast
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import WeightsError
 from ...config.errors import AgentError, ConfigError
+from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
@@ -51,6 +52,7 @@ class FetchJob:
         cache_dir: The cache folder, absolute.
         tells_tensors: Whether it is to be told which tensors can be read while files arrive.
         alone: Given for a copy of all that lies there; ``None``: what an engine needs.
+        peers: Who else may bring it, and whom it is passed on to.
     """
 
     model: str
@@ -60,6 +62,7 @@ class FetchJob:
     cache_dir: str
     alone: Alone | None = None
     tells_tensors: bool = False
+    peers: Peers = NO_PEERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
         "cache_dir": job.cache_dir,
         "alone": None if job.alone is None else asdict(job.alone),
         "tells_tensors": job.tells_tensors,
+        "peers": job.peers.model_dump(),
     }
     return json.dumps(said).encode() + b"\n"
 
@@ -116,6 +120,7 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
         cache_dir=cast("str", said["cache_dir"]),
         alone=_alone(said.get("alone")),
         tells_tensors=said.get("tells_tensors") is True,
+        peers=Peers.model_validate(said["peers"]),
     )
     return job, cast("Mode", said["mode"])
 
@@ -204,13 +209,14 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
     match found:
         case {"bytes_done": int(done), "bytes_total": int(total), "bytes_resumed": int(resumed)}:
             rate = found.get("rate_bytes_s")
-            phase = found.get("phase")
+            phase, peers = found.get("phase"), found.get("bytes_peers")
             return Progress(
                 done,
                 total,
                 resumed,
                 rate if isinstance(rate, float) else None,
                 phase if isinstance(phase, str) else "",
+                peers if isinstance(peers, int) else 0,
             )
         case _:
             return None

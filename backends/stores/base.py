@@ -139,6 +139,7 @@ class Progress:
         bytes_resumed: Of ``bytes_done``, what an earlier fetch had left.
         rate_bytes_s: Over the second half of the time so far; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
+        bytes_peers: What other nodes brought in this fetch instead of the store.
     """
 
     bytes_done: int
@@ -146,6 +147,7 @@ class Progress:
     bytes_resumed: int = 0
     rate_bytes_s: float | None = None
     phase: str = field(default="", compare=False)
+    bytes_peers: int = 0
 
     @property
     def eta_s(self) -> float | None:

@@ -1,0 +1,76 @@
+"""Whom this node shares weights with: the table ``[peers]``; light enough for the children."""
+
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from .stores import ARRAY, Section
+
+
+class Peers(Section):
+    """``[peers]``: weights from and for the other nodes of a pool, on one LAN; off by default.
+
+    Attributes:
+        listen: ``ADDRESS:PORT`` where this node serves verified bytes to its peers; unset: it
+            serves nobody.
+        urls: ``HOST:PORT`` of the peers; the same list on every node will do, for a node knows
+            itself in it.
+        key_file: A file of mode 0600 with the key that all peers of the pool share, of 32
+            characters at least. It never travels.
+        max_bytes_per_s: What all peers together may take of this node a second; unset: anything.
+        max_connections: Peers' connections that are answered at once; more are turned away.
+        gather_s: A peer that does not fetch the same build by then is no longer waited for.
+        wait_s: A peer that was to bring a range and brings nothing for so long is passed over.
+    """
+
+    listen: str | None = None
+    urls: Annotated[tuple[str, ...], ARRAY] = ()
+    key_file: str | None = None
+    max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
+    max_connections: Annotated[int, Field(ge=1, le=1024)] = 64
+    gather_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    wait_s: Annotated[float, Field(ge=1, le=600)] = 5.0
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str | None) -> str | None:
+        return listen if listen is None else _checked(listen)
+
+    @field_validator("urls")
+    @classmethod
+    def _are_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_checked(url) for url in urls)
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        if (self.listen is not None or self.urls) and self.key_file is None:
+            problem = "name a key_file: peers prove to each other that they share a key"
+            raise ValueError(problem)
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether peers are asked or answered at all."""
+        return self.listen is not None or bool(self.urls)
+
+
+NO_PEERS = Peers()
+"""Nobody is asked, and nobody is answered."""
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of an address that was checked; an IPv6 address without its brackets."""
+    parts = urlsplit(f"//{address}")
+    return parts.hostname or "", parts.port or 0
+
+
+def _checked(address: str) -> str:
+    problem = "must be HOST:PORT, such as 192.168.1.20:7717 or [fd00::20]:7717"
+    try:
+        host, port = host_and_port(address)
+    except ValueError as error:
+        raise ValueError(problem) from error
+    if not host or not port or set(address) & set("/?#@ ") or not address.isprintable():
+        raise ValueError(problem)
+    return address
