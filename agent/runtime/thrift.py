@@ -63,8 +63,7 @@ def import_later() -> None:
     ``websockets`` brings ``urllib.request`` to find proxies, and none is ever asked for here;
     it and ``pydantic`` bring ``importlib.metadata``, one for a version, the other to find plugins,
     and none may read what is validated here. ``h11`` waits for the first question to the control
-    socket. Together 2 MiB and an eighth of a start. Whoever
-    needs one of them gets it whole, at its first use.
+    socket. Whoever needs one of them gets it whole, at its first use.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     for name in _SELDOM:
