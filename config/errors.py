@@ -85,7 +85,7 @@ class ConfigUnreadable(ConfigError):
     """The configuration file is not there, or cannot be read."""
 
     code = "config_unreadable"
-    remedy = "Create the file, or name another with --config; check its permissions."
+    remedy = "`poolhand config init` writes one; or name another with --config, or mend its mode."
 
     def __init__(self, *, path: str, reason: str) -> None:
         self.path = path

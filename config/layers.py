@@ -25,6 +25,8 @@ MOST_FILES = 256
 """A folder with more of them is none that a person filled."""
 
 _AT = re.compile(r"(?P<words>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end .*)\)")
+_TWICE, _NAMES = re.compile(r"\('.*'\)|\('.*',\)"), re.compile(r"'([^']*)'")
+"""A table's name, as the parser writes it, and the words of it."""
 
 Table = dict[str, object]
 
@@ -158,6 +160,7 @@ def _parsed(text: str, path: str) -> Table:
         if found["line"]:
             line, column = int(found["line"]), int(found["column"])
         words = found["words"][:1].lower() + found["words"][1:]
+        words = _TWICE.sub(lambda at: f"[{'.'.join(_NAMES.findall(at[0]))}]", words)
         problem = f"no valid TOML: {words}" + ("" if found["line"] else ", at the end of the file")
         raise ConfigInvalid(path=path, line=line, column=column, problem=problem) from error
     except RecursionError as error:

@@ -6,7 +6,7 @@ place.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType, NoneType, UnionType
 from typing import cast, get_args
 
@@ -40,6 +40,9 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "missing": "is missing",
     }
 )
+
+_FEW = 8
+"""So many keys of a table are named for one that comes near none of them."""
 
 
 @frozen
@@ -163,10 +166,14 @@ def _told(one: ErrorDetails, places: Places) -> Problem:
         case kind:
             words = _WORDS.get(kind, "is not what may stand here")
             bounds = {
-                name: f"{bound:g}" if isinstance(bound, float) else str(bound)
+                name: _plain(bound) if isinstance(bound, float) else str(bound)
                 for name, bound in cast("dict[str, object]", context).items()
             }
             return places.problem(at, f"{dotted(at)} {words.format_map(bounds)}")
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound.is_integer() else f"{bound:g}"
 
 
 def _culprit(at: KeyPath, words: str, places: Places) -> KeyPath:
@@ -196,7 +203,18 @@ def _near_key(at: KeyPath) -> str:
         return f"there is one in [{dotted(homes[0][:-1])}]"
     every = {path[-1]: path for path, _ in leaves(Settings)}
     close = _closest(key, every, 0.8)
-    return f"did you mean {dotted(every[close])}?" if close else ""
+    if close:
+        return f"did you mean {dotted(every[close])}?"
+    return _all_of(key, [*table.model_fields]) if table else ""
+
+
+def _all_of(key: str, known: Sequence[str]) -> str:
+    """A key without its unit, or with another's; else all that there are, if they are few."""
+    cut = {name[: len(key)]: name for name in known}
+    close = _closest(key, cut, 0.8)
+    if close:
+        return f"did you mean {cut[close]}?"
+    return f"known here are {', '.join(known)}" if len(known) <= _FEW else ""
 
 
 def _table_at(at: KeyPath) -> type[Section] | None:
