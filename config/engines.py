@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from .adapters import AdapterLine, checked
 from .stores import ARRAY, Section
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -105,6 +106,31 @@ LLAMACPP_FLAGS = frozenset(
         "--ubatch-size",
     ]
 )
+
+
+class Mlx(Section):
+    """``[engines.mlx]``: the MLX engine.
+
+    Attributes:
+        isolation: Where the model lives. ``child``: in a process of its own, whose end gives
+            all memory back and whose crash leaves the agent alive. ``inprocess``: in a thread
+            of the agent, so that text never leaves this process; a crash of the engine is
+            then the agent's own, and a thread that hangs cannot be ended.
+        start_timeout_s: Seconds a load may take.
+        stall_timeout_s: Seconds without a sign of life before the child is given up.
+        stop_timeout_s: Seconds a child may take to leave before it is killed.
+        prefill_step_tokens: The pause that other streams see while a prompt is read.
+        max_running: Requests answered side by side.
+        max_output_tokens: Bound of one answer.
+    """
+
+    isolation: Literal["child", "inprocess"] = "child"
+    start_timeout_s: Seconds = 900.0
+    stall_timeout_s: Seconds = 60.0
+    stop_timeout_s: Seconds = 10.0
+    prefill_step_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
+    max_running: Annotated[int, Field(ge=1, le=256)] = 8
+    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
 
 
 class Server(Section):
@@ -208,6 +234,8 @@ class Serving(Section):
         gpus: Boards that it may use, as ``0,1``; unset: those of its slot.
         memory_ratio: The part of each board that it takes.
         load_format: How weights come off the disk.
+        adapters: What is served beside the model, as ``NAME=REF``: a name that requests ask for
+            and where its weights live. For vLLM, SGLang and llama.cpp.
         flags: Instead of the engine's own flags.
     """
 
@@ -216,7 +244,13 @@ class Serving(Section):
     gpus: Boards | None = None
     memory_ratio: Ratio | None = None
     load_format: LoadFormat | None = None
+    adapters: Annotated[tuple[AdapterLine, ...], ARRAY] = ()
     flags: Annotated[tuple[Flag, ...], ARRAY] | None = None
+
+    @field_validator("adapters")
+    @classmethod
+    def _are_adapters(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(lines)
 
 
 class Attach(Section):

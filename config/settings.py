@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from .adapters import Adapter, adapter, doubled
 from .control import Control
 from .engines import (
     Attach,
@@ -19,6 +20,7 @@ from .engines import (
     EngineName,
     Llamacpp,
     PoolEngine,
+    Mlx,
     Server,
     Serving,
     Sglang,
@@ -32,7 +34,7 @@ from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores
 from .weights import Weights
 
-__all__ = ["S3", "Hours", "Owner", "Section", "Stores", "Weights"]
+__all__ = ["S3", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
 
 Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
@@ -216,6 +218,9 @@ class ModelEntry(Section):
         if (self.engine == "attach") != self.attach.is_named:
             problem = 'engine = "attach" and [models.attach] with url or socket go together'
             raise ValueError(problem)
+        if self.serving.adapters and (self.is_elsewhere or self.engine in {"mlx", "echo"}):
+            problem = "adapters are for models that vLLM, SGLang or llama.cpp serve here"
+            raise ValueError(problem)
         return self
 
     @field_validator("ref")
@@ -242,6 +247,11 @@ class ModelEntry(Section):
     @property
     def where(self) -> str:
         """Where its weights live, or who is asked, for people."""
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """What is served beside it, each by a name of its own."""
+        return tuple(map(adapter, self.serving.adapters))
+
         if self.external is not None:
             return f"{self.external.dialect} {self.external.url}"
         return self.ref or f"attached at {self.attach.url or self.attach.socket}"
@@ -271,31 +281,6 @@ class Cache(Section):
     reserve_ratio: Annotated[float, Field(ge=0, le=0.9)] = 0.05
     scrub_interval_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     scrub_mib_s: Annotated[float, Field(gt=0, le=2**20)] = 100.0
-
-
-class Mlx(Section):
-    """``[engines.mlx]``: the MLX engine.
-
-    Attributes:
-        isolation: Where the model lives. ``child``: in a process of its own, whose end gives
-            all memory back and whose crash leaves the agent alive. ``inprocess``: in a thread
-            of the agent, so that text never leaves this process; a crash of the engine is
-            then the agent's own, and a thread that hangs cannot be ended.
-        start_timeout_s: Seconds a load may take.
-        stall_timeout_s: Seconds without a sign of life before the child is given up.
-        stop_timeout_s: Seconds a child may take to leave before it is killed.
-        prefill_step_tokens: The pause that other streams see while a prompt is read.
-        max_running: Requests answered side by side.
-        max_output_tokens: Bound of one answer.
-    """
-
-    isolation: Literal["child", "inprocess"] = "child"
-    start_timeout_s: Seconds = 900.0
-    stall_timeout_s: Seconds = 60.0
-    stop_timeout_s: Seconds = 10.0
-    prefill_step_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
-    max_running: Annotated[int, Field(ge=1, le=256)] = 8
-    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
 
 
 class Engines(Section):
@@ -376,10 +361,12 @@ class Settings(Section):
     @field_validator("models")
     @classmethod
     def _ids_are_unique(cls, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
-        ids = [model.id for model in models]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            problem = f"two [[models]] have the id {twice[0]!r}"
+        if twice := doubled(model.id for model in models):
+            problem = f"two [[models]] have the id {twice!r}"
+            raise ValueError(problem)
+        beside = [one.name for model in models for one in model.adapters]
+        if twice := doubled([*beside, *{name for m in models for name in (m.id, *m.aliases)}]):
+            problem = f"an adapter's name {twice!r} is a model's, an alias or another adapter's"
             raise ValueError(problem)
         return models
 

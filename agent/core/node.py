@@ -15,6 +15,7 @@ from ..wire.inbound import DesiredModels
 from ..wire.later import ProviderDrain
 from . import events as happened
 from . import report, rooms
+from .adapters import Adapters
 from .answers import Answers
 from .commands import Commands
 from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
@@ -81,6 +82,7 @@ class Node:
         self.failures: list[tuple[float, AgentError]] = []
         self.rejected: AgentError | None = None
         self._voice = Voice(settings, self.session)
+        self._adapters = Adapters(settings)
         self._leaving = Leaving()
 
     @property
@@ -107,6 +109,7 @@ class Node:
             unix_s: The wall clock, by which the hours are told; unset: they are not looked at.
         """
         before = self._slots()
+        event = self._adapters.heard(event, self.loads.stays.all())
         effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
@@ -121,7 +124,13 @@ class Node:
             effects += self._step(self.session.due(now_s), now_s)
         if self._slots() != before:
             effects += self._voice.say(report.heartbeat(self.snapshot(now_s)))
-        return effects
+        return self._adapters.said(
+            effects,
+            self.settings,
+            self.loads.stays.all(),
+            line=self.session.line if self.session.is_online else None,
+            offer=lambda: report.models(self.snapshot(now_s)),
+        )
 
     def snapshot(self, now_s: float) -> report.Snapshot:
         """Everything the node knows of itself now."""

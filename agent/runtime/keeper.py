@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,13 +136,13 @@ class Keeper:
     async def _tidy(self) -> None:
         """Hold the bounds, and say how things are."""
         async with self._room:
-            for model in self._wanted().here:
+            for model in self._beside(self._wanted().here):
                 await self.used(model)
             gone = await asyncio.to_thread(
                 shelves.prune,
                 self._cache,
                 settings=self._settings.cache,
-                known=[entry.id for entry in self._settings.models],
+                known=self._beside(entry.id for entry in self._settings.models),
                 protected=self._protected(),
                 orphaned_before_s=time.time() - ORPHAN_S,
             )
@@ -206,7 +206,13 @@ class Keeper:
             self._changed()
 
     def _protected(self) -> frozenset[str]:
-        return self._wanted().kept.union(self._promised)
+        return self._beside(self._wanted().kept).union(self._promised)
+
+    def _beside(self, models: Iterable[str]) -> frozenset[str]:
+        """Models, and the adapters that come and go with them."""
+        asked = frozenset(models)
+        mine = [entry for entry in self._settings.models if entry.id in asked]
+        return asked.union(one.name for entry in mine for one in entry.adapters)
 
     def _gone(self, folders: Collection[str]) -> None:
         self._left.extend(folders)

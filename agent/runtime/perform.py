@@ -195,7 +195,9 @@ class Performer:
         if entry.external is not None:
             return hosted_engine(entry, entry.external, self._state_dir)
         early = self._early.take(model)
-        return early or engine_for(entry, build.folder, self._settings, slot)
+        return early or engine_for(
+            entry, build.folder, self._settings, slot, adapters=dict(build.adapters)
+        )
 
     def _make_early(self, model: str) -> Engine | None:
         """An engine whose model is still arriving, where that is worth it."""
@@ -220,3 +222,5 @@ class Performer:
 def cache_folder(settings: Settings, default: Path) -> Path:
     """Where weights lie: what the operator chose, else the platform's place."""
     return Path(os.fspath(settings.cache.dir)) if settings.cache.dir else default
+        if entry.adapters:
+            return None

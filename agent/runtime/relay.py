@@ -203,7 +203,8 @@ class Relay:
             return
         request = answer.request
         prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens)
-        chunks = Chunks(request.id, model, opened.endpoint, int(time.time()))
+        asked_as = cast("str", opened.body.get("model"))  # an adapter answers by its own name
+        chunks = Chunks(request.id, asked_as, opened.endpoint, int(time.time()))
         try:
             async with aclosing(engine.generate(prompt)) as pieces:
                 await self._stream(answer, pieces, chunks, opened.box)

@@ -9,11 +9,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ...backends.stores.base import ELSEWHERE, Progress, Stock
+from ...backends.stores.base import ELSEWHERE, Build, Progress, Stock
 from ...backends.stores.errors import ModelMissing, StoreUnreachable
 from ...config.errors import AgentError
 from ...config.settings import ModelEntry, Settings
@@ -141,7 +142,11 @@ class Shelf:
         async with self._folders[model]:
             with self._failures(model):
                 self._keeper.leave_alone(model)
-                await self._bring(self._job(self._entry(model)))
+                entry = self._entry(model)
+                await self._bring(self._job(entry))
+                for one in entry.adapters:
+                    self._keeper.leave_alone(one.name)
+                    await self._bring(self._job(ModelEntry(id=one.name, ref=str(one.ref))))
                 self._tell(WeightsFetched(model))
 
     async def _bring(self, job: FetchJob) -> None:
@@ -170,10 +175,12 @@ class Shelf:
         is_over = threading.Event()
         try:
             with self._failures(model):
-                folder = self._cache.folder(model)
-                self._keeper.leave_alone(model)
+                entry = self._settings.entry(model)
+                beside = [] if entry is None else [one.name for one in entry.adapters]
+                for name in (model, *beside):
+                    self._keeper.leave_alone(name)
                 build = await asyncio.to_thread(
-                    verify, folder, model=model, is_stopped=is_over.is_set
+                    _verified, self._cache, model, beside, is_stopped=is_over.is_set
                 )
                 self._tell(WeightsVerified(model, build))
         finally:
@@ -254,5 +261,15 @@ def _followed(follower: Follower, model: str, size_bytes: int) -> Generator[None
 
 
 def _at_home(error: OSError) -> AgentError:
+def _verified(
+    cache: Cache, model: str, beside: Sequence[str], *, is_stopped: Callable[[], bool]
+) -> Build:
+    """A build with its adapters, each held against its own record; blocks."""
+    build = verify(cache.folder(model), model=model, is_stopped=is_stopped)
+    found = [verify(cache.folder(name), model=name, is_stopped=is_stopped) for name in beside]
+    folders = (one.folder for one in found)
+    return replace(build, adapters=tuple(zip(beside, folders, strict=True)))
+
+
     """This machine's own part in it: the folder, or a child that could not be started."""
     return StoreUnreachable(store="cache", reason=f"this machine: {error.strerror or error}")

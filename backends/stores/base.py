@@ -173,6 +173,7 @@ class Build:
         has_chat_template: Whether chat requests can be rendered.
     """
 
+        adapters: Names of what came beside it, each with its own verified folder.
     folder: str
     size_bytes: int
     weights_bytes: int
@@ -182,6 +183,7 @@ class Build:
     has_chat_template: bool = True
 
     @property
+    adapters: tuple[tuple[str, str], ...] = ()
     def is_here(self) -> bool:
         """Whether there is anything to load, and so a hash that says what it is."""
         return bool(self.folder)

@@ -14,10 +14,11 @@ import pytest
 from world import A, World, begun, text_of
 
 from poolhand.agent.dev.checkpoint import expected_text
-from poolhand.agent.dev.stage import at
+from poolhand.agent.dev.stage import at, each_of
 
 pytestmark = pytest.mark.e2e
 
+LEGAL = "org/tiny-a-legal"
 STUB = Path(__file__).parents[1] / "contract" / "stub_server.py"
 
 
@@ -75,6 +76,23 @@ def test_a_server_that_cannot_load_says_why_here_and_closed_words_there(world: W
     assert told["status"] == "failed"
     assert "out of memory" in str(told)
     assert "canary" not in str(told)
+
+
+def test_an_adapter_comes_with_its_model_and_answers_to_its_own_name(world: World) -> None:
+    config = with_server(world)
+    head, a, rest = config.read_text().partition('ref = "s3://models/tiny-a"\n')
+    lines = f'[models.serving]\nadapters = ["{LEGAL}=s3://models/tiny-b"]\n'
+    config.write_text(f"{head}{a}{lines}{rest}")
+    world.join(config)
+    assert LEGAL in each_of(world.provider(), "models")
+    assert world.load(LEGAL)["status"] == "succeeded"
+    assert world.answer(model=LEGAL, most=2) == "adapter-1:w0 adapter-1:w1"
+    assert world.answer(model=A, most=2) == "w0 w1"
+    named = {chunk.model for chunk in world.stream("Hello!", model=LEGAL, most=2)}
+    assert named == {LEGAL}
+    assert world.served_bytes("tiny-b") > 0
+    beat = at(world.provider(), "heartbeat", "backend_capacity")
+    assert [at(slot, "model") for slot in each_of(beat, "slots")] == [A, LEGAL]
 
 
 @pytest.fixture
