@@ -65,7 +65,7 @@ After=basic.target dbus.service
 Wants=dbus.service
 [Service]
 Type=oneshot
-TimeoutStartSec=240
+TimeoutStartSec=400
 ExecStart=/bin/sh -c '/bin/sh -eux /mnt/trial.sh >/mnt/log 2>&1; echo $? >/mnt/code; systemctl poweroff --force --force'
 UNIT
 mkdir "$root/run/old"
@@ -76,7 +76,7 @@ umount -l /run/old
 mount --make-rshared /
 container=poolhand exec /lib/systemd/systemd --system --log-target=console --unit=trial.service
 STAGE
-timeout --kill-after=5 300 unshare --kill-child --fork --pid --mount --uts --ipc --cgroup --propagation private \
+timeout --kill-after=5 460 unshare --kill-child --fork --pid --mount --uts --ipc --cgroup --propagation private \
     sh "$work/stage.sh" "$work" >"$work/stage.log" 2>&1 || true
 if [ ! -e "$work/out/log" ]; then
     tail -n 5 "$work/stage.log"
