@@ -170,7 +170,9 @@ class OwnServer:
             if "pid" in told:
                 self.pid = told["pid"]
             else:
-                self._tell(told["ended"])
+                # its last words lie in the log's pipe by now; they are read in the turn between
+                soon = asyncio.get_running_loop().call_soon
+                soon(soon, self._tell, told["ended"])
 
     def gone(self, exit_code: int | None) -> None:
         """The keeper is gone, and so is the server."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -75,6 +76,31 @@ async def test_an_end_is_told_once_with_the_last_words(tmp_path: Path) -> None:
     assert "canary" not in str(failed) + failed.load_text
     await server.stop(5)
     assert ended.codes == [9]
+
+
+async def test_last_words_are_read_before_the_end_that_came_together_with_them(
+    tmp_path: Path,
+) -> None:
+    tails: list[str] = []
+    is_told = asyncio.Event()
+
+    def ended(_code: int | None) -> None:
+        tails.append(server.log_tail)
+        is_told.set()
+
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nsleep 0.2\necho canary >&2\nexit 9\n")
+    program.chmod(0o700)
+    server = OwnServer(VllmProfile(), Plan((str(program),), str(tmp_path)))
+    await server.start(ended)
+    async with asyncio.timeout(20):
+        while server.pid is None:  # noqa: ASYNC110 - in the very turn in which the keeper tells it
+            await asyncio.sleep(0)
+    time.sleep(1)  # noqa: ASYNC251 - words and end are both there when the loop looks next
+    async with asyncio.timeout(20):
+        await is_told.wait()
+    assert tails == ["canary"]
+    await server.stop(5)
 
 
 async def test_a_folder_that_is_not_there_is_a_failed_start(tmp_path: Path) -> None:
