@@ -20,7 +20,7 @@ from ...config.refs import ModelRef
 from ..control.client import AgentNotRunning, get
 from .checks_table import GROUPS, Group
 from .checks_told import Finding, Ground, Verdict, fail, skipped
-from .doctor_verdict import Chance, chances
+from .doctor_verdict import Chance, chances, lines
 from .exits import Exit
 from .places import add_config, add_state_dir, config_of, home, socket_of, state_of
 from .render import plain, table
@@ -203,8 +203,7 @@ def drawn(
         yield f"{shown}  {plain(f'{one.id:<{width}}  {subject}{one.cause}')}"
         if one.remedy:
             yield plain(f"{'':<7}  {'':<{width}}  -> {one.remedy}")
-    for chance in told:
-        yield from map(plain, chance.lines())
+    yield from map(plain, lines(told))
     counts = {word: sum(one.verdict is word for one in found) for word in Verdict}
     yield ", ".join(f"{count} {word.value}" for word, count in counts.items() if count)
 

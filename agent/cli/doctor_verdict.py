@@ -46,18 +46,6 @@ class Chance:
         """Whether nothing is in its way that is so with any coordinator."""
         return not any(one.is_certain for one in self.blockers)
 
-    def lines(self) -> Iterator[str]:
-        """The same for people."""
-        if not self.blockers:
-            yield f"{self.model}: a request for it would be answered here"
-            return
-        would = "may not" if self.is_certain else "would not"
-        yield f"{self.model}: a request for it {would} reach this machine"
-        for one in self.blockers:
-            doubt = "" if one.is_certain else " (with a coordinator left at its defaults)"
-            yield f"  {one.code}: {one.words}{doubt}"
-            yield f"  -> {one.remedy}"
-
     def told(self) -> dict[str, object]:
         """The same for programs."""
         return {
@@ -65,6 +53,32 @@ class Chance:
             "answered": not self.blockers,
             "blockers": [asdict(one) for one in self.blockers],
         }
+
+
+def lines(told: Sequence[Chance]) -> Iterator[str]:
+    """All of them for people; models with the same in their way share a paragraph.
+
+    What would only be in the way of a coordinator left at its defaults is counted and not spelt
+    out where something is in the way of any.
+    """
+    alike: dict[tuple[Obstacle, ...], list[Chance]] = {}
+    for one in told:
+        alike.setdefault(one.blockers, []).append(one)
+    for blockers, those in alike.items():
+        names = ", ".join(one.model for one in those)
+        if not blockers:
+            yield f"{names}: a request would be answered here"
+            continue
+        sure = [one for one in blockers if one.is_certain]
+        yield f"{names}: a request {'would not' if sure else 'may not'} reach this machine"
+        for one in sure or blockers:
+            doubt = "" if one.is_certain else " (with a coordinator left at its defaults)"
+            yield f"  {one.code}: {one.words}{doubt}"
+            yield f"  -> {one.remedy}"
+        more = len(blockers) - len(sure)
+        if sure and more:
+            yield f"  and {more} gate(s) of a coordinator left at its defaults"
+            yield f"  -> See `poolhand models why {those[0].model}`."
 
 
 def chances(

@@ -77,9 +77,7 @@ def test_a_model_that_is_named(here: Cli, config: Path, daemon: Daemon) -> None:
     reached["blockers"] = [blocker]
     ended = here(*words, "s3://models/a")
     assert ended.returncode == Exit.FAILURE
-    assert (
-        "org/a: a request for it would not reach this machine\n  slots_busy: busy" in ended.stdout
-    )
+    assert "org/a: a request would not reach this machine\n  slots_busy: busy" in ended.stdout
     blocker["certain"] = False
     ended = here(*words, "org/a", "--quiet")
     assert "may not reach this machine" in ended.stdout

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from poolhand.agent.cli.checks_told import fail, ok, warn
-from poolhand.agent.cli.doctor_verdict import chances
+from poolhand.agent.cli.doctor_verdict import Chance, Obstacle, chances, lines
 
 from .checks_world import PLAIN, RUNNING, ground
 
@@ -53,13 +53,27 @@ def test_a_running_agents_word_counts(tmp_path: Path) -> None:
         {"id": "org/b", "blockers": [doubt]},
     ]
     a, b = chances(here, FOUND, models, None)
-    assert list(a.lines()) == ["org/a: a request for it would be answered here"]
+    assert list(lines([a])) == ["org/a: a request would be answered here"]
     assert (a.told()["answered"], b.told()["answered"]) == (True, False)
     assert b.is_certain, "only a coordinator's defaults are in the way"
-    assert list(b.lines()) == [
-        "org/b: a request for it may not reach this machine",
+    assert list(lines([b])) == [
+        "org/b: a request may not reach this machine",
         "  trust_level: none? (with a coordinator left at its defaults)",
         "  -> ask",
     ]
     (gone,) = chances(here, FOUND, models, "org/gone")
     assert gone.blockers[0].code == "not_offered"
+
+
+def test_models_with_the_same_in_their_way_are_told_once() -> None:
+    line = Obstacle("line_down", "there is no line", "Look at it.")
+    trust = Obstacle("trust_level", "none", "Ask.", is_certain=False)
+    told = [Chance("org/a", (line, trust)), Chance("org/b", ()), Chance("org/c", (line, trust))]
+    assert list(lines(told)) == [
+        "org/a, org/c: a request would not reach this machine",
+        "  line_down: there is no line",
+        "  -> Look at it.",
+        "  and 1 gate(s) of a coordinator left at its defaults",
+        "  -> See `poolhand models why org/a`.",
+        "org/b: a request would be answered here",
+    ]
