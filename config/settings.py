@@ -19,8 +19,8 @@ from .engines import (
     DefaultEngine,
     EngineName,
     Llamacpp,
-    PoolEngine,
     Mlx,
+    PoolEngine,
     Server,
     Serving,
     Sglang,
@@ -215,11 +215,11 @@ class ModelEntry(Section):
         if self.external is not None and (self.engine != "auto" or self.attach.is_named):
             problem = "engine is for models with a ref; external has its dialect"
             raise ValueError(problem)
-        if (self.engine == "attach") != self.attach.is_named:
-            problem = 'engine = "attach" and [models.attach] with url or socket go together'
-            raise ValueError(problem)
         if self.serving.adapters and (self.is_elsewhere or self.engine in {"mlx", "echo"}):
             problem = "adapters are for models that vLLM, SGLang or llama.cpp serve here"
+            raise ValueError(problem)
+        if (self.engine == "attach") != self.attach.is_named:
+            problem = 'engine = "attach" and [models.attach] with url or socket go together'
             raise ValueError(problem)
         return self
 
@@ -245,13 +245,13 @@ class ModelEntry(Section):
         return ModelRef.parse(self.ref)
 
     @property
-    def where(self) -> str:
-        """Where its weights live, or who is asked, for people."""
-    @property
     def adapters(self) -> tuple[Adapter, ...]:
         """What is served beside it, each by a name of its own."""
         return tuple(map(adapter, self.serving.adapters))
 
+    @property
+    def where(self) -> str:
+        """Where its weights live, or who is asked, for people."""
         if self.external is not None:
             return f"{self.external.dialect} {self.external.url}"
         return self.ref or f"attached at {self.attach.url or self.attach.socket}"

@@ -205,6 +205,8 @@ class Performer:
         is_apart = settings.engines.mlx.isolation == "child"
         if entry is None or entry.engine not in {"auto", "mlx"} or entry.external is not None:
             return None
+        if entry.adapters:
+            return None
         if not settings.weights.overlap or not is_apart:
             return None
         engine = engine_for(entry, str(self._cache.folder(model)), settings, 0)
@@ -222,5 +224,3 @@ class Performer:
 def cache_folder(settings: Settings, default: Path) -> Path:
     """Where weights lie: what the operator chose, else the platform's place."""
     return Path(os.fspath(settings.cache.dir)) if settings.cache.dir else default
-        if entry.adapters:
-            return None

@@ -260,7 +260,6 @@ def _followed(follower: Follower, model: str, size_bytes: int) -> Generator[None
         end(model)
 
 
-def _at_home(error: OSError) -> AgentError:
 def _verified(
     cache: Cache, model: str, beside: Sequence[str], *, is_stopped: Callable[[], bool]
 ) -> Build:
@@ -271,5 +270,6 @@ def _verified(
     return replace(build, adapters=tuple(zip(beside, folders, strict=True)))
 
 
+def _at_home(error: OSError) -> AgentError:
     """This machine's own part in it: the folder, or a child that could not be started."""
     return StoreUnreachable(store="cache", reason=f"this machine: {error.strerror or error}")

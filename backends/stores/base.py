@@ -171,9 +171,9 @@ class Build:
             while the bytes arrived.
         config: The parsed ``config.json``.
         has_chat_template: Whether chat requests can be rendered.
+        adapters: Names of what came beside it, each with its own verified folder.
     """
 
-        adapters: Names of what came beside it, each with its own verified folder.
     folder: str
     size_bytes: int
     weights_bytes: int
@@ -181,9 +181,9 @@ class Build:
     verified_by: VerifiedBy
     config: Mapping[str, object] = field(repr=False, hash=False)
     has_chat_template: bool = True
+    adapters: tuple[tuple[str, str], ...] = ()
 
     @property
-    adapters: tuple[tuple[str, str], ...] = ()
     def is_here(self) -> bool:
         """Whether there is anything to load, and so a hash that says what it is."""
         return bool(self.folder)
