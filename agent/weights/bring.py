@@ -56,6 +56,8 @@ class Bring:
         find_store: How a reference becomes a store.
         tell: Hears of progress, at most every ``TICK_S``.
         arrived: Hears which tensors can be read, if the job asks for that.
+        tick_s: From one word of progress to the next.
+        sync_every_s: How much of the past a power cut may take back.
     """
 
     def __init__(
@@ -64,8 +66,13 @@ class Bring:
         find_store: FindStore,
         tell: Tell,
         arrived: Callable[[Tensors], None] = lambda _: None,
+        *,
+        tick_s: float = TICK_S,
+        sync_every_s: float = SYNC_EVERY_S,
     ) -> None:
         self._job = job
+        self._tick_s = tick_s
+        self._sync_every_s = sync_every_s
         self._tell = tell
         self._arrived = arrived
         self._find_store = find_store
@@ -297,11 +304,11 @@ class Bring:
                 forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]
                 for tensors in arriving.look(forgotten):
                     self._arrived(tensors)
-            if now_s - synced_s >= SYNC_EVERY_S:
+            if now_s - synced_s >= self._sync_every_s:
                 await asyncio.to_thread(pull.sync)
                 synced_s = time.monotonic()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
+                async with asyncio.timeout(self._tick_s):
                     _ = await over.wait()
         if pull.error is not None:
             raise pull.error

@@ -10,11 +10,11 @@ import os
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.stores.base import RemoteFile
 from ...backends.stores.errors import DiskFull
+from ...config.frozen import frozen
 from .cache import PARTIAL_NAME
 from .digests import FrontierDigest
 from .journal import Claim, Claims, Seal
@@ -25,7 +25,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _UNSUPPORTED = frozenset({"EOPNOTSUPP", "ENOSYS", "EINVAL"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A file to be had.
 
@@ -91,8 +91,11 @@ class Part:
             self.is_second_reading = True
 
     def sync(self) -> None:
-        """Put what was written on the platter."""
+        """Put what was written on the platter, by an earlier process, too."""
         with self._lock:
+            if self._fd < 0 and self.seal is None and any(self.have):
+                # killed before it could sync: the claims live on, so their bytes have to
+                self._fd = os.open(self.path, _FLAGS & ~os.O_CREAT)
             if self._fd >= 0:
                 flush(self._fd)
 

@@ -1,39 +1,52 @@
-"""kill -9 before every step of a fetch that changes the disk, and again while it resumes."""
+"""kill -9, or the power gone, before every step of a fetch that changes the disk."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from crash_points import OBJECTS
-from weights_origin import Origin
 
 PROGRAM = str(Path(__file__).with_name("crash_points.py"))
-STEPS = 25
-FIRST = (1, 26, 51, 76)
-FEWEST_KILLS = 200
+RANGES = tuple((first, first + 42) for first in range(1, 211, 42))
+FEWEST_POINTS = 200
+KINDS = {"posix_fallocate", "pwrite", "write", "fdatasync", "replace"}
+
+
+def points(mode: str, folder: Path, first: int, last: int) -> list[tuple[int, str]]:
+    """Where fetches ended; each was held against the truth."""
+    said = [sys.executable, PROGRAM, mode, str(folder), str(first), str(last)]
+    done = subprocess.run(said, capture_output=True, check=False)  # noqa: S603  # our own
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return [(step, call) for step, call in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
-def kills() -> dict[int, int]:
-    """How many there were, by the first step of the range."""
+def killed() -> dict[int, list[tuple[int, str]]]:
+    """Where fetches were killed, by the first step of the range."""
     return {}
 
 
-@pytest.mark.parametrize("first", FIRST)
-def test_killed_before_every_step(tmp_path: Path, first: int, kills: dict[int, int]) -> None:
-    """25 steps, each with two more on the way back."""
-    with Origin(OBJECTS) as origin:
-        said = [sys.executable, PROGRAM, str(origin.port), str(tmp_path)]
-        done = subprocess.run(  # noqa: S603  # our own
-            [*said, str(first), str(first + STEPS)], capture_output=True, check=False
-        )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    kills[first] = int(done.stdout)
-    assert kills[first] >= STEPS, "a step that never came was no point"
+@pytest.mark.parametrize(("first", "last"), RANGES)
+def test_killed_before_every_step(
+    tmp_path: Path, first: int, last: int, killed: dict[int, list[tuple[int, str]]]
+) -> None:
+    killed[first] = points("kill", tmp_path, first, last)
+    assert [step for step, _ in killed[first]] == list(range(first, last))
 
 
-def test_there_were_enough_of_them(kills: dict[int, int]) -> None:
-    if set(kills) != set(FIRST):
+def test_there_were_enough_points_and_of_every_kind(
+    killed: dict[int, list[tuple[int, str]]],
+) -> None:
+    if len(killed) != len(RANGES):
         pytest.skip("only some of the ranges were run")
-    assert sum(kills.values()) >= FEWEST_KILLS
+    found = {point for points in killed.values() for point in points}
+    assert len({step for step, _ in found}) >= FEWEST_POINTS
+    assert {call for _, call in found} >= KINDS
+
+
+def test_the_power_gone_before_a_step(tmp_path: Path) -> None:
+    """What was not synced is lost or torn, the last renames too; by turns after a kill."""
+    found = points("power", tmp_path, 60, 190)
+    fewest = 20
+    assert len(found) >= fewest

@@ -137,6 +137,17 @@ def test_finishing_gives_the_final_name(tmp_path: Path) -> None:
     part.sync()
 
 
+def test_what_an_earlier_process_wrote_is_synced_too(tmp_path: Path) -> None:
+    """Killed before it could sync: a line of ours that covers its claims would lie."""
+    _ = one_part(tmp_path, claims_of(target()), target())
+    part = one_part(tmp_path, claims_of(target(), have=b"\1\0\0"), target())
+    part.sync()
+    part.close()
+    part.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        part.sync()
+
+
 def test_starting_over_believes_nothing(tmp_path: Path) -> None:
     _ = one_part(tmp_path, claims_of(target()), target())
     part = one_part(tmp_path, claims_of(target(), have=b"\1\1\1"), target())
