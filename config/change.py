@@ -15,6 +15,7 @@ Part = Literal[
     "line",
     "pool",
     "slots",
+    "catalog",
     "stores",
     "cache",
     "weights",
@@ -36,6 +37,7 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
         "pools": "pool",
         "models": "pool",
         "slots": "slots",
+        "catalog": "catalog",
         "stores": "stores",
         "cache": "cache",
         "weights": "weights",
@@ -69,6 +71,8 @@ WHEN: Mapping[str, When] = MappingProxyType(
         # a model in memory goes on as it was loaded; its ref and its engine hold for the next load
         "models": "now",
         "slots": "now",
+        # read at the start: what it may claim of privacy depends on it
+        "catalog": "restart",
         "stores": "fetch",
         "cache": "now",
         "cache.dir": "restart",  # open journals do not move

@@ -171,7 +171,7 @@ def _contradictions(settings: Settings, places: Places) -> Iterator[Problem]:
         return
     at: KeyPath = ("pools", "assigned")
     entries = [one for one in settings.models if assigned in {one.id, *one.aliases}]
-    if settings.models and not entries:
+    if settings.models and not entries and not settings.catalog.builds:
         known = [name for one in settings.models for name in (one.id, *one.aliases)]
         words = f"pools.assigned names {assigned!r}, which is no id or alias of any [[models]]"
         yield places.problem(at, words, nearest(assigned, known))

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .adapters import Adapter, adapter, doubled
+from .catalog import Catalog
 from .control import Control
 from .engines import (
     Attach,
@@ -191,6 +192,7 @@ class ModelEntry(Section):
         engine: Which engine runs it; ``auto`` takes what fits machine and build, never ``echo``.
         context_tokens: Upper bound of prompt plus answer; unset: the model's own.
         pinned: Once in memory, it makes way for no other model.
+        weight_hash: What its bytes have to be, as 64 hex digits; unset: what its store promises.
         external: An account at a provider that answers for it; never together with ``ref``.
         serving: What it wants different from its engine's own table.
         attach: A server that runs already and answers for it; never together with ``ref``.
@@ -202,8 +204,9 @@ class ModelEntry(Section):
     engine: EngineName = "auto"
     context_tokens: Annotated[int, Field(ge=16)] | None = None
     pinned: bool = False
-    serving: Serving = Serving()
-    attach: Attach = Attach()
+    weight_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    serving: Serving = absent()
+    attach: Attach = absent()
     external: External | None = None
 
     @model_validator(mode="after")
@@ -346,17 +349,18 @@ class Settings(Section):
     pools: Pools = Pools()
     slots: Slots = Slots()
     models: Annotated[tuple[ModelEntry, ...], ARRAY] = ()
-    stores: Stores = Stores()
-    cache: Cache = Cache()
-    weights: Weights = Weights()
-    peers: Peers = Peers()
-    engines: Engines = Engines()
-    requests: Requests = Requests()
-    memory: Memory = Memory()
-    hours: Hours = Hours()
-    owner: Owner = Owner()
-    log: Log = Log()
-    control: Control = Control()
+    catalog: Catalog = absent()
+    stores: Stores = absent()
+    cache: Cache = absent()
+    weights: Weights = absent()
+    peers: Peers = absent()
+    engines: Engines = absent()
+    requests: Requests = absent()
+    memory: Memory = absent()
+    hours: Hours = absent()
+    owner: Owner = absent()
+    log: Log = absent()
+    control: Control = absent()
 
     @field_validator("models")
     @classmethod
@@ -369,6 +373,17 @@ class Settings(Section):
             problem = f"an adapter's name {twice!r} is a model's, an alias or another adapter's"
             raise ValueError(problem)
         return models
+
+    @property
+    def claimed(self) -> tuple[ModelEntry, ...]:
+        """Every model whose engine a claim to a coordinator has to hold for.
+
+        Whatever a catalog brings later is among them, as one that is like all of it.
+        """
+        if not self.catalog.builds:
+            return self.models
+        example = self.catalog.at("https://catalog").ref("v2/any/1")
+        return (*self.models, ModelEntry(id="catalog", ref=example))
 
     @property
     def pinned(self) -> frozenset[str]:

@@ -18,12 +18,14 @@ from ..wire.later import CapacityProbe, DrainAck
 from . import report
 from .answers import Answers
 from .commands import Commands
+from .effects import ReadCatalog
 from .events import Heard, RequestKey
 from .loads import Loads, Said
 from .machine import Machine
 from .moves import Moves
 from .quote import quote
 from .standing import Standing
+from .unlisted import unlisted
 
 
 class Hearing:
@@ -57,7 +59,11 @@ class Hearing:
         self._snapshot = snapshot
 
     def heard(self, heard: Heard, now_s: float) -> list[Said]:
-        """The coordinator said something."""
+        """The coordinator said something; perhaps of a model that only its catalog knows."""
+        unknown = unlisted(heard.message, self._loads.settings)
+        return [*self._told(heard, now_s), *map(ReadCatalog, unknown)]
+
+    def _told(self, heard: Heard, now_s: float) -> list[Said]:
         match heard.message:
             case InferenceRequest() as request:
                 self.standing.sent_work()

@@ -41,7 +41,7 @@ class Offer:
         nor one without the other.
         """
         offer = report.models(node)
-        added = [model for model in offer if model.id not in self._told]
+        added = [m for m in offer if m.id not in self._told and m.id not in node.awaited]
         here = [model for model in offer if model.weight_hash is not None]
         if not added and not any(self._told.get(model.id) != model for model in here):
             return []

@@ -81,6 +81,7 @@ class Snapshot:
     line: Seen = NOTHING_SEEN
     drain: Drain | None = None
 
+    awaited: frozenset[str] = frozenset()
     @property
     def busy(self) -> frozenset[str]:
         """The models that are answering."""

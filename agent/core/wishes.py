@@ -98,6 +98,12 @@ class Wishes:
                 came += self._stays.release(model, None, now_s)
         return came
 
+    def awaited(self, stocks: Mapping[str, Stock]) -> frozenset[str]:
+        """The desired builds that are not here yet: nobody is told of them before they are."""
+        rows = self.desired.models if self.desired is not None else ()
+        here = {stock.model for stock in stocks.values() if stock.state == "here"}
+        return frozenset(row.desired_build for row in rows) - here
+
     def look(self, now_s: float) -> bool:
         """Look at the clock.
 

@@ -13,10 +13,10 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, web
 
+from ...config.frozen import frozen
 from .front import Front
 from .lines import Line
 from .options import CoordinatorOptions, is_loopback, read_alias
@@ -41,7 +41,7 @@ class NotLoopback(ValueError):
         super().__init__(f"a dev coordinator listens on loopback only, not on {host!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Running:
     """A coordinator that listens.
 
@@ -177,6 +177,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DESIRED[,PREVIOUS]",
         help="a public name and the build behind it; may be repeated",
     )
+    parser.add_argument("--registry", metavar="FOLDER", help="builds that the catalog lists")
     parser.add_argument("--challenge-interval-s", type=float, default=usual.challenge_interval_s)
     parser.add_argument(
         "--cold-dispatch",
@@ -193,6 +194,7 @@ def main(args: argparse.Namespace) -> int:
         aliases=tuple(args.alias),
         sends_desired=bool(args.alias),
         challenge_interval_s=args.challenge_interval_s,
+        registry=args.registry,
         is_cold_dispatch=args.cold_dispatch,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

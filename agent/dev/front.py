@@ -28,6 +28,7 @@ from .answers import (
 )
 from .classes import LoadClass, classify_load, client_error, is_hopeless
 from .exchange import DISCONNECTED, TIMED_OUT, Exchange, Failure, Finished, Piece, Step
+from .library import Library
 from .lines import Line
 from .options import CoordinatorOptions
 from .registry import Registry, Route
@@ -53,6 +54,7 @@ class Front:
         self._registry = registry
         self._lines = lines
         self._options = options
+        self._library = Library(options.registry)
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers, for the application's router."""
@@ -61,6 +63,7 @@ class Front:
             web.get("/readyz", self._health),
             web.get("/v1/models", self._models),
             web.get("/v1/models/catalog", self._catalog),
+            web.get("/v1/models/catalog/manifest/{model:.+}", self._manifest),
             web.post(CHAT_ENDPOINT, self._complete),
             web.post(TEXT_ENDPOINT, self._complete),
         ]
@@ -81,7 +84,7 @@ class Front:
             for each in self._registry.providers.values()
             for build, model in each.models.items()
         }
-        models = [
+        models: list[Json] = [
             {
                 "id": model.id,
                 "display_name": model.id,
@@ -103,7 +106,17 @@ class Front:
             }
             for alias in self._registry.aliases.values()
         ]
+        listed = self._library.rows()
+        known = {row["id"] for row in listed}
+        models = [*listed, *(row for row in models if row["id"] not in known)]
         return web.json_response({"models": models, "aliases": aliases})
+
+    async def _manifest(self, request: web.Request) -> web.Response:
+        found = self._library.manifest(request.match_info["model"])
+        if found is None:
+            failure = error_body("no such build", kind="not_found")
+            return web.json_response(failure, status=HTTPStatus.NOT_FOUND)
+        return web.json_response(found)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -1,14 +1,14 @@
 """What a dev coordinator can be told; every number is the real one's, unless it says so."""
 
 import ipaddress
-from dataclasses import dataclass
 
+from ...config.frozen import frozen
 from .registry import PENDING_LOAD_S, STALE_S, Alias
 
 MIB = 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CoordinatorOptions:
     """How a dev coordinator behaves.
 
@@ -26,6 +26,7 @@ class CoordinatorOptions:
             deadline by prompt length.
         chunk_wait_s: From an accepted request to its next frame, and so on.
         default_max_tokens: For clients that set no limit; ours.
+        registry: A folder with builds that the catalog lists, offered by somebody or not.
         is_cold_dispatch: Whether a request goes to a provider that has to load first,
             without a ``load_model`` before it, as the real one may do.
     """
@@ -42,6 +43,7 @@ class CoordinatorOptions:
     accept_wait_s: float = 30.0
     chunk_wait_s: float = 600.0
     default_max_tokens: int = 1024
+    registry: str | None = None
     is_cold_dispatch: bool = False
     max_frame_bytes: int = 10 * MIB
     max_body_bytes: int = 16 * MIB

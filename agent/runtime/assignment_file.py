@@ -30,16 +30,16 @@ _Bytes = Annotated[int, Field(ge=0, le=2**62)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """A file's content, read as strictly as it is written."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
-Found = TypeVar("Found", bound=_Strict)
+Found = TypeVar("Found", bound=Strict)
 
 
-class _Record(_Strict):
+class _Record(Strict):
     """Whose this machine is."""
 
     pool: _Key | None
@@ -52,14 +52,14 @@ class _Record(_Strict):
     topology_hash: str
 
 
-class _Orders(_Strict):
+class _Orders(Strict):
     """What its operator ordered."""
 
     pins: list[_Key]
     is_drained: bool
 
 
-class _Load(_Strict):
+class _Load(Strict):
     """What one load was found to take."""
 
     model: _Key
@@ -70,7 +70,7 @@ class _Load(_Strict):
     took_s: _Time
 
 
-class _Loads(_Strict):
+class _Loads(Strict):
     """What loads were found to take, the oldest first."""
 
     loads: Annotated[list[_Load], Field(max_length=MOST_MODELS)]
@@ -91,7 +91,7 @@ class AssignmentFile:
     def recall(self) -> None:
         """Read it; ``AssignmentRead`` follows, whatever is in it."""
         try:
-            record = _read(self._path, _Record)
+            record = read_file(self._path, _Record)
         except StateDamaged as error:
             self._tell(AssignmentRead(error=error))
             return
@@ -111,7 +111,7 @@ class AssignmentFile:
             only=list(chosen.only),
             topology_hash=wanted.topology,
         )
-        _write(self._path, record, self._tell)
+        write_file(self._path, record, self._tell)
 
 
 class OrdersFile:
@@ -129,7 +129,7 @@ class OrdersFile:
     def recall(self) -> None:
         """Read it; ``OrdersRead`` follows if there is anything to tell."""
         try:
-            record = _read(self._path, _Orders)
+            record = read_file(self._path, _Orders)
         except StateDamaged as error:
             self._tell(OrdersRead(error=error))
             return
@@ -139,7 +139,7 @@ class OrdersFile:
     def persist(self, wanted: PersistOrders) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         record = _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained)
-        _write(self._path, record, self._tell)
+        write_file(self._path, record, self._tell)
 
 
 class MeasuredFile:
@@ -157,7 +157,7 @@ class MeasuredFile:
     def recall(self) -> None:
         """Read it; ``MeasuredRead`` follows if there is anything to tell."""
         try:
-            record = _read(self._path, _Loads)
+            record = read_file(self._path, _Loads)
         except StateDamaged as error:
             self._tell(MeasuredRead(error=error))
             return
@@ -168,7 +168,7 @@ class MeasuredFile:
     def persist(self, wanted: PersistMeasured) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         loads = [_Load.model_validate(asdict(each)) for each in wanted.measured]
-        _write(self._path, _Loads(loads=loads), self._tell)
+        write_file(self._path, _Loads(loads=loads), self._tell)
 
 
 def _assignment(record: _Record) -> Assignment:
@@ -185,8 +185,12 @@ def _assignment(record: _Record) -> Assignment:
     )
 
 
-def _read(path: Path, shape: type[Found]) -> Found | None:
+def read_file(path: Path, shape: type[Found]) -> Found | None:
     """A file's content; ``None`` if there is no such file.
+
+    Args:
+        path: Of the file.
+        shape: What it has to hold.
 
     Raises:
         StateDamaged: It cannot be read, or understood: then it was set aside.
@@ -202,7 +206,7 @@ def _read(path: Path, shape: type[Found]) -> Found | None:
         raise _damaged(path, _set_aside(path)) from error
 
 
-def _write(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
+def write_file(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
     """Replace a file in one step; it is on the disk when this returns.
 
     If it could not be written, ``StateUnsaved`` is told, and what was there still is.

@@ -107,7 +107,7 @@ def privacy(
         environ: This process's environment, as it was started with.
         is_hidden: Whether debuggers are kept out of this process; a child sees to it itself.
     """
-    shelters = [shelter(entry, settings) for entry in settings.models]
+    shelters = [shelter(entry, settings) for entry in settings.claimed]
     return PrivacyCapabilities(
         # a node that offers no model has nowhere to handle text
         text_backend_inprocess=bool(shelters) and all(its.is_inprocess for its in shelters),

@@ -8,14 +8,14 @@ then and are named as pending. Nothing here waits for a request, and none is end
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ...config.change import diff, keeping, when
 from ...config.errors import AgentError, ConfigError
 from ...config.load import Loaded, load
-from ...config.settings import Settings
+from ...config.settings import ModelEntry, Settings
 from ...config.told import flat
 from ...config.watch import Seen, Watch, see
 from ..core.events import Event, SettingsChanged, SettingsRejected
@@ -63,6 +63,7 @@ class SettingsFile:
         self.settings = loaded.settings
         self.pending: tuple[str, ...] = ()
         self._loaded = loaded
+        self._offered: tuple[ModelEntry, ...] = ()
         self._changed_s: float | None = None
         self._is_rejected = False
         self._watch = Watch(loaded.path, loaded.read, clock_ns=time.time_ns)
@@ -71,6 +72,32 @@ class SettingsFile:
     def path(self) -> Path:
         """The first file, absolute."""
         return self._loaded.path
+
+    @property
+    def in_force(self) -> Settings:
+        """What the files say as far as it holds, and what a catalog offers beside it."""
+        named = {entry.id for entry in self.settings.models}
+        more = [entry for entry in self._offered if entry.id not in named]
+        models = (*self.settings.models, *more)
+        return self.settings.model_copy(update={"models": models}) if more else self.settings
+
+    def offer(self, entries: Iterable[ModelEntry]) -> None:
+        """Have a catalog's models offered beside those of the files, and no others of its.
+
+        One whose engine would break what was claimed at the start is left out.
+        """
+        before, claimed = self._offered, self._promises(self.settings)
+        kept: list[ModelEntry] = []
+        for entry in entries:
+            tried = self.settings.model_copy(update={"models": (*self.settings.models, entry)})
+            if self._promises(tried) == claimed:
+                kept.append(entry)
+            else:
+                words = "a model of the catalog is left out: its engine breaks a claim"
+                self._note(words, level=logging.WARNING, model=entry.id)
+        self._offered = tuple(kept)
+        if self._offered != before:
+            self._tell(SettingsChanged(self.in_force))
 
     async def keep(self) -> None:
         """Look after the files until cancelled."""
@@ -133,7 +160,7 @@ class SettingsFile:
         if change.keys:
             self._changed_s = time.monotonic()
         # told even if nothing changed: a rejected reading is over
-        self._tell(SettingsChanged(after))
+        self._tell(SettingsChanged(self.in_force))
         if change.keys or pending or was_rejected:
             self._note(
                 "configuration taken over",

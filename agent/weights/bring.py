@@ -30,7 +30,7 @@ from .parts import Part, Target, prepare, sweep
 from .peers_join import Brought, pull_for
 from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
-from .publish import Digested, digest_in_place, publish
+from .publish import Digested, digest_in_place, expect, publish
 from .pull import Pull
 from .record import RECORD_NAME
 from .source import Source
@@ -137,6 +137,8 @@ class Bring:
         record = read_record(self._folder)
         if record is None or record.ref != str(self._job.ref):
             return None
+        if self._job.weight_hash not in {None, record.weight_hash}:
+            return None
         try:
             _ = await asyncio.to_thread(
                 verify, self._folder, model=self._job.model, is_stopped=self._stopped.is_set
@@ -165,6 +167,7 @@ class Bring:
                 raise WeightsCorrupt(model=model, file=name, reason=reason)
             targets = [Target(file, file.sha256) for file in listed.values()]
         else:
+            expect(promise.aggregate_sha256, self._job, file=manifest.MANIFEST_NAME)
             targets = self._promised(promise, listed)
         if problem := manifest.paths_problem([target.remote.path for target in targets]):
             raise WeightsUnsafe(model=model, reason=problem)

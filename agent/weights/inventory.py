@@ -27,7 +27,7 @@ def _stock(cache: Cache, entry: ModelEntry, listed: dict[str, int], boot: str) -
     if entry.is_elsewhere:
         return Stock(entry.id, "here", 0)
     build = cache.build(entry.id, entry.ref)
-    if build is not None:
+    if build is not None and entry.weight_hash in {None, build.weight_hash}:
         return Stock(entry.id, "here", build.size_bytes, build.size_bytes, build)
     size_bytes = listed.get(listed_key(entry.id, entry.ref))
     claims = load(cache.folder(entry.id) / JOURNAL_NAME, boot_id=boot)

@@ -52,6 +52,7 @@ class FetchJob:
         cache_dir: The cache folder, absolute.
         tells_tensors: Whether it is to be told which tensors can be read while files arrive.
         alone: Given for a copy of all that lies there; ``None``: what an engine needs.
+        weight_hash: What the build has to be; ``None``: what its store promises.
         peers: Who else may bring it, and whom it is passed on to.
     """
 
@@ -64,6 +65,7 @@ class FetchJob:
     tells_tensors: bool = False
     peers: Peers = NO_PEERS
 
+    weight_hash: str | None = None
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -106,6 +108,7 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
         "tells_tensors": job.tells_tensors,
         "peers": job.peers.model_dump(),
     }
+        "weight_hash": job.weight_hash,
     return json.dumps(said).encode() + b"\n"
 
 
@@ -122,6 +125,7 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
         tells_tensors=said.get("tells_tensors") is True,
         peers=Peers.model_validate(said["peers"]),
     )
+        weight_hash=cast("str | None", said.get("weight_hash")),
     return job, cast("Mode", said["mode"])
 
 

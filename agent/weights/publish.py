@@ -44,6 +44,10 @@ def publish(
     Raises:
         WeightsCorrupt: The files do not make a build.
     """
+    found_hash = weight_hash(
+        (found.target.remote.path, bytes.fromhex(found.seal.sha256)) for found in files
+    )
+    expect(found_hash, job, file="the build")
     paths = [found.target.remote.path for found in files]
     contents = _contents(place, paths, job, is_promised=is_promised)
     record = Record(
@@ -51,9 +55,7 @@ def publish(
         ref=str(job.ref),
         folder=None if place == folder else str(place),
         verified_by=_verified_by(files, is_promised=is_promised),
-        weight_hash=weight_hash(
-            (found.target.remote.path, bytes.fromhex(found.seal.sha256)) for found in files
-        ),
+        weight_hash=found_hash,
         weights_bytes=contents.weights_bytes,
         has_chat_template=contents.has_chat_template,
         mark_bytes=MARK_BYTES,
@@ -61,6 +63,21 @@ def publish(
     )
     write_atomically(folder / RECORD_NAME, record.encode())
     return record
+
+
+def expect(found_hash: str, job: FetchJob, *, file: str) -> None:
+    """Hold a build's hash against the one that was named, if one was.
+
+    Args:
+        found_hash: What the bytes are, or are promised to be.
+        job: What was asked for.
+        file: Where the hash is from, for messages.
+
+    Raises:
+        WeightsCorrupt: It is another build.
+    """
+    if job.weight_hash not in {None, found_hash}:
+        raise WeightsCorrupt(model=job.model, file=file, reason="not the build that was named")
 
 
 def _verified_by(files: Sequence[Digested], *, is_promised: bool) -> VerifiedBy:

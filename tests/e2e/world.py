@@ -276,10 +276,10 @@ def size_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def opened(folder: Path, weights: Path) -> Generator[World]:
+def opened(folder: Path, weights: Path, *coordinator: str) -> Generator[World]:
     """A world that has begun; gone at the end."""
     folder.mkdir(parents=True)
     with World(folder, weights) as world:
-        world.begin()
+        world.begin(*coordinator)
         yield world
     shutil.rmtree(folder, ignore_errors=True)
