@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
 from ..backends.engines.leash import forbid_debuggers
@@ -47,6 +48,9 @@ from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
 from .runtime.settings_file import SettingsFile
 from .runtime.thrift import give_back, keep_one_heap, resident_bytes
+
+if TYPE_CHECKING:
+    from .runtime.registry import Registry
 
 LOOK_S = 2.0
 """The core looks at the clock at least so often, to notice that time was lost."""
@@ -150,9 +154,13 @@ class Daemon:
             _Left: Always; whoever still runs was asked to leave, and had the time.
         """
         probe = await asyncio.to_thread(probe_for, sys.platform, os.uname().machine)
-        settings, told = self._file.settings, self._desk.told
+        registry = self._registry()
+        settings, told = self._file.in_force, self._desk.told
         cache = cache_folder(settings, _default_cache(os.environ))
         world = World(settings, self._key, probe, cache, self._state_dir, told)
+        if registry is not None:
+            world = replace(world, read_catalog=registry.ask)
+            tasks.create_task(registry.keep(), name="catalog")
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
         self._traffic = doers.traffic
@@ -162,6 +170,23 @@ class Daemon:
         tasks.create_task(self._file.keep(), name="configuration")
         await self._loop(doers)
         raise _Left
+
+    def _registry(self) -> "Registry | None":
+        """Whoever reads the public catalog, if the operator wants anything from there."""
+        settings = self._file.settings
+        if not settings.catalog.builds:
+            return None
+        from .runtime.registry import Registry  # noqa: PLC0415  # only where it is of use
+
+        found = Registry(
+            settings,
+            self._state_dir,
+            tell=self.tell,
+            offers=self._file.offer,
+            taken=lambda: [entry.id for entry in self._file.settings.models],
+        )
+        found.recall()
+        return found
 
     def tell(self, event: Event) -> None:
         """Put an event into the inbox."""

@@ -32,7 +32,7 @@ from .external import External
 from .hours import Hours, Owner
 from .peers import Peers
 from .refs import ModelRef
-from .stores import ARRAY, S3, Section, Stores
+from .stores import ARRAY, S3, Section, Stores, absent
 from .weights import Weights
 
 __all__ = ["S3", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
@@ -299,11 +299,11 @@ class Engines(Section):
     default: DefaultEngine = "auto"
     by_pool: Annotated[tuple[PoolEngine, ...], ARRAY] = ()
     gpus: Annotated[tuple[Boards, ...], ARRAY] = ()
-    mlx: Mlx = Mlx()
-    server: Server = Server()
-    vllm: Vllm = Vllm()
-    sglang: Sglang = Sglang()
-    llamacpp: Llamacpp = Llamacpp()
+    mlx: Mlx = absent()
+    server: Server = absent()
+    vllm: Vllm = absent()
+    sglang: Sglang = absent()
+    llamacpp: Llamacpp = absent()
 
 
 class Requests(Section):
@@ -345,9 +345,9 @@ class Settings(Section):
     """Everything the operator can choose. Only ``coordinator.url`` has no default."""
 
     coordinator: Coordinator
-    wire: Wire = Wire()
-    pools: Pools = Pools()
-    slots: Slots = Slots()
+    wire: Wire = absent()
+    pools: Pools = absent()
+    slots: Slots = absent()
     models: Annotated[tuple[ModelEntry, ...], ARRAY] = ()
     catalog: Catalog = absent()
     stores: Stores = absent()

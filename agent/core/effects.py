@@ -71,7 +71,14 @@ class RefreshInventory:
     sizes_of: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class ReadCatalog:
+    """Read the public catalog soon: a model was named that the operator lets be taken from it."""
+
+    model: str
+
+
+@frozen
 class SampleHost:
     """Read the machine now, not at the next heartbeat."""
 
@@ -188,7 +195,9 @@ class TellOwner:
 
 
 LinkEffect: TypeAlias = Dial | HangUp | Send
-WeightsEffect: TypeAlias = FetchWeights | CancelFetch | VerifyWeights | RefreshInventory
+WeightsEffect: TypeAlias = (
+    FetchWeights | CancelFetch | VerifyWeights | RefreshInventory | ReadCatalog
+)
 EngineEffect: TypeAlias = LoadEngine | StopEngine
 HostEffect: TypeAlias = SampleHost | ReadActivity
 RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest

@@ -116,7 +116,18 @@ class InventoryChanged:
     stocks: tuple[Stock, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class CatalogRead:
+    """A public catalog says which builds stand behind its aliases.
+
+    Attributes:
+        aliases: Every alias that it lists, with its builds; not only such as are offered here.
+    """
+
+    aliases: Mapping[str, tuple[str, ...]]
+
+
+@frozen
 class CacheSurveyed:
     """The cache folder was looked after.
 
@@ -361,8 +372,10 @@ class Due:
 LinkEvent: TypeAlias = LinkOpened | LinkClosed | Heard
 WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified | WeightsFailed
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
-RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
-HostEvent: TypeAlias = HostKnown | HostSampled | InventoryChanged | ListingFailed | CacheSurveyed
+RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded | RequestWithdrawn
+HostEvent: TypeAlias = (
+    HostKnown | HostSampled | InventoryChanged | ListingFailed | CatalogRead | CacheSurveyed
+)
 OwnerEvent: TypeAlias = SettingsChanged | SettingsRejected | StopAsked | ActivityRead
 OrderEvent: TypeAlias = (
     PoolSetAsked | PoolReleased | PinAsked | UnpinAsked | DrainAsked | UndrainAsked

@@ -5,11 +5,12 @@ model comes, the old one leaves when its requests are answered, and only then is
 unsaid to the coordinator. If the new model does not come in time, everything is put back.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.refusals import ModelNotReady, PlacementError
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels
@@ -27,7 +28,7 @@ QUIET_S = 1.0
 """After a move the line is left alone for so long: what waited for the model comes now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Move:
     """A move that is under way.
 
@@ -119,22 +120,17 @@ class Moves:
         to the keys that are left of what is here; if several were left, a statement that names
         one of them decides.
         """
-        members = self._loads.pool.models
-        topology = self.topology.after(said, before, self._settings)
-        if topology != self.topology:
-            self.topology = topology
-            names = self._names()
-            scope = {*self.assignment.scope}
-            known = {key for keys in names.values() for key in keys} | names.keys()
-            if scope and not scope & known:
-                here = [m for m in (*self._here(), *members) if m in names]
-                after = self.assignment.then(names[here[0]], "resident", now_s) if here else None
-                return self._assign(after or self._seeded(now_s), now_s)
-            self._repool()
+        fell = self._redrawn(self.topology.after(said, before, self._settings), now_s)
+        if fell:
+            return fell
         named = {model.model_name for model in said.models}
         if len(named & {*self.assignment.scope}) == 1:
             return self._narrow(named, "desired", now_s)
         return []
+
+    def listed(self, aliases: Mapping[str, Collection[str]], now_s: float) -> list[Said]:
+        """A public catalog told which builds stand behind its aliases, retired ones too."""
+        return self._redrawn(self.topology.listed(aliases), now_s)
 
     def taken(self, model: str, source: Source, now_s: float) -> list[Said]:
         """A load or a request was taken on: it chooses, or narrows, what nobody chose."""
@@ -321,6 +317,20 @@ class Moves:
             here=self._here(),
             now_s=now_s,
         )
+
+    def _redrawn(self, topology: Topology, now_s: float) -> list[Said]:
+        """Builds belong together otherwise: an assigned alias that is gone falls back."""
+        if topology == self.topology:
+            return []
+        members, self.topology = self._loads.pool.models, topology
+        names, scope = self._names(), {*self.assignment.scope}
+        known = {key for keys in names.values() for key in keys} | names.keys()
+        if scope and not scope & known:
+            here = [m for m in (*self._here(), *members) if m in names]
+            after = self.assignment.then(names[here[0]], "resident", now_s) if here else None
+            return self._assign(after or self._seeded(now_s), now_s)
+        self._repool()
+        return []
 
     def _narrow(self, keys: Iterable[str], source: Source, now_s: float) -> list[Said]:
         after = self.assignment.narrowed(keys, source, now_s)

@@ -151,6 +151,7 @@ class Node:
             pinned=self.loads.pins.of(self.settings),
             line=self.standing.seen(is_online=self.session.is_online),
             drain=self.loads.drains.first,
+            awaited=self.loads.wishes.awaited(self.machine.stocks),
         )
 
     def wanted(self) -> Wanted:
@@ -237,6 +238,8 @@ class Node:
             case happened.ListingFailed(_, error):
                 self._failed(error, now_s)
                 return []
+            case happened.CatalogRead(aliases):
+                return [*self.moves.listed(aliases, now_s), *self._news(now_s)]
             case happened.CacheSurveyed(survey, _, error):
                 self.machine.survey = survey
                 self._failed(error, now_s)
@@ -328,6 +331,8 @@ class Node:
         self.commands.settings = settings
         self.rest.chosen(settings)
         said = self.moves.chosen(settings, now_s)
+        if (wish := self.loads.wishes.desired) is not None:
+            said += self.moves.desired(wish, wish, now_s)  # it may name what is offered only now
         return [*said, RefreshInventory(self.loads.pool.models)]
 
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:

@@ -7,11 +7,12 @@ everything, and looks at nothing that came over the line.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from types import MappingProxyType
 
+from ...config.frozen import frozen
 from ...config.settings import ModelEntry, Settings
 from ..wire.inbound import DesiredModels
 from .assignment import Assignment, Source, seed
@@ -19,11 +20,11 @@ from .assignment import Assignment, Source, seed
 NO_ALIASES: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
-MAX_ALIASES, MAX_KEY_CHARS = 256, 256
-"""More aliases, or longer names, are not kept: they come from outside."""
+MAX_ALIASES, MAX_KEY_CHARS, MAX_BUILDS = 256, 256, 64
+"""More aliases, longer names, or more builds of one alias are not kept: they come from outside."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Topology:
     """Which builds stand behind the aliases, as far as a coordinator told.
 
@@ -66,8 +67,21 @@ class Topology:
                 known[model.model_name] = known.get(model.model_name, frozenset()) | builds
         return Topology(MappingProxyType(known))
 
+    def listed(self, aliases: Mapping[str, Collection[str]]) -> "Topology":
+        """What is known once a public catalog was read, which names every alias there is.
 
-@dataclass(frozen=True, slots=True)
+        Args:
+            aliases: With the builds behind them, offered here or not yet.
+        """
+        known: dict[str, frozenset[str]] = {}
+        for name, builds in aliases.items():
+            if len(known) < MAX_ALIASES and len(name) <= MAX_KEY_CHARS:
+                before = self.aliases.get(name, frozenset[str]())
+                known[name] = before | frozenset(sorted(builds)[:MAX_BUILDS])
+        return Topology(MappingProxyType(known))
+
+
+@frozen
 class Pool:
     """What this node serves now.
 

@@ -6,13 +6,14 @@ measured is left out, here and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pydantic import SecretStr
 
 from ...backends.engines.base import Load
 from ...backends.hosts.base import HostFacts, HostSample
 from ...backends.stores.base import Stock
+from ...config.frozen import frozen
 from ...config.settings import Settings
 from ..wire.extensions import VERSION
 from ..wire.inbound import AttestationChallenge
@@ -39,7 +40,7 @@ from .standing import NOTHING_SEEN, Seen
 from .stays import holdings_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Who this process is.
 
@@ -60,7 +61,7 @@ class Identity:
     token: SecretStr | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The node at one moment; times are the node's own, in seconds."""
 
@@ -80,8 +81,8 @@ class Snapshot:
     pinned: frozenset[str] = frozenset()
     line: Seen = NOTHING_SEEN
     drain: Drain | None = None
-
     awaited: frozenset[str] = frozenset()
+
     @property
     def busy(self) -> frozenset[str]:
         """The models that are answering."""

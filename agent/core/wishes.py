@@ -5,11 +5,11 @@ or unloads anybody; what a coordinator is told of a prefetch is at most its refe
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...backends.stores.base import Progress, Stock
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, PrefetchModel
 from ..wire.outbound import PrefetchModelStatus
@@ -29,7 +29,7 @@ Came: TypeAlias = "Outcome | PrefetchModelStatus"
 """What comes of a wish for bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Told:
     """What was last reported of a prefetch."""
 

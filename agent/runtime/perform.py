@@ -41,6 +41,7 @@ class World:
         cache_dir: Where weights lie.
         state_dir: This agent's own folder.
         tell_owner: Hands an order's answer to whoever gave the order.
+        read_catalog: Has the public catalog read soon.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class World:
     cache_dir: Path
     state_dir: Path
     tell_owner: Callable[[effects.TellOwner], None] = lambda _: None
+    read_catalog: Callable[[], None] = lambda: None
 
 
 class Performer:
@@ -88,6 +90,7 @@ class Performer:
         self._orders = OrdersFile(world.state_dir, tell=tell)
         self._measured = MeasuredFile(world.state_dir, tell=tell)
         self._tell_owner = world.tell_owner
+        self._read_catalog = world.read_catalog
         self._early = Early(self._cache, self._make_early, free_bytes=self._free_bytes, tasks=tasks)
         self._shelf = Shelf(
             world.settings,
@@ -187,6 +190,8 @@ class Performer:
                 self._shelf.verify(model)
             case effects.RefreshInventory(sizes_of):
                 self._shelf.refresh(sizes_of)
+            case effects.ReadCatalog():
+                self._read_catalog()
 
     def _make(self, model: str, build: Build, slot: int) -> Engine:
         entry = self._settings.entry(model)

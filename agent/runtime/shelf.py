@@ -245,6 +245,7 @@ class Shelf:
             weights=self._settings.weights,
             cache_dir=str(self._cache_dir),
             peers=self._settings.peers,
+            weight_hash=entry.weight_hash,
         )
 
 

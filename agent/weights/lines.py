@@ -7,12 +7,13 @@ found by the child itself, in its environment.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal, cast
 
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import WeightsError
 from ...config.errors import AgentError, ConfigError
+from ...config.frozen import frozen
 from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
 from ...config.stores import Stores
@@ -27,7 +28,7 @@ EXIT_STOPPED: ExitCode = 143
 """128 + SIGTERM."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alone:
     """A fetch that a person asked for, held to what that person said.
 
@@ -42,7 +43,7 @@ class Alone:
     is_all: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchJob:
     """One model to be brought here.
 
@@ -51,8 +52,8 @@ class FetchJob:
         ref: Where its bytes live.
         cache_dir: The cache folder, absolute.
         tells_tensors: Whether it is to be told which tensors can be read while files arrive.
-        alone: Given for a copy of all that lies there; ``None``: what an engine needs.
         weight_hash: What the build has to be; ``None``: what its store promises.
+        alone: Given for a copy of all that lies there; ``None``: what an engine needs.
         peers: Who else may bring it, and whom it is passed on to.
     """
 
@@ -64,10 +65,10 @@ class FetchJob:
     alone: Alone | None = None
     tells_tensors: bool = False
     peers: Peers = NO_PEERS
-
     weight_hash: str | None = None
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Result:
     """What a finished job found out.
 
@@ -80,7 +81,7 @@ class Result:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tensors:
     """Tensors of one file that can be read; or none of it can any more.
 
@@ -107,8 +108,8 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
         "alone": None if job.alone is None else asdict(job.alone),
         "tells_tensors": job.tells_tensors,
         "peers": job.peers.model_dump(),
-    }
         "weight_hash": job.weight_hash,
+    }
     return json.dumps(said).encode() + b"\n"
 
 
@@ -124,8 +125,8 @@ def decode_job(line: bytes) -> tuple[FetchJob, Mode]:
         alone=_alone(said.get("alone")),
         tells_tensors=said.get("tells_tensors") is True,
         peers=Peers.model_validate(said["peers"]),
-    )
         weight_hash=cast("str | None", said.get("weight_hash")),
+    )
     return job, cast("Mode", said["mode"])
 
 

@@ -3,11 +3,11 @@
 import mmap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.stores.base import VerifiedBy
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
+from ...config.frozen import frozen
 from .digests import MARK_BYTES, Interrupted, sha256_of
 from .journal import Seal
 from .lines import FetchJob
@@ -20,7 +20,7 @@ _PIECE_BYTES = 2**20
 _THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Digested:
     """A complete file and what its bytes were found to be."""
 
