@@ -71,14 +71,14 @@ class RefreshInventory:
     sizes_of: tuple[str, ...] = ()
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class ReadCatalog:
     """Read the public catalog soon: a model was named that the operator lets be taken from it."""
 
     model: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class SampleHost:
     """Read the machine now, not at the next heartbeat."""
 

@@ -116,7 +116,7 @@ class InventoryChanged:
     stocks: tuple[Stock, ...]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class CatalogRead:
     """A public catalog says which builds stand behind its aliases.
 
@@ -127,7 +127,7 @@ class CatalogRead:
     aliases: Mapping[str, tuple[str, ...]]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class CacheSurveyed:
     """The cache folder was looked after.
 
