@@ -1,7 +1,6 @@
-"""Engines that are servers of their own: vLLM, SGLang, llama.cpp's, and one that runs already.
+"""Engines: MLX, and servers of their own: vLLM, SGLang, llama.cpp's, one that runs already.
 
-What an operator may add to a server's command line is on a list: nothing on it opens a port,
-runs code out of a model, reads another file or writes down what is asked.
+What an operator may add to a server's command line is on the lists of :mod:`.flags`.
 """
 
 from ipaddress import ip_address
@@ -11,101 +10,17 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .adapters import AdapterLine, checked
-from .stores import ARRAY, Section
+from .flags import Flag, LlamacppFlags, SglangFlags, VllmFlags
+from .stores import ARRAY, Section, absent
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Program = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1024)]
 Boards = Annotated[str, Field(pattern=r"^[0-9]{1,2}(,[0-9]{1,2}){0,63}$")]
-Flag = Annotated[str, Field(pattern=r"^--[a-z][a-z0-9-]*(=[ -~]+)?$", max_length=1024)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 PoolEngine = Annotated[str, Field(pattern=r"^[^=]{1,256}=(mlx|vllm|sglang|llamacpp)$")]
 LoadFormat = Literal["auto", "safetensors", "runai_streamer", "fastsafetensors"]
 EngineName = Literal["auto", "mlx", "vllm", "sglang", "llamacpp", "attach", "echo"]
 DefaultEngine = Literal["auto", "mlx", "vllm", "sglang", "llamacpp"]
-
-VLLM_FLAGS = frozenset(
-    [
-        "--async-scheduling",
-        "--attention-backend",
-        "--block-size",
-        "--compilation-config",
-        "--cpu-offload-gb",
-        "--disable-custom-all-reduce",
-        "--dtype",
-        "--enable-auto-tool-choice",
-        "--enable-chunked-prefill",
-        "--enable-expert-parallel",
-        "--enable-prefix-caching",
-        "--enforce-eager",
-        "--kv-cache-dtype",
-        "--kv-cache-memory-bytes",
-        "--limit-mm-per-prompt",
-        "--max-num-batched-tokens",
-        "--no-async-scheduling",
-        "--no-enable-chunked-prefill",
-        "--no-enable-prefix-caching",
-        "--pipeline-parallel-size",
-        "--quantization",
-        "--reasoning-parser",
-        "--scheduling-policy",
-        "--seed",
-        "--tokenizer-mode",
-        "--tool-call-parser",
-    ]
-)
-SGLANG_FLAGS = frozenset(
-    [
-        "--attention-backend",
-        "--chunked-prefill-size",
-        "--cpu-offload-gb",
-        "--cuda-graph-max-bs",
-        "--disable-cuda-graph",
-        "--disable-radix-cache",
-        "--dp-size",
-        "--dtype",
-        "--enable-torch-compile",
-        "--ep-size",
-        "--kv-cache-dtype",
-        "--max-prefill-tokens",
-        "--max-total-tokens",
-        "--page-size",
-        "--pp-size",
-        "--quantization",
-        "--random-seed",
-        "--reasoning-parser",
-        "--sampling-backend",
-        "--schedule-conservativeness",
-        "--schedule-policy",
-        "--tool-call-parser",
-    ]
-)
-LLAMACPP_FLAGS = frozenset(
-    [
-        "--batch-size",
-        "--cache-ram",
-        "--cache-reuse",
-        "--cache-type-k",
-        "--cache-type-v",
-        "--fit",
-        "--flash-attn",
-        "--kv-unified",
-        "--main-gpu",
-        "--mlock",
-        "--n-gpu-layers",
-        "--no-kv-unified",
-        "--no-mmap",
-        "--no-warmup",
-        "--numa",
-        "--reasoning-budget",
-        "--reasoning-format",
-        "--seed",
-        "--split-mode",
-        "--tensor-split",
-        "--threads",
-        "--threads-batch",
-        "--ubatch-size",
-    ]
-)
 
 
 class Mlx(Section):
@@ -172,12 +87,7 @@ class Vllm(Section):
     memory_ratio: Ratio | None = None
     load_format: LoadFormat = "auto"
     sleep_after_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
-    flags: Annotated[tuple[Flag, ...], ARRAY] = ()
-
-    @field_validator("flags")
-    @classmethod
-    def _are_on_the_list(cls, flags: tuple[str, ...]) -> tuple[str, ...]:
-        return allowed(flags, VLLM_FLAGS)
+    flags: VllmFlags = ()
 
 
 class Sglang(Section):
@@ -196,12 +106,7 @@ class Sglang(Section):
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
     memory_ratio: Ratio | None = None
     load_format: LoadFormat = "auto"
-    flags: Annotated[tuple[Flag, ...], ARRAY] = ()
-
-    @field_validator("flags")
-    @classmethod
-    def _are_on_the_list(cls, flags: tuple[str, ...]) -> tuple[str, ...]:
-        return allowed(flags, SGLANG_FLAGS)
+    flags: SglangFlags = ()
 
 
 class Llamacpp(Section):
@@ -217,12 +122,7 @@ class Llamacpp(Section):
 
     program: Program | None = None
     sleep_after_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
-    flags: Annotated[tuple[Flag, ...], ARRAY] = ()
-
-    @field_validator("flags")
-    @classmethod
-    def _are_on_the_list(cls, flags: tuple[str, ...]) -> tuple[str, ...]:
-        return allowed(flags, LLAMACPP_FLAGS)
+    flags: LlamacppFlags = ()
 
 
 class Serving(Section):
@@ -294,21 +194,24 @@ class Attach(Section):
         return self.url is not None or self.socket is not None
 
 
-def allowed(flags: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
-    """The flags themselves, if all are on the list.
+class Engines(Section):
+    """``[engines]``: what runs the models.
 
-    Raises:
-        ValueError: One is not, or stands there twice.
+    Attributes:
+        default: The engine of models that name none; ``auto``: what fits machine and build.
+        by_pool: Engines of whole pools, as ``NAME=ENGINE`` with an alias or an id; a model's own
+            choice wins.
+        gpus: Boards of each model slot, as ``0,1``, the first slot's first; unset: all of them.
     """
-    names = [flag.partition("=")[0] for flag in flags]
-    for name in names:
-        if name not in known:
-            problem = f"{name} is not among the flags that may be added"
-            raise ValueError(problem)
-        if names.count(name) > 1:
-            problem = f"{name} is there twice"
-            raise ValueError(problem)
-    return flags
+
+    default: DefaultEngine = "auto"
+    by_pool: Annotated[tuple[PoolEngine, ...], ARRAY] = ()
+    gpus: Annotated[tuple[Boards, ...], ARRAY] = ()
+    mlx: Mlx = absent()
+    server: Server = absent()
+    vllm: Vllm = absent()
+    sglang: Sglang = absent()
+    llamacpp: Llamacpp = absent()
 
 
 def _is_loopback(host: str) -> bool:

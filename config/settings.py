@@ -14,19 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from .adapters import Adapter, adapter, doubled
 from .catalog import Catalog
 from .control import Control
-from .engines import (
-    Attach,
-    Boards,
-    DefaultEngine,
-    EngineName,
-    Llamacpp,
-    Mlx,
-    PoolEngine,
-    Server,
-    Serving,
-    Sglang,
-    Vllm,
-)
+from .engines import Attach, EngineName, Engines, Mlx, Serving
 from .errors import RefInvalid
 from .external import External
 from .hours import Hours, Owner
@@ -35,7 +23,7 @@ from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores, absent
 from .weights import Weights
 
-__all__ = ["S3", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
+__all__ = ["S3", "Engines", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
 
 Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
@@ -284,26 +272,6 @@ class Cache(Section):
     reserve_ratio: Annotated[float, Field(ge=0, le=0.9)] = 0.05
     scrub_interval_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     scrub_mib_s: Annotated[float, Field(gt=0, le=2**20)] = 100.0
-
-
-class Engines(Section):
-    """``[engines]``: what runs the models.
-
-    Attributes:
-        default: The engine of models that name none; ``auto``: what fits machine and build.
-        by_pool: Engines of whole pools, as ``NAME=ENGINE`` with an alias or an id; a model's own
-            choice wins.
-        gpus: Boards of each model slot, as ``0,1``, the first slot's first; unset: all of them.
-    """
-
-    default: DefaultEngine = "auto"
-    by_pool: Annotated[tuple[PoolEngine, ...], ARRAY] = ()
-    gpus: Annotated[tuple[Boards, ...], ARRAY] = ()
-    mlx: Mlx = absent()
-    server: Server = absent()
-    vllm: Vllm = absent()
-    sglang: Sglang = absent()
-    llamacpp: Llamacpp = absent()
 
 
 class Requests(Section):

@@ -3,18 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from poolhand.config.engines import (
-    LLAMACPP_FLAGS,
-    SGLANG_FLAGS,
-    VLLM_FLAGS,
-    Attach,
-    Llamacpp,
-    Serving,
-    Sglang,
-    Vllm,
-    allowed,
-)
+from poolhand.config.engines import Attach, Llamacpp, Serving, Sglang, Vllm
 from poolhand.config.errors import RefInvalid
+from poolhand.config.flags import LLAMACPP_FLAGS, SGLANG_FLAGS, VLLM_FLAGS, allowed
 from poolhand.config.settings import Engines, ModelEntry
 
 DANGEROUS = [
