@@ -372,7 +372,7 @@ class Due:
 LinkEvent: TypeAlias = LinkOpened | LinkClosed | Heard
 WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified | WeightsFailed
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
-RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded | RequestWithdrawn
+RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
 HostEvent: TypeAlias = (
     HostKnown | HostSampled | InventoryChanged | ListingFailed | CatalogRead | CacheSurveyed
 )
