@@ -13,6 +13,10 @@ from .checks_told import Finding, Ground, Verdict
 from .render import items, plain, table
 
 
+_OF_COMING = frozenset({"store.listable", "cache.room"})
+"""Checks that say nothing of a model that is on this disk."""
+
+
 @frozen
 class Obstacle:
     """One thing in the way of a request; of a running agent's, as it tells it.
@@ -97,24 +101,34 @@ def chances(
     if not ground.runs:
         return [Chance(model, tuple(_without_agent(ground, found, model))) for model in asked]
     known = {str(table(one).get("id")): table(one) for one in items(models)}
-    return [_by_agent(model, known.get(model)) for model in asked]
+    return [_by_agent(model, known.get(model), found) for model in asked]
 
 
-def _by_agent(model: str, told: object) -> Chance:
+def _by_agent(model: str, told: object, found: Sequence[Finding]) -> Chance:
     if told is None:
         words = f"the running agent offers no model '{model}'"
         return Chance(model, (Obstacle("not_offered", words, "See `poolhand models list`."),))
     blockers = [table(one) for one in items(table(told).get("blockers"))]
+    is_to_come = table(told).get("state") in {"listed", "partial"}
+    lost = [one for one in found if one.verdict is Verdict.FAIL and one.subject == model]
     return Chance(
         model,
-        tuple(
-            Obstacle(
-                plain(one.get("code")),
-                plain(one.get("words")),
-                plain(one.get("remedy")),
-                one.get("certain") is not False,
-            )
-            for one in blockers
+        (
+            # what a running agent finds out only when it is asked for the model
+            *(
+                Obstacle(one.id, one.cause, one.remedy)
+                for one in lost
+                if is_to_come or one.id not in _OF_COMING
+            ),
+            *(
+                Obstacle(
+                    plain(one.get("code")),
+                    plain(one.get("words")),
+                    plain(one.get("remedy")),
+                    one.get("certain") is not False,
+                )
+                for one in blockers
+            ),
         ),
     )
 

@@ -77,3 +77,21 @@ def test_models_with_the_same_in_their_way_are_told_once() -> None:
         "  -> See `poolhand models why org/a`.",
         "org/b: a request would be answered here",
     ]
+
+
+def test_what_the_agent_has_not_met_yet_is_in_the_way_too(tmp_path: Path) -> None:
+    here = ground(tmp_path, PLAIN + MODELS, status=RUNNING)
+    found = [
+        fail("engine.available", "vllm is not here", "Install it.", "org/b"),
+        fail("store.listable", "it denies access", "Look at it.", "org/a"),
+        fail("cache.room", "no room", "Make some.", "org/b"),
+        fail("line.tcp", "nobody answers", "Look.", ""),
+    ]
+    models: list[dict[str, object]] = [
+        {"id": "org/a", "state": "on_disk", "blockers": []},
+        {"id": "org/b", "state": "listed", "blockers": []},
+    ]
+    a, b = chances(here, found, models, None)
+    assert a.blockers == (), "it is here: no store and no room are needed"
+    assert [one.code for one in b.blockers] == ["engine.available", "cache.room"]
+    assert not b.is_certain
