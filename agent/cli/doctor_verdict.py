@@ -12,7 +12,6 @@ from ..core.pool import is_allowed
 from .checks_told import Finding, Ground, Verdict
 from .render import items, plain, table
 
-
 _OF_COMING = frozenset({"store.listable", "cache.room"})
 """Checks that say nothing of a model that is on this disk."""
 
