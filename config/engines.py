@@ -19,6 +19,7 @@ Boards = Annotated[str, Field(pattern=r"^[0-9]{1,2}(,[0-9]{1,2}){0,63}$")]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 PoolEngine = Annotated[str, Field(pattern=r"^[^=]{1,256}=(mlx|vllm|sglang|llamacpp)$")]
 LoadFormat = Literal["auto", "safetensors", "runai_streamer", "fastsafetensors"]
+ModelLoadFormat = Literal[LoadFormat, "stream"]
 EngineName = Literal["auto", "mlx", "vllm", "sglang", "llamacpp", "attach", "echo"]
 DefaultEngine = Literal["auto", "mlx", "vllm", "sglang", "llamacpp"]
 
@@ -133,7 +134,9 @@ class Serving(Section):
         tensor_parallel: Boards that the model is spread over.
         gpus: Boards that it may use, as ``0,1``; unset: those of its slot.
         memory_ratio: The part of each board that it takes.
-        load_format: How weights come off the disk.
+        load_format: How weights come off the disk. ``stream``: they never lie on it: vLLM or SGLang
+            reads them from S3 itself, with credentials of the agent's environment; nothing is
+            fetched, verified or counted here.
         adapters: What is served beside the model, as ``NAME=REF``: a name that requests ask for
             and where its weights live. For vLLM, SGLang and llama.cpp.
         flags: Instead of the engine's own flags.
@@ -143,7 +146,7 @@ class Serving(Section):
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] | None = None
     gpus: Boards | None = None
     memory_ratio: Ratio | None = None
-    load_format: LoadFormat | None = None
+    load_format: ModelLoadFormat | None = None
     adapters: Annotated[tuple[AdapterLine, ...], ARRAY] = ()
     flags: Annotated[tuple[Flag, ...], ARRAY] | None = None
 

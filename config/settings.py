@@ -199,7 +199,7 @@ class ModelEntry(Section):
 
     @model_validator(mode="after")
     def _is_here_or_elsewhere(self) -> Self:
-        if self.is_elsewhere == bool(self.ref):
+        if (self.external is not None or self.attach.is_named) == bool(self.ref):
             said = "both" if self.ref else "neither"
             problem = f"say either ref (weights here) or external (a provider), not {said}"
             raise ValueError(problem)
@@ -208,6 +208,10 @@ class ModelEntry(Section):
             raise ValueError(problem)
         if self.serving.adapters and (self.is_elsewhere or self.engine in {"mlx", "echo"}):
             problem = "adapters are for models that vLLM, SGLang or llama.cpp serve here"
+            raise ValueError(problem)
+        is_readable = self.ref.startswith("s3://") and self.engine in {"vllm", "sglang"}
+        if self.is_streamed and not is_readable:
+            problem = 'load_format = "stream" is for an s3:// ref and engine = "vllm" or "sglang"'
             raise ValueError(problem)
         if (self.engine == "attach") != self.attach.is_named:
             problem = 'engine = "attach" and [models.attach] with url or socket go together'
@@ -230,7 +234,7 @@ class ModelEntry(Section):
         Raises:
             RefInvalid: The model has none, for it is asked elsewhere.
         """
-        if self.is_elsewhere:
+        if not self.ref:
             reason = "it is asked where it runs; there is nothing to fetch"
             raise RefInvalid(ref=self.id, reason=reason)
         return ModelRef.parse(self.ref)
@@ -250,7 +254,12 @@ class ModelEntry(Section):
     @property
     def is_elsewhere(self) -> bool:
         """Whether this node has none of its weights, but asks whoever has."""
-        return self.external is not None or self.attach.is_named
+        return self.external is not None or self.attach.is_named or self.is_streamed
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its server reads the weights from their store itself."""
+        return self.serving.load_format == "stream"
 
 
 class Cache(Section):

@@ -45,7 +45,7 @@ class Plan:
 
     Attributes:
         program: How the server's command line begins.
-        model: The build's folder, absolute.
+        model: The build's folder, absolute; or where its store has it, ``s3://…``.
         files: Names of the files in it.
         socket_path: A Unix socket to listen on, for a server that can.
         port: A port of this machine to listen on, for one that cannot.
@@ -55,7 +55,8 @@ class Plan:
         tensor_parallel: Boards that the model is spread over.
         gpus: Boards that it may use; empty: all.
         memory_ratio: The part of each board that it takes; ``None``: the server's own.
-        load_format: How weights come off the disk.
+        load_format: How weights come off the disk, or out of the store.
+        store: Variables that lead to the store, for a server that reads weights from there.
         sleep_after_s: Idle for so long, the server leaves its memory; 0: never.
         stop_timeout_s: Seconds that running answers may take to end when it is asked to leave.
         adapters: Served beside the model, each asked for by name.
@@ -74,6 +75,7 @@ class Plan:
     gpus: str = ""
     memory_ratio: float | None = None
     load_format: LoadFormat = "auto"
+    store: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     sleep_after_s: float = 0.0
     stop_timeout_s: float = 30.0
     adapters: tuple[Tuning, ...] = ()

@@ -55,4 +55,4 @@ class SglangProfile:
             argv += ["--enable-lora", "--max-loras-per-batch", str(len(plan.adapters) + 1)]
             paths = [{"lora_name": one.name, "lora_path": one.folder} for one in plan.adapters]
             argv += ["--lora-paths", *map(json.dumps, paths)]
-        return Launch((*argv, *plan.flags), boards(plan))
+        return Launch((*argv, *plan.flags), {**boards(plan), **plan.store})

@@ -57,6 +57,7 @@ class VllmProfile:
             "VLLM_API_KEY": plan.key,
             "VLLM_NO_USAGE_STATS": "1",
             **boards(plan),
+            **plan.store,
         }
         if plan.sleep_after_s > 0:
             argv.append("--enable-sleep-mode")

@@ -1,9 +1,10 @@
 """Settings to a server's engine: what it is to serve, and how."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...config.engines import Server
+from ...config.engines import LoadFormat, Server, Serving
 from ...config.settings import ModelEntry, Settings
 from .errors import EngineMissing
 from .profiles import SERVED_NAME, Plan, Profile, Tuning, adapter_name
@@ -14,6 +15,7 @@ from .profiles_vllm import VllmProfile
 from .served import ServedEngine
 from .served_origins import AttachedServer, OwnServer
 from .served_programs import INSTALL, OwnName, program_of
+from .served_store import environment
 
 
 def own_engine(
@@ -42,6 +44,8 @@ def own_engine(
         raise EngineMissing(engine=name, needs=INSTALL[name])
     tunings = [Tuning(adapter_name(at), one) for at, one in enumerate(adapters.values())]
     plan = plan_of(name, entry, build_folder, settings, slot, program)
+    if entry.is_streamed:
+        plan = replace(plan, store=environment(entry.place, settings.stores.s3, os.environ))
     plan = replace(plan, adapters=tuple(tunings))
     profile = _profile(name)
     return ServedEngine(
@@ -87,17 +91,22 @@ def plan_of(
     sleeps = {"vllm": engines.vllm.sleep_after_s, "llamacpp": engines.llamacpp.sleep_after_s}
     return Plan(
         program=program,
-        model=build_folder,
+        model=str(entry.place) if entry.is_streamed else build_folder,
         context_tokens=entry.context_tokens,
         max_running=own.max_running or engines.server.max_running,
         tensor_parallel=(own.tensor_parallel or spread.tensor_parallel) if has_boards else 1,
         gpus=own.gpus or slots_own,
         memory_ratio=(own.memory_ratio or spread.memory_ratio) if has_boards else None,
-        load_format=(own.load_format or spread.load_format) if has_boards else "auto",
+        load_format=_load_format(own, spread.load_format) if has_boards else "auto",
         sleep_after_s=sleeps.get(name, 0.0),
         stop_timeout_s=engines.server.stop_timeout_s,
         flags=flags[name] if own.flags is None else own.flags,
     )
+
+
+def _load_format(own: Serving, usual: LoadFormat) -> LoadFormat:
+    chosen = own.load_format or usual
+    return "runai_streamer" if chosen == "stream" else chosen
 
 
 def _limits(settings: Settings, max_running: int | None) -> Server:

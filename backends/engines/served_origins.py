@@ -127,7 +127,7 @@ class OwnServer:
         place = self._place = Place.make(takes_socket=self._profile.takes_socket)
         plan = replace(
             self._plan,
-            files=tuple(file.name for file in Path(self._plan.model).iterdir()),
+            files=() if self._plan.store else _names_in(Path(self._plan.model)),
             adapters=tuple(_looked_at(one) for one in self._plan.adapters),
             socket_path=place.socket_path,
             port=place.port,
@@ -239,6 +239,10 @@ def _line(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
+def _names_in(folder: Path) -> tuple[str, ...]:
+    return tuple(file.name for file in folder.iterdir())
+
+
 def _looked_at(adapter: Tuning) -> Tuning:
     """An adapter with its files, and with what it says of itself (``adapter_config.json``)."""
     folder = Path(adapter.folder)
@@ -246,7 +250,7 @@ def _looked_at(adapter: Tuning) -> Tuning:
         told = cast("object", json.loads((folder / "adapter_config.json").read_bytes()))
     except (OSError, ValueError, RecursionError):
         told = None
-    files = tuple(file.name for file in folder.iterdir())
+    files = _names_in(folder)
     match told:
         case {"r": int(rank)} if rank > 0:
             return replace(adapter, files=files, rank=rank)

@@ -144,3 +144,28 @@ def test_a_pool_has_an_engine(line: str) -> None:
 def test_that_is_a_real_one(line: str) -> None:
     with pytest.raises(ValidationError):
         Engines.model_validate({"by_pool": [line]})
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_weights_may_stay_in_s3_for_a_server_that_reads_them_there(engine: str) -> None:
+    told = {"id": "org/m", "ref": "s3://bucket/m", "serving": {"load_format": "stream"}}
+    entry = ModelEntry.model_validate({**told, "engine": engine})
+    assert entry.is_streamed
+    assert entry.is_elsewhere
+    assert (str(entry.place), entry.where) == ("s3://bucket/m", "s3://bucket/m")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"engine": "auto"},
+        {"engine": "llamacpp"},
+        {"ref": "gs://bucket/m"},
+        {"ref": "file:///m"},
+        {"serving": {"load_format": "stream", "adapters": ["a=s3://bucket/a"]}},
+    ],
+)
+def test_nobody_else_reads_them_there(how: dict[str, object]) -> None:
+    told = {"id": "org/m", "ref": "s3://bucket/m", "engine": "vllm"}
+    with pytest.raises(ValidationError, match=r"stream|adapters are for"):
+        ModelEntry.model_validate({**told, "serving": {"load_format": "stream"}} | how)

@@ -19,6 +19,7 @@ from poolhand.agent.dev.stage import at, each_of
 pytestmark = pytest.mark.e2e
 
 LEGAL = "org/tiny-a-legal"
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
 STUB = Path(__file__).parents[1] / "contract" / "stub_server.py"
 
 
@@ -93,6 +94,23 @@ def test_an_adapter_comes_with_its_model_and_answers_to_its_own_name(world: Worl
     assert world.served_bytes("tiny-b") > 0
     beat = at(world.provider(), "heartbeat", "backend_capacity")
     assert [at(slot, "model") for slot in each_of(beat, "slots")] == [A, LEGAL]
+
+
+def test_a_server_may_read_weights_from_their_store_itself(world: World) -> None:
+    config = with_server(world)
+    head, a, rest = config.read_text().partition('ref = "s3://models/tiny-a"\n')
+    lines = 'engine = "vllm"\n[models.serving]\nload_format = "stream"\n'
+    config.write_text(f"{head}{a}{lines}{rest}")
+    world.join(config, **KEYS, AWS_REGION="x")
+    assert world.load(A)["status"] == "succeeded"
+    assert world.answer(most=2) == "w0 w1"
+    assert world.served_bytes("tiny-a") == 0, "nothing came through the agent"
+    (server,) = servers(world)
+    told = server.environ()
+    assert told["AWS_ENDPOINT_URL"] == told["RUNAI_STREAMER_S3_ENDPOINT"] == world.store.url
+    assert told.items() >= {**KEYS, "AWS_REGION": "us-east-1"}.items()
+    assert "s3://models/tiny-a" in server.cmdline()
+    assert "secret" not in str(server.cmdline()) + world.agent.log.read_text()
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """From settings to a plan: a model's own wishes win, and a slot has its boards."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from poolhand.backends.engines.errors import EngineMissing
 from poolhand.backends.engines.profiles import Plan
+from poolhand.backends.engines.profiles_vllm import VllmProfile
 from poolhand.backends.engines.served_choice import attached_engine, own_engine, plan_of
 from poolhand.backends.engines.served_programs import OwnName, program_of
 from poolhand.config.settings import Engines, ModelEntry, Settings
@@ -82,3 +84,15 @@ def test_an_engine_is_named_after_its_server() -> None:
         {"id": "org/m", "engine": "attach", "attach": {"url": "http://127.0.0.1:1"}}
     )
     assert attached_engine(attached, chosen).name == "attach"
+
+
+def test_weights_that_stay_in_their_store_are_served_from_there() -> None:
+    told = {"ref": "s3://bucket/m", "engine": "vllm", "serving": {"load_format": "stream"}}
+    streamed = ModelEntry.model_validate({"id": "org/m", **told})
+    plan = plan_of("vllm", streamed, "", settings(), 0, ("/bin/vllm",))
+    assert plan.model == "s3://bucket/m"
+    assert plan.load_format == "runai_streamer"
+    launch = VllmProfile().launch(replace(plan, port=1, store={"AWS_PROFILE": "p"}))
+    assert launch.argv[:3] == ("/bin/vllm", "serve", "s3://bucket/m")
+    assert launch.environment["AWS_PROFILE"] == "p"
+    assert "AWS_PROFILE" not in repr(plan) + repr(launch)
