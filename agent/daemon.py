@@ -58,6 +58,9 @@ LOOK_S = 2.0
 LAST_WORD_S = 20.0
 """How long past a drain's end the way out may take, engines and goodbye included."""
 
+LAST_READ_S = 1.0
+"""How long this machine's own programs may take to read the end of an answer."""
+
 MAX_INBOX = 1024
 """Messages of the line that may wait before the line is read no further."""
 
@@ -163,12 +166,13 @@ class Daemon:
             tasks.create_task(registry.keep(), name="catalog")
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
-        self._traffic = doers.traffic
+        self._traffic, self._desk.ask = doers.traffic, doers.ask
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
         tasks.create_task(self._file.keep(), name="configuration")
         await self._loop(doers)
+        await doers.settled(LAST_READ_S)
         raise _Left
 
     def _registry(self) -> "Registry | None":

@@ -141,6 +141,7 @@ def test_the_doers_do_not_know_each_other() -> None:
     """``runtime/perform.py`` alone knows the other runtime files; helpers of one are its own."""
     own = {
         "link.py": {"lanes.py"},
+        "local.py": {"relay.py"},
         "log.py": {"flood.py", "journald.py"},
         "relay.py": {"chunks.py"},
         "shelf.py": {"keeper.py"},

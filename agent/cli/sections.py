@@ -96,7 +96,9 @@ def requests(part: Part) -> Iterator[str]:
     waiting = sum(_count(part, name) for name in ("opening", "waiting"))
     now = f"{_count(part, 'running')} running, {waiting} waiting"
     served = f"{_count(part, 'requests_served')} served"
-    yield f"{now}; {served}, {_count(part, 'tokens_generated')} tokens"
+    local = [_count(part, name) for name in ("local", "local_served")]
+    own = f"; for this machine: {local[0]} now, {local[1]} served" if any(local) else ""
+    yield f"{now}; {served}, {_count(part, 'tokens_generated')} tokens{own}"
 
 
 def memory(part: Part) -> Iterator[str]:

@@ -8,14 +8,15 @@ to web pages (:mod:`~.access`). h11 speaks the protocol; the routes answer.
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import h11
 
 from ...config.paths import StateUnusable, own_dir
-from .asked import Answer, Asked, NotAnswered, Routes, asked, route_of
+from .asked import Answer, Asked, Long, NotAnswered, Route, Routes, asked, route_of
 
 MAX_REQUEST_BYTES = 2**14
 """Of the head; routes that take longer bodies say so."""
@@ -23,7 +24,16 @@ MAX_REQUEST_BYTES = 2**14
 PATIENCE_S = 5.0
 """How long a client may take to ask, and to read."""
 
+STREAM_PATIENCE_S = 60.0
+"""How long the reader of a long answer may read nothing."""
+
+LINGER_S = 1.0
+"""How long whoever was refused may go on talking, so that he reads why."""
+
 MAX_CLIENTS = 32
+
+MAX_LONG = 64
+"""Long answers under way; they take no place from the others."""
 
 Guard = Callable[[Asked], None]
 """Looks at a question before it is answered; raises :class:`NotAnswered`."""
@@ -49,6 +59,7 @@ class Api:
         self._guard = guard
         self._most_body_bytes = most_body_bytes
         self._clients = 0
+        self._long = 0
 
     async def serve(self, bound: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
         """Answer until cancelled.
@@ -96,9 +107,11 @@ class Api:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 question = await self._heard(connection, reader)
-            self._guard(question)
-            found = route_of(self._routes, question)(question)
-            answer = await found if isinstance(found, Awaitable) else found
+            route = route_of(self._routes, question)
+            if isinstance(route, Long):
+                await self._take_time(route, question, reader, _Out(connection, writer))
+                return
+            answer = await _answered(route, question)
         except NotAnswered as error:
             answer = error.answer
         except h11.RemoteProtocolError as error:
@@ -107,62 +120,133 @@ class Api:
                 error.error_status_hint, "bad_request", "that was no HTTP request"
             )
             answer = no_http.answer
+        is_cut = connection.their_state is h11.SEND_BODY
         if connection.our_state is not h11.SEND_RESPONSE:
             connection = h11.Connection(h11.SERVER)  # there was no whole request to answer
-        await _told(_Out(connection, writer), answer)
+        await _told(_Out(connection, writer), answer, reader if is_cut else None)
 
-    async def _heard(self, connection: h11.Connection, reader: asyncio.StreamReader) -> Asked:
-        """Read one request whole.
+    async def _take_time(
+        self, long: Long, question: Asked, reader: asyncio.StreamReader, out: "_Out"
+    ) -> None:
+        """Answer for as long as it takes and the client is there."""
+        self._clients -= 1
+        self._long += 1
+        out.patience_s = STREAM_PATIENCE_S
+        try:
+            async with asyncio.TaskGroup() as sides:
+                watch = sides.create_task(_leaves(reader), name="control client leaves")
+                try:
+                    if self._long > MAX_LONG:
+                        _refuse(429, "overloaded", f"{MAX_LONG} are being answered")
+                    answer = await _answered(long.route, question)
+                except NotAnswered as error:
+                    answer = long.said(error.answer)
+                await _told(out, answer)
+                watch.cancel()
+        except* (_Gone, OSError, TimeoutError, h11.LocalProtocolError):
+            pass
+        finally:
+            self._long -= 1
+            self._clients += 1
+
+    async def _heard(self, connection: "h11.Connection", reader: asyncio.StreamReader) -> Asked:
+        """Read one request whole; who may not ask is stopped at its head.
 
         Raises:
-            NotAnswered: It ends too soon, or is too long.
+            NotAnswered: It ends too soon, is too long, or nobody is to be answered.
             RemoteProtocolError: It is no HTTP.
         """
-        head: h11.Request | None = None
+        head: Asked | None = None
         body = bytearray()
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
-            elif isinstance(event, h11.Request):
-                head = event
-            elif isinstance(event, h11.Data) and head is not None:
-                body += event.data
-                if len(body) > self._most_body_bytes:
-                    raise NotAnswered(413, "too_large", "the body is too long")
-            elif isinstance(event, h11.EndOfMessage) and head is not None:
-                headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                target = head.target.decode("latin-1")
-                return asked(head.method.decode(), target, headers, bytes(body))
-            else:
-                raise NotAnswered(400, "bad_request", "that was no whole request")
+        most_bytes = self._most_body_bytes
+        said: Callable[[Answer], Answer] | None = None
+        try:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
+                elif isinstance(event, h11.Request):
+                    head = _head(event)
+                    route = self._routes.get(head.path, {}).get(head.method)
+                    if isinstance(route, Long):
+                        most_bytes, said = route.most_body_bytes, route.said
+                    self._guard(head)
+                elif isinstance(event, h11.Data) and head is not None:
+                    body += event.data
+                    if len(body) > most_bytes:
+                        _refuse(413, "too_large", "the body is too long")
+                elif isinstance(event, h11.EndOfMessage) and head is not None:
+                    return replace(head, body=bytes(body))
+                else:
+                    _refuse(400, "bad_request", "that was no whole request")
+        except NotAnswered as error:
+            error.answer = said(error.answer) if said is not None else error.answer
+            raise
+
+
+class _Gone(Exception):
+    """The client has hung up."""
+
+
+def _refuse(status: int, code: str, words: str) -> NoReturn:
+    raise NotAnswered(status, code, words)
+
+
+def _head(event: "h11.Request") -> Asked:
+    headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+    return asked(event.method.decode(), event.target.decode("latin-1"), headers, b"")
+
+
+async def _answered(route: Route, question: Asked) -> Answer:
+    found = route(question)
+    return await found if isinstance(found, Awaitable) else found
+
+
+async def _leaves(reader: asyncio.StreamReader) -> NoReturn:
+    """Wait until the client hangs up, or says more than it was asked.
+
+    Raises:
+        _Gone: Always.
+    """
+    more_bytes = 0
+    while (said := await reader.read(MAX_REQUEST_BYTES)) and more_bytes < MAX_REQUEST_BYTES:
+        more_bytes += len(said)
+    raise _Gone
 
 
 class _Out:
     """The way back to one client."""
 
-    def __init__(self, connection: h11.Connection, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, connection: "h11.Connection", writer: asyncio.StreamWriter) -> None:
         self._connection = connection
         self._writer = writer
+        self.patience_s = PATIENCE_S
 
-    async def say(self, *events: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+    async def say(self, *events: "h11.Response | h11.Data | h11.EndOfMessage") -> None:
         """Send, and wait until there is room."""
         self._writer.write(b"".join(self._connection.send(event) or b"" for event in events))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             await self._writer.drain()
 
-    async def close(self) -> None:
-        """Hang up once all is said."""
+    async def close(self, talks: asyncio.StreamReader | None) -> None:
+        """Hang up once all is said; who still ``talks`` would lose an answer to a reset."""
+        if talks is not None:
+            self._writer.write_eof()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    while await talks.read(MAX_REQUEST_BYTES):
+                        pass
         self._writer.close()
         async with asyncio.timeout(PATIENCE_S):
             await self._writer.wait_closed()
 
 
-async def _told(out: _Out, answer: Answer) -> None:
+async def _told(out: _Out, answer: Answer, talks: asyncio.StreamReader | None = None) -> None:
     headers = [
         ("Content-Type", answer.kind),
         ("Cache-Control", "no-store"),
         ("Connection", "close"),
+        *answer.headers.items(),
     ]
     pieces = answer.pieces
     if pieces is None:
@@ -171,13 +255,13 @@ async def _told(out: _Out, answer: Answer) -> None:
         head = h11.Response(status_code=answer.status, headers=headers)
         await out.say(head, h11.Data(data=content), h11.EndOfMessage())
     else:
-        await out.say(h11.Response(status_code=answer.status, headers=headers))
         # whoever makes the pieces has to hear of it when nobody reads them any more
         async with aclosing(cast("AsyncGenerator[bytes]", pieces)) as coming:
+            await out.say(h11.Response(status_code=answer.status, headers=headers))
             async for piece in coming:
                 await out.say(h11.Data(data=piece))
         await out.say(h11.EndOfMessage())
-    await out.close()
+    await out.close(talks)
 
 
 @contextmanager

@@ -6,15 +6,17 @@ is raised as :class:`NotAnswered`, which is an answer too.
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 from urllib.parse import parse_qsl
+
+from ...config.frozen import frozen
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One question.
 
@@ -59,18 +61,20 @@ class Asked:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What is said to it.
 
     Attributes:
         body: Plain values for JSON; text; or pieces that come as they are made.
         kind: The media type.
+        headers: What is said beside it.
     """
 
-    body: object
+    body: object = field(repr=False)
     status: int = 200
     kind: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def encoded(self) -> bytes:
         """The body as bytes, if it comes whole."""
@@ -101,8 +105,26 @@ class NotAnswered(Exception):
 
 
 Route = Callable[[Asked], Answer | Awaitable[Answer]]
-Routes = Mapping[str, Mapping[str, Route]]
-"""By path, then by method."""
+
+
+@frozen
+class Long:
+    """A route whose questions may be long and whose answers take their time.
+
+    It is left as soon as its client is, and the others are answered beside it.
+
+    Attributes:
+        most_body_bytes: A longer question is refused.
+        said: A refusal as such a client expects it.
+    """
+
+    route: Route
+    most_body_bytes: int
+    said: Callable[[Answer], Answer]
+
+
+Routes = Mapping[str, Mapping[str, Route | Long]]
+"""By path, then by method; a path that ends in ``/`` stands for all below it."""
 
 
 def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Asked:
@@ -111,13 +133,16 @@ def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
     return Asked(method, path, dict(parse_qsl(query, keep_blank_values=True)), headers, body)
 
 
-def route_of(routes: Routes, question: Asked) -> Route:
+def route_of(routes: Routes, question: Asked) -> Route | Long:
     """Who answers.
 
     Raises:
         NotAnswered: Nobody; 404 for a path, 405 for a method.
     """
     methods = routes.get(question.path)
+    if methods is None:
+        above = [path for path in routes if path.endswith("/") and question.path.startswith(path)]
+        methods = routes[max(above, key=len)] if above else None
     if methods is None:
         raise NotAnswered(404, "not_found", f"known are {', '.join(sorted(routes))}")
     route = methods.get(question.method)

@@ -10,6 +10,7 @@ from ..core import effects, events
 from ..core.effects import Effect
 from ..core.events import Event
 from ..core.node import Node
+from ..core.request_key import LOCAL, RequestKey
 from ..wire.codec import encode
 from ..wire.extensions import AssignPoolStatus, CancelLoadStatus, DrainStatus, UnloadModelStatus
 from ..wire.inbound import Inbound, LoadModel, Unknown
@@ -40,6 +41,7 @@ class Counts:
         self._begun: dict[tuple[str, str], float] = {}
         self._fetched: dict[str, int] = {}
         self._died: set[str] = set()
+        self._ended_last: RequestKey | None = None
 
     @property
     def series(self) -> Iterable[Series]:
@@ -65,8 +67,10 @@ class Counts:
     def done(self, effect: Effect, now_s: float) -> None:
         """Count an effect, before it is carried out."""
         match effect:
-            case effects.Send(_, message):
-                self._said(message, now_s)
+            case effects.Send(line, message):
+                self._said(line, message, now_s)
+            case effects.EndLocal(request, error):
+                self._told(request, error)
             case effects.FetchWeights(model):
                 self._begin("fetch", model, now_s)
             case effects.VerifyWeights(model):
@@ -144,7 +148,8 @@ class Counts:
             self._begun.pop((phase, model), None)
 
     def _ended(self, event: events.GenerationEnded, now_s: float) -> None:
-        self._of["requests_total"].add(event.outcome)
+        self._ended_last = event.request
+        self._over(event.outcome, event.request.line)
         begun_s = self._begun.pop(("answer", f"{event.request.line} {event.request.id}"), None)
         if begun_s is not None:
             self._of["relay_seconds"].observe(now_s - begun_s)
@@ -156,12 +161,12 @@ class Counts:
 
     # ── effects ───────────────────────────────────────────────────────────────────────
 
-    def _said(self, message: object, now_s: float) -> None:
+    def _said(self, line: int, message: object, now_s: float) -> None:
         if isinstance(message, Heartbeat):
             self._of["heartbeats_total"].add()
             self._of["heartbeat_bytes"].put(len(encode(message)))
         elif isinstance(message, InferenceError):
-            self._of["requests_total"].add("refused")
+            self._refused(RequestKey(line, message.request_id))
         elif isinstance(message, _ANSWERS):
             kind = message.type.removesuffix("_status")
             self._of["commands_total"].add(kind, message.status)
@@ -169,6 +174,22 @@ class Counts:
                 begun_s = self._begun.pop(("load_model", message.model_id), None)
                 if begun_s is not None:
                     self._of["command_seconds"].observe(now_s - begun_s, kind)
+
+    def _told(self, request: RequestKey, error: AgentError | None) -> None:
+        if error is not None:
+            self._refused(request)
+
+    def _refused(self, request: RequestKey) -> None:
+        """A request ends with an error: refused, unless it is the end of an answer just told."""
+        if request == self._ended_last:
+            self._ended_last = None
+        else:
+            self._over("refused", request.line)
+
+    def _over(self, outcome: str, line: int) -> None:
+        self._of["requests_total"].add(outcome)
+        if line == LOCAL:
+            self._of["local_requests_total"].add(outcome)
 
     def _why(self, model: str) -> str:
         """Why a model leaves memory, as far as it can be told."""

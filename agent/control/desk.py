@@ -7,8 +7,9 @@ has ended. Nothing is decided here.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import unquote
 
 from ... import __version__
 from ...config.errors import AgentError
@@ -25,16 +26,22 @@ from ..core.events import (
 )
 from ..core.node import Node
 from ..core.status import Json, models, reasons, status
-from .asked import Answer, Asked, NotAnswered, Routes
+from .asked import Answer, Asked, Long, NotAnswered, Routes
 from .counts import Counts
 from .exposition import KIND, text
 from .gauges import Process, gauges
+
+if TYPE_CHECKING:
+    from .completions import Ask
 
 PATIENCE_S = 5.0
 """How long the first answer to an order may take; the core gives it in the same turn."""
 
 MOST_ORDERS = 256
 """So many answers are remembered; the oldest are forgotten first."""
+
+MOST_PROMPT_BYTES = 4 * 2**20
+"""Of a body in OpenAI's form; a text as long as the longest context is a tenth of it."""
 
 _STATUS = {"done": 200, "under_way": 202, "refused": 409, "failed": 409}
 
@@ -47,6 +54,7 @@ class Desk:
 
     Attributes:
         counts: What was counted since the start; the loop tells it what happens.
+        ask: Answers this machine's own programs, once the house stands.
 
     Args:
         node: What is looked at.
@@ -74,6 +82,7 @@ class Desk:
         self._clock_s = clock_s
         self._process = process
         self.counts = Counts(node)
+        self.ask: Ask | None = None
         self._asks = 0
         self._told: OrderedDict[int, TellOwner] = OrderedDict()
         self._news = asyncio.Event()
@@ -84,6 +93,9 @@ class Desk:
         return {
             "/v1/status": {"GET": self._status},
             "/v1/models": {"GET": self._models},
+            "/v1/models/": {"GET": self._one_model},
+            "/v1/chat/completions": {"POST": self._completion("chat")},
+            "/v1/completions": {"POST": self._completion("text")},
             "/v1/orders": {"GET": self._order},
             "/v1/openapi.json": {"GET": _openapi},
             "/metrics": {"GET": self._metrics},
@@ -121,7 +133,38 @@ class Desk:
         return Answer(self.status())
 
     def _models(self, _: Asked) -> Answer:
-        return Answer({"models": models(self._node, self._clock_s())})
+        told: dict[str, object] = {"models": models(self._node, self._clock_s())}
+        if self._node.settings.control.openai_api:
+            from .completions import listed  # noqa: PLC0415  # for whoever wants OpenAI's form
+
+            told |= {"object": "list", "data": listed(self._node)}
+        return Answer(told)
+
+    def _one_model(self, question: Asked) -> Answer:
+        from . import completions  # noqa: PLC0415  # likewise
+
+        if not self._node.settings.control.openai_api:
+            raise completions.switched_off()
+        return completions.one(self._node, unquote(question.path.removeprefix("/v1/models/")))
+
+    def _completion(self, form: Literal["chat", "text"]) -> Long:
+        """Requests of this machine's own programs; what they need is imported with the first."""
+
+        def route(question: Asked) -> Awaitable[Answer]:
+            from . import completions  # noqa: PLC0415  # off by default
+
+            if not self._node.settings.control.openai_api:
+                raise completions.switched_off()
+            if self.ask is None:
+                raise completions.refused(503, "starting", "the agent is just starting")
+            return completions.complete(question, form, self._node, self.ask)
+
+        def said(answer: Answer) -> Answer:
+            from .completions import refusal  # noqa: PLC0415  # likewise
+
+            return refusal(answer)
+
+        return Long(route, MOST_PROMPT_BYTES, said)
 
     def _metrics(self, _: Asked) -> Answer:
         looked_up = gauges(self._node, self._process(), self._clock_s())

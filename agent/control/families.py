@@ -35,6 +35,12 @@ COUNTED: tuple[Family, ...] = (
     Family("download_resumed_bytes_total", "counter", "Bytes an earlier fetch had left here."),
     Family("verify_failures_total", "counter", "Builds that were not what they should be."),
     Family("requests_total", "counter", "Requests that ended, by outcome.", ("outcome",)),
+    Family(
+        "local_requests_total",
+        "counter",
+        "Those of them that this machine's own programs asked.",
+        ("outcome",),
+    ),
     Family("request_errors_total", "counter", "Requests that failed, by code.", ("reason",)),
     Family("relay_seconds", "histogram", "Answers, from start to end.", (), (*_QUICK_S, 300.0)),
     Family("prompt_tokens_total", "counter", "Tokens of prompts that were answered."),

@@ -18,6 +18,8 @@ class Call:
         answers: Schema of the JSON answer by HTTP status; text where it is ``None``.
         body: Schema of what is sent.
         query: Names of its parameters.
+        in_path: Names of those that are part of the path.
+        may_stream: Whether the answer comes as server-sent events if that is asked for.
     """
 
     method: str
@@ -26,6 +28,8 @@ class Call:
     answers: dict[int, Content] = field(default_factory=dict[int, Content])
     body: Content = None
     query: tuple[str, ...] = ()
+    in_path: tuple[str, ...] = ()
+    may_stream: bool = False
 
 
 _ORDER: dict[int, Content] = {
@@ -34,6 +38,7 @@ _ORDER: dict[int, Content] = {
     409: shapes.ORDER,
     400: shapes.PROBLEM,
 }
+_OPENAI = dict.fromkeys((400, 404, 413, 429, 503), shapes.OPENAI_PROBLEM)
 _MODEL = shape(model=shapes.TEXT)
 _NOTHING: Schema = {"type": "object", "additionalProperties": False}
 
@@ -54,6 +59,29 @@ CALLS: tuple[Call, ...] = (
     ),
     Call("GET", "/v1/config", "What is in force, secrets masked.", {200: shapes.by_name({})}),
     Call("GET", "/v1/openapi.json", "This document.", {200: shapes.by_name({})}),
+    Call(
+        "GET",
+        "/v1/models/{model}",
+        "One model, in OpenAI's form.",
+        {200: shapes.OPENAI_MODEL, 404: shapes.OPENAI_PROBLEM},
+        in_path=("model",),
+    ),
+    Call(
+        "POST",
+        "/v1/chat/completions",
+        "A chat, in OpenAI's form; off unless `control.openai_api` says so.",
+        {200: shapes.CHAT, **_OPENAI},
+        shapes.CHAT_ASKED,
+        may_stream=True,
+    ),
+    Call(
+        "POST",
+        "/v1/completions",
+        "A text to go on with, likewise.",
+        {200: shapes.COMPLETION, **_OPENAI},
+        shapes.TEXT_ASKED,
+        may_stream=True,
+    ),
     Call("GET", "/metrics", "For Prometheus.", {200: None}),
     Call("GET", "/healthz", "The process lives.", {200: shape(status=shapes.TEXT)}),
     Call("GET", "/readyz", "It serves.", {200: shapes.READY, 503: shapes.READY}),
@@ -115,29 +143,33 @@ def document(version: str) -> dict[str, Schema]:
 
 
 def _operation(call: Call) -> Iterator[tuple[str, Schema]]:
-    name = call.path.strip("/").replace("/", "_").replace(".", "_")
-    yield "operationId", f"{call.method.lower()}_{name}"
+    name = "".join(letter if letter.isalnum() else "_" for letter in call.path.strip("/"))
+    yield "operationId", f"{call.method.lower()}_{name.strip('_')}"
     yield "summary", call.words
-    if call.query:
+    named = [*((one, "query") for one in call.query), *((one, "path") for one in call.in_path)]
+    if named:
         yield (
             "parameters",
             [
-                {"name": name, "in": "query", "required": True, "schema": shapes.TEXT}
-                for name in call.query
+                {"name": one, "in": where, "required": True, "schema": shapes.TEXT}
+                for one, where in named
             ],
         )
     if call.body is not None:
         yield "requestBody", {"content": {"application/json": {"schema": call.body}}}
-    answers: dict[str, Schema] = {}
-    for status, found in call.answers.items():
-        content: Schema = (
-            {"text/plain": {"schema": shapes.TEXT}}
-            if found is None
-            else {"application/json": {"schema": found}}
-        )
-        answers[str(status)] = {"description": _MEANT[status], "content": content}
-    yield "responses", answers
+    yield "responses", {str(status): _answer(call, status) for status in call.answers}
 
+
+def _answer(call: Call, status: int) -> Schema:
+    found = call.answers[status]
+    kind, schema = ("text/plain", shapes.TEXT) if found is None else ("application/json", found)
+    content: dict[str, Schema] = {kind: {"schema": schema}}
+    if call.may_stream and status == _DONE:
+        content["text/event-stream"] = {"schema": shapes.TEXT}
+    return {"description": _MEANT[status], "content": content}
+
+
+_DONE = 200
 
 _MEANT = {
     200: "Done.",
@@ -145,5 +177,7 @@ _MEANT = {
     400: "The question was none.",
     404: "Not known.",
     409: "Refused or failed.",
+    413: "Too long.",
+    429: "Too many at once; `Retry-After` says when to come again.",
     503: "Not ready, and why.",
 }

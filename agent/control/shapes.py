@@ -106,6 +106,7 @@ _STAY = shape(
     bytes_done=maybe(WHOLE),
     bytes_total=maybe(WHOLE),
     bytes_resumed=maybe(WHOLE),
+    bytes_reused=maybe(WHOLE),
     rate_bytes_s=maybe(NUMBER),
     percent=maybe(NUMBER),
     eta_s=maybe(NUMBER),
@@ -179,22 +180,67 @@ NODE = shape(
 
 STATUS = shape(**NODE_PARTS, node=NODE)
 
-MODELS = shape(
-    models=many(
-        shape(
-            aliases=many(TEXT),
-            ref=TEXT,
-            in_pool=FLAG,
-            allowed=FLAG,
-            state=TEXT,
-            blockers=BLOCKERS,
-            **_STOCK,
-        )
-    )
+_OFFERED = shape(
+    aliases=many(TEXT),
+    ref=TEXT,
+    in_pool=FLAG,
+    allowed=FLAG,
+    state=TEXT,
+    blockers=BLOCKERS,
+    **_STOCK,
 )
+OPENAI_MODEL = shape(id=TEXT, object=one_of("model"), created=WHOLE, owned_by=TEXT)
+MODELS: Schema = {
+    **shape(models=many(_OFFERED), object=one_of("list"), data=many(OPENAI_MODEL)),
+    "required": ["models"],
+    "description": "`object` and `data` come with `control.openai_api`, in OpenAI's form.",
+}
 
 ORDER = shape(order=WHOLE, status=one_of("done", "under_way", "refused", "failed"), words=TEXT)
 PROBLEM = shape(code=TEXT, words=TEXT)
+OPENAI_PROBLEM = shape(
+    error=shape(
+        message=TEXT,
+        type=one_of("invalid_request_error", "rate_limit_error", "server_error"),
+        param=maybe(TEXT),
+        code=TEXT,
+    )
+)
+_ASKED: dict[str, Schema] = {
+    "model": {"type": "string", "description": "A model's id, or an alias."},
+    "stream": FLAG,
+    "stream_options": {"type": "object", "properties": {"include_usage": FLAG}},
+    "max_tokens": maybe(WHOLE),
+    "stop": {"anyOf": [TEXT, many(TEXT), {"type": "null"}]},
+}
+_SOME: Schema = {"type": "object"}
+CHAT_ASKED: Schema = {
+    "type": "object",
+    "properties": {**_ASKED, "messages": many(_SOME), "tools": many(_SOME)},
+    "required": ["model", "messages"],
+    "description": "Further fields of OpenAI's go to the engine as they are.",
+}
+TEXT_ASKED: Schema = {
+    "type": "object",
+    "properties": {**_ASKED, "prompt": {"anyOf": [TEXT, many(TEXT)]}},
+    "required": ["model", "prompt"],
+    "description": "Likewise.",
+}
+
+
+def _answered(form: str, **choice: Schema) -> dict[str, Schema]:
+    one = shape(index=WHOLE, logprobs={"type": "null"}, finish_reason=maybe(TEXT), **choice)
+    usage: Schema = {
+        "type": "object",
+        "properties": dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), WHOLE),
+        "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
+    }
+    head: dict[str, Schema] = {"id": TEXT, "object": one_of(form), "created": WHOLE, "model": TEXT}
+    return shape(**head, choices=many(one), usage=usage)
+
+
+CHAT = _answered("chat.completion", message=_SOME)
+COMPLETION = _answered("text_completion", text=TEXT)
 READY = shape(status=one_of("ok", "unready"), why_not=many(REASON))
 RELOADED: Schema = {
     "type": "object",

@@ -1,7 +1,8 @@
 """A request's way through the node: admitted, perhaps waiting for its model, ended once.
 
 The body travels sealed and is opened by the relay; here only its id, its model and its
-longest answer are known. Everything is said on the line the request came on.
+longest answer are known. Everything is said on the line the request came on; a program on this
+machine, which is on none, is told by itself.
 """
 
 from collections.abc import Mapping
@@ -20,14 +21,16 @@ from ..wire.outbound import InferenceAccepted, Outbound
 from .effects import (
     CancelGeneration,
     Effect,
+    EndLocal,
     ForgetRequest,
     OpenRequest,
     Send,
     StartGeneration,
 )
-from .events import GenerationEnded, RequestKey, RequestOpened
+from .events import GenerationEnded, RequestOpened
 from .loads import NO_STOCKS, Loads, Said
 from .pool import Pool
+from .request_key import LOCAL, RequestKey
 from .requests import Entry, Ledger, RequestState
 from .stays import LoadEnded
 
@@ -50,11 +53,15 @@ class Answers:
             return [self._refuse(key, RequestUnreadable(reason="the body is not sealed"))]
         if request.encrypted_body is None:
             return [self._refuse(key, RequestUnreadable(reason="there is no sealed body"))]
-        most = self._loads.settings.requests.max_concurrent
-        if len(self.ledger) >= most:
-            return [self._refuse(key, Overloaded(running=len(self.ledger), most=most))]
+        if full := self._full():
+            return [self._refuse(key, full)]
         self.ledger.heard(key, now_s)
         return [OpenRequest(key, request)]
+
+    def _full(self) -> AgentError | None:
+        """Why not one more, if so."""
+        most = self._loads.settings.requests.max_concurrent
+        return Overloaded(running=len(self.ledger), most=most) if len(self.ledger) >= most else None
 
     def opened(
         self, opened: RequestOpened, now_s: float, stocks: Mapping[str, Stock] = NO_STOCKS
@@ -67,23 +74,29 @@ class Answers:
             stocks: What lies on disk.
         """
         key = opened.request
+        if key.line == LOCAL:
+            # nobody had to open it, so it is heard and readable in one
+            full = self._loads.drains.refusal if self._loads.is_draining else self._full()
+            if full is not None:
+                return [ForgetRequest(key), self._refuse(key, full)]
+            self.ledger.heard(key, now_s)
         entry = self.ledger.entry(key)
         if entry is None:
             return [ForgetRequest(key)]
         if entry.state is not RequestState.OPENING:
             return []
         longest = opened.max_tokens or self._loads.settings.requests.default_max_tokens
-        accepted = Send(key.line, InferenceAccepted(request_id=key.id))
+        accepted = _accepted(key)
         if self._loads.pool.serves(opened.model) and self._loads.stays.ready(opened.model):
             entry = self.ledger.move(
                 key, RequestState.RUNNING, model=opened.model, max_tokens=longest
             )
-            return [accepted, _start(entry)]
+            return [*accepted, _start(entry)]
         came = self._loads.needed(opened.model, self.ledger.busy(), now_s, stocks)
         if isinstance(came, AgentError):
             return [ForgetRequest(key), self._refuse(key, came)]
         self.ledger.move(key, RequestState.WAITING, model=opened.model, max_tokens=longest)
-        return [accepted, *came]
+        return [*accepted, *came]
 
     def unreadable(self, key: RequestKey, error: AgentError) -> list[Said]:
         """A request cannot be opened."""
@@ -96,8 +109,13 @@ class Answers:
         entry = self.ledger.entry(key)
         if entry is None:
             return []
-        self.ledger.count("cancellations_received")
+        self.ledger.count("cancellations_received", line=key.line)
         return self._stop(entry, RequestCancelled())
+
+    def withdrawn(self, key: RequestKey) -> list[Said]:
+        """A program on this machine has gone, or hung up."""
+        entry = self.ledger.entry(key)
+        return [] if entry is None else self._stop(entry, RequestCancelled())
 
     def ended(self, ended: GenerationEnded, now_s: float) -> list[Said]:
         """An answer is over: say so, once."""
@@ -106,7 +124,11 @@ class Answers:
         if entry is None or message is None:
             return []
         self._loads.stays.used(entry.model, now_s)
-        return [Send(ended.request.line, message), *self._drained(now_s)]
+        said: Effect = Send(ended.request.line, message)
+        if ended.request.line == LOCAL:
+            is_whole = ended.outcome == "complete"
+            said = EndLocal(ended.request, None if is_whole else ended.error or RequestCancelled())
+        return [said, *self._drained(now_s)]
 
     def loaded(self, ended: LoadEnded) -> list[Said]:
         """A load is over: start those who waited for it, or send them elsewhere."""
@@ -124,7 +146,7 @@ class Answers:
 
     def line_lost(self, line: int, now_s: float) -> list[Said]:
         """Nobody can be answered on that line any more: stop working for it."""
-        mine = [entry for entry in self.ledger.entries() if entry.key.line <= line]
+        mine = [entry for entry in self.ledger.entries() if LOCAL < entry.key.line <= line]
         running = [entry for entry in mine if entry.state is RequestState.RUNNING]
         idle = [entry for entry in mine if entry not in running]
         said: list[Said] = []
@@ -162,20 +184,24 @@ class Answers:
             self.ledger.move(entry.key, RequestState.ENDING)
             return [CancelGeneration(entry.key)]
         if isinstance(why, RequestCancelled):
-            self.ledger.count("cancellations_before_output")
+            self.ledger.count("cancellations_before_output", line=entry.key.line)
             if entry.state is RequestState.WAITING:
-                self.ledger.count("cancel_during_model_load")
+                self.ledger.count("cancel_during_model_load", line=entry.key.line)
         return [ForgetRequest(entry.key), self._refuse(entry.key, why)]
 
     def _refuse(self, key: RequestKey, error: AgentError) -> Effect:
         message: Outbound = self.ledger.refuse(key, error)
-        return Send(key.line, message)
+        return EndLocal(key, error) if key.line == LOCAL else Send(key.line, message)
 
     def _drained(self, now_s: float) -> list[Said]:
         return self._loads.came(self._loads.stays.drained(self.ledger.busy(), now_s))
 
 
 _NOT_BEGUN = frozenset({RequestState.OPENING, RequestState.WAITING})
+
+
+def _accepted(key: RequestKey) -> list[Said]:
+    return [] if key.line == LOCAL else [Send(key.line, InferenceAccepted(request_id=key.id))]
 
 
 def _start(entry: Entry) -> Effect:

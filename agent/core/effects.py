@@ -4,10 +4,11 @@ The runtime carries effects out in the order given and starts each without waiti
 one before; what becomes of it comes back as an event.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ...backends.stores.base import Build
+from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.hours import Sign
 from ..wire.inbound import InferenceRequest
 from ..wire.outbound import Outbound
@@ -16,14 +17,14 @@ from .events import RequestKey
 from .measured import Measured
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dial:
     """Open a line, and give it this number; any line before it is dead."""
 
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HangUp:
     """Close the line, with a goodbye if ``is_polite``, else at once."""
 
@@ -31,7 +32,7 @@ class HangUp:
     is_polite: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Send:
     """Say this on the line; if that line is gone, say nothing."""
 
@@ -39,28 +40,28 @@ class Send:
     message: Outbound
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchWeights:
     """Bring the model to disk; nothing to do if it is there."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelFetch:
     """Stop bringing it; what is here stays."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifyWeights:
     """Check what is on disk before anything loads it."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefreshInventory:
     """Look what of the offered models is on disk.
 
@@ -71,19 +72,19 @@ class RefreshInventory:
     sizes_of: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadCatalog:
     """Read the public catalog soon: a model was named that the operator lets be taken from it."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SampleHost:
     """Read the machine now, not at the next heartbeat."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadActivity:
     """Read whether the machine's owner needs it.
 
@@ -94,7 +95,7 @@ class ReadActivity:
     wanted: tuple[Sign, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadEngine:
     """Start an engine with this build."""
 
@@ -102,14 +103,14 @@ class LoadEngine:
     build: Build
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopEngine:
     """Stop the model's engine, however far it is, and wait for the memory."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenRequest:
     """Unseal a request and read which model it asks for."""
 
@@ -117,7 +118,7 @@ class OpenRequest:
     message: InferenceRequest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartGeneration:
     """Answer an opened request with this model's engine.
 
@@ -130,21 +131,33 @@ class StartGeneration:
     max_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelGeneration:
     """Stop answering one request; a ``GenerationEnded`` follows all the same."""
 
     request: RequestKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetRequest:
     """Drop an opened request that is not going to be answered."""
 
     request: RequestKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class EndLocal:
+    """A request of this machine's own programs is over: tell whoever asked.
+
+    Attributes:
+        error: Why it was refused or broke off; ``None``: the answer is whole.
+    """
+
+    request: RequestKey
+    error: AgentError | None = None
+
+
+@frozen
 class PersistAssignment:
     """Write down whose this machine is, before anything that follows from it.
 
@@ -158,7 +171,7 @@ class PersistAssignment:
     topology: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersistOrders:
     """Write down what the operator ordered, so that it outlives this process.
 
@@ -171,14 +184,14 @@ class PersistOrders:
     is_drained: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersistMeasured:
     """Write down what loads were found to take, so that the next run need not guess."""
 
     measured: tuple[Measured, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TellOwner:
     """Answer an order.
 
@@ -200,8 +213,9 @@ WeightsEffect: TypeAlias = (
 )
 EngineEffect: TypeAlias = LoadEngine | StopEngine
 HostEffect: TypeAlias = SampleHost | ReadActivity
-RequestEffect: TypeAlias = OpenRequest | StartGeneration | CancelGeneration | ForgetRequest
-
+RequestEffect: TypeAlias = (
+    OpenRequest | StartGeneration | CancelGeneration | ForgetRequest | EndLocal
+)
 OwnerEffect: TypeAlias = PersistAssignment | PersistOrders | PersistMeasured | TellOwner
 
 Effect: TypeAlias = (

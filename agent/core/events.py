@@ -5,43 +5,31 @@ in its message, and opened in the relay alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from ...backends.engines.base import Load, Loaded, Usage
 from ...backends.hosts.base import Activity, HostFacts, HostSample
 from ...backends.stores.base import Build, Progress, Stock, Survey
 from ...config.errors import AgentError, LinkError
+from ...config.frozen import frozen
 from ...config.settings import Settings
 from ..wire.inbound import Inbound
 from .assignment import Assignment
 from .measured import Measured
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """One request on one line: ids mean nothing beyond the socket they came on.
-
-    Attributes:
-        line: Number of the line, counted from 1.
-        id: The coordinator's request id.
-    """
-
-    line: int
-    id: str
-
+from .request_key import RequestKey
 
 # ── the line ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkOpened:
     """The line that was dialled stands."""
 
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkClosed:
     """The line is gone, or never came to be.
 
@@ -54,7 +42,7 @@ class LinkClosed:
     error: LinkError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """The coordinator said something.
 
@@ -70,7 +58,7 @@ class Heard:
 # ── weights ───────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsProgressed:
     """More bytes are here."""
 
@@ -78,14 +66,14 @@ class WeightsProgressed:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsFetched:
     """Every file of the build is on disk."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsVerified:
     """The build on disk is what it should be."""
 
@@ -93,7 +81,7 @@ class WeightsVerified:
     build: Build
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsFailed:
     """The build did not come, or is not what it should be."""
 
@@ -101,7 +89,7 @@ class WeightsFailed:
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListingFailed:
     """A store did not say how large a model is."""
 
@@ -109,14 +97,14 @@ class ListingFailed:
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InventoryChanged:
     """What of the offered models is on disk."""
 
     stocks: tuple[Stock, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogRead:
     """A public catalog says which builds stand behind its aliases.
 
@@ -127,7 +115,7 @@ class CatalogRead:
     aliases: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheSurveyed:
     """The cache folder was looked after.
 
@@ -144,7 +132,7 @@ class CacheSurveyed:
 # ── engines ───────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineLoaded:
     """The model answers."""
 
@@ -152,14 +140,14 @@ class EngineLoaded:
     loaded: Loaded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineStopped:
     """The engine is gone and its memory is back."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineFailed:
     """The engine could not start, or died."""
 
@@ -170,9 +158,9 @@ class EngineFailed:
 # ── requests ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestOpened:
-    """A sealed request is readable; its text stays where it was opened.
+    """A request is readable; its text stays where it was opened.
 
     Attributes:
         model: The build it asks for.
@@ -184,7 +172,7 @@ class RequestOpened:
     max_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestUnreadable:
     """A sealed request cannot be opened, or is no request."""
 
@@ -192,7 +180,7 @@ class RequestUnreadable:
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GenerationEnded:
     """An answer is over.
 
@@ -209,17 +197,24 @@ class GenerationEnded:
     error: AgentError | None = None
 
 
+@frozen
+class RequestWithdrawn:
+    """Whoever asked on this machine is gone, or was answered otherwise."""
+
+    request: RequestKey
+
+
 # ── the machine and its owner ─────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostKnown:
     """What the machine is; the line is not dialled before."""
 
     facts: HostFacts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostSampled:
     """How the machine and the engines are now.
 
@@ -231,28 +226,28 @@ class HostSampled:
     loads: Mapping[str, Load] = field(default_factory=dict[str, Load])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ActivityRead:
     """What shows that the machine's owner needs it, or that nobody does."""
 
     activity: Activity
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SettingsChanged:
     """The operator chose otherwise, validly."""
 
     settings: Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SettingsRejected:
     """The operator wrote something that cannot be; the settings in force stay."""
 
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AssignmentRead:
     """What the state file says of this machine's pool; the line is not dialled before.
 
@@ -266,14 +261,14 @@ class AssignmentRead:
     error: AgentError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StateUnsaved:
     """A state file could not be written; what holds in memory holds."""
 
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PoolSetAsked:
     """The operator wants this machine to serve a pool, at once or after what runs.
 
@@ -288,14 +283,14 @@ class PoolSetAsked:
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PoolReleased:
     """The operator takes his choice of a pool back: the node chooses again."""
 
     ask: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PinAsked:
     """The operator wants a model to make way for no other."""
 
@@ -303,7 +298,7 @@ class PinAsked:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnpinAsked:
     """The operator takes a pin back."""
 
@@ -311,7 +306,7 @@ class UnpinAsked:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DrainAsked:
     """The operator wants what runs to be finished and nothing new to be taken, until undrained.
 
@@ -323,14 +318,14 @@ class DrainAsked:
     deadline_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UndrainAsked:
     """The operator wants work to be taken again."""
 
     ask: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrdersRead:
     """What an earlier run was ordered, and still holds; the line is not dialled before.
 
@@ -345,7 +340,7 @@ class OrdersRead:
     error: AgentError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MeasuredRead:
     """What an earlier run has measured of loads.
 
@@ -357,14 +352,14 @@ class MeasuredRead:
     error: AgentError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopAsked:
     """Somebody wants the node to leave; ``now`` without patience."""
 
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Due:
     """The deadline came, or a moment passed: time to look at the clock."""
 
@@ -372,7 +367,7 @@ class Due:
 LinkEvent: TypeAlias = LinkOpened | LinkClosed | Heard
 WeightsEvent: TypeAlias = WeightsProgressed | WeightsFetched | WeightsVerified | WeightsFailed
 EngineEvent: TypeAlias = EngineLoaded | EngineStopped | EngineFailed
-RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded
+RequestEvent: TypeAlias = RequestOpened | RequestUnreadable | GenerationEnded | RequestWithdrawn
 HostEvent: TypeAlias = (
     HostKnown | HostSampled | InventoryChanged | ListingFailed | CatalogRead | CacheSurveyed
 )

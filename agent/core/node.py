@@ -189,6 +189,8 @@ class Node:
                 return self.answers.unreadable(key, error)
             case happened.GenerationEnded():
                 return self.answers.ended(event, now_s)
+            case happened.RequestWithdrawn(key):
+                return self.answers.withdrawn(key)
 
     def _on_state(self, event: happened.StateEvent, now_s: float) -> list[Said]:
         self._failed(event.error, now_s)

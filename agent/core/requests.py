@@ -12,16 +12,18 @@ line is gone nobody can be answered, and nothing is said.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from ...backends.engines.base import Usage
 from ...config.errors import AgentError
+from ...config.frozen import frozen
 from ...config.refusals import ModelNotReady, RequestCancelled
 from ..wire.outbound import InferenceComplete, InferenceError, Outbound
 from ..wire.types import Stats
 from ..wire.types import Usage as Billed
-from .events import GenerationEnded, RequestKey
+from .events import GenerationEnded
+from .request_key import LOCAL, RequestKey
 
 
 class RequestState(StrEnum):
@@ -33,7 +35,7 @@ class RequestState(StrEnum):
     ENDING = "ending"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One request that has not ended.
 
@@ -60,6 +62,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[RequestKey, Entry] = {}
         self._counts: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
+        self._local: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
 
     def __len__(self) -> int:
         """How many have not ended."""
@@ -85,9 +88,14 @@ class Ledger:
         """The counters, as the heartbeat tells them."""
         return Stats(**self._counts)
 
-    def count(self, what: str, by: int = 1) -> None:
+    def local_stats(self) -> Stats:
+        """The same of this machine's own programs, of which no coordinator is told."""
+        return Stats(**self._local)
+
+    def count(self, what: str, by: int = 1, *, line: int) -> None:
         """Add to one of the counters of :class:`~..wire.types.Stats`."""
-        self._counts[what] += by
+        counts = self._local if line == LOCAL else self._counts
+        counts[what] += by
 
     def heard(self, key: RequestKey, now_s: float) -> bool:
         """Take a request in.
@@ -129,19 +137,19 @@ class Ledger:
         if entry is None or entry.state not in _ANSWERING:
             return None
         del self._entries[ended.request]
-        usage = ended.usage
-        self.count("tokens_generated", usage.completion_tokens if usage else 0)
+        usage, line = ended.usage, ended.request.line
+        self.count("tokens_generated", usage.completion_tokens if usage else 0, line=line)
         if ended.outcome == "failed":
-            self.count("generation_errors_after_output", int(ended.has_output))
+            self.count("generation_errors_after_output", int(ended.has_output), line=line)
             unsaid = ModelNotReady(model=entry.model, reason="the answer failed")
             return failure(ended.request, ended.error or unsaid)
         if usage is None or (ended.outcome == "cancelled" and not ended.has_output):
-            self.count("cancellations_before_output")
+            self.count("cancellations_before_output", line=line)
             return failure(ended.request, RequestCancelled())
         if ended.outcome == "cancelled":
-            self.count("cancellations_partial_complete")
+            self.count("cancellations_partial_complete", line=line)
         else:
-            self.count("requests_served")
+            self.count("requests_served", line=line)
         return InferenceComplete(request_id=ended.request.id, usage=_billed(usage))
 
     def forget(self, keys: Iterable[RequestKey]) -> None:

@@ -14,6 +14,7 @@ from .drains import RESTS
 from .node import Node
 from .pool import is_allowed
 from .report import Snapshot
+from .request_key import LOCAL
 from .requests import RequestState
 from .session import State
 from .slots import SlotState, Stay
@@ -37,7 +38,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "rest": _rest(node),
         "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
-        "requests": _requests(snapshot),
+        "requests": _requests(node, snapshot),
         "memory": _memory(node, snapshot),
         "cache": _cache(node),
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
@@ -210,6 +211,7 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "bytes_done": progress.bytes_done if progress else None,
         "bytes_total": progress.bytes_total if progress else None,
         "bytes_resumed": progress.bytes_resumed if progress else None,
+        "bytes_reused": progress.bytes_reused if progress else None,
         "rate_bytes_s": progress.rate_bytes_s if progress else None,
         "percent": percent(progress) if progress else None,
         "eta_s": progress.eta_s if progress else None,
@@ -238,10 +240,14 @@ def _phase(stay: Stay) -> str | None:
     return {SlotState.VERIFYING: "verify", SlotState.LOADING: "load"}.get(stay.state)
 
 
-def _requests(snapshot: Snapshot) -> dict[str, Json]:
+def _requests(node: Node, snapshot: Snapshot) -> dict[str, Json]:
     states = [entry.state for entry in snapshot.requests]
     counts: dict[str, Json] = {state.value: states.count(state) for state in RequestState}
-    return {**counts, **snapshot.stats.model_dump()}
+    local: dict[str, Json] = {
+        "local": sum(entry.key.line == LOCAL for entry in snapshot.requests),
+        "local_served": node.answers.ledger.local_stats().requests_served,
+    }
+    return {**counts, **local, **snapshot.stats.model_dump()}
 
 
 def _memory(node: Node, snapshot: Snapshot) -> dict[str, Json]:

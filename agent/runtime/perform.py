@@ -6,15 +6,15 @@ comes back through the inbox.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from ...backends.engines.base import EarlyEngine, Engine
+from ...backends.engines.base import EarlyEngine, Endpoint, Engine
 from ...backends.engines.catalog import engine_for, hosted_engine
 from ...backends.engines.errors import EngineMissing
 from ...backends.hosts.base import HostProbe
 from ...backends.stores.base import Build
+from ...config.frozen import frozen
 from ...config.settings import Settings
 from ..core import effects
 from ..core.effects import Effect
@@ -26,13 +26,14 @@ from .activity import ActivityReader
 from .assignment_file import AssignmentFile, MeasuredFile, OrdersFile
 from .early import Early
 from .link import Link, Traffic
+from .local import Call, Local
 from .relay import Relay
 from .residents import Residents
 from .sampler import Sampler
 from .shelf import Shelf
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class World:
     """What the doers need to know.
 
@@ -86,6 +87,7 @@ class Performer:
             tell=tell,
             tasks=tasks,
         )
+        self._local = Local(take=self._relay.take, tell=tell)
         self._assignment = AssignmentFile(world.state_dir, tell=tell)
         self._orders = OrdersFile(world.state_dir, tell=tell)
         self._measured = MeasuredFile(world.state_dir, tell=tell)
@@ -119,6 +121,14 @@ class Performer:
         """What goes over the lines."""
         return self._link.traffic
 
+    def ask(self, model: str, endpoint: Endpoint, body: Mapping[str, object]) -> Call:
+        """Ask for this machine's own programs."""
+        return self._local.ask(model, endpoint, body)
+
+    async def settled(self, patience_s: float) -> None:
+        """Wait until this machine's own programs have read to the end, or too long."""
+        await self._local.settled(patience_s)
+
     def perform(self, effect: Effect) -> None:
         """Start the work that the effect asks for."""
         match effect:
@@ -145,6 +155,7 @@ class Performer:
                 | effects.StartGeneration()
                 | effects.CancelGeneration()
                 | effects.ForgetRequest()
+                | effects.EndLocal()
             ):
                 self._answer(effect)
             case _:
@@ -178,6 +189,8 @@ class Performer:
                 self._relay.cancel(request)
             case effects.ForgetRequest(request):
                 self._relay.forget(request)
+            case effects.EndLocal(request, error):
+                self._local.end(request, error)
 
     def _bring(self, effect: effects.WeightsEffect) -> None:
         match effect:

@@ -57,13 +57,22 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 
+Carry = Callable[[bytes], Awaitable[bool]]
+"""Takes one line of an answer, waits for room, and says whether anybody is still there."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A request that can be read; it never leaves this file."""
+class Opened:
+    """A request that can be read; it is shown to the engine and to nobody else.
+
+    Attributes:
+        body: OpenAI-style; it names its model.
+        carry: Takes the answer to whoever asked.
+    """
 
     body: Mapping[str, object] = field(repr=False)
-    box: RequestBox = field(repr=False)
     endpoint: Endpoint
+    carry: Carry = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -118,7 +127,7 @@ class Relay:
         self._send_chunk = send_chunk
         self._tell = tell
         self._tasks = tasks
-        self._opened: dict[RequestKey, _Opened] = {}
+        self._opened: dict[RequestKey, Opened] = {}
         self._running: dict[RequestKey, asyncio.Task[None]] = {}
 
     def open(self, request: RequestKey, message: InferenceRequest) -> None:
@@ -127,7 +136,11 @@ class Relay:
         if sealed is not None and len(sealed.ciphertext) > INLINE_CHARS:
             self._tasks.create_task(self._open_aside(request, message), name="opening")
         else:
-            self._keep(request, self._read(message))
+            self._keep(request, self._read(request, message))
+
+    def take(self, request: RequestKey, opened: Opened) -> None:
+        """Take a request that came in the clear; ``RequestOpened`` follows."""
+        self._keep(request, opened)
 
     def start(self, request: RequestKey, model: str, max_tokens: int) -> None:
         """Answer an opened request; ``GenerationEnded`` follows, once."""
@@ -154,9 +167,9 @@ class Relay:
     # ── opening ───────────────────────────────────────────────────────────────────────
 
     async def _open_aside(self, request: RequestKey, message: InferenceRequest) -> None:
-        self._keep(request, await asyncio.to_thread(self._read, message))
+        self._keep(request, await asyncio.to_thread(self._read, request, message))
 
-    def _keep(self, request: RequestKey, read: _Opened | AgentError) -> None:
+    def _keep(self, request: RequestKey, read: Opened | AgentError) -> None:
         if isinstance(read, AgentError):
             self._tell(Unreadable(request, read))
             return
@@ -167,7 +180,7 @@ class Relay:
         )
         self._tell(RequestOpened(request, cast("str", model), longest))
 
-    def _read(self, message: InferenceRequest) -> _Opened | AgentError:
+    def _read(self, request: RequestKey, message: InferenceRequest) -> Opened | AgentError:
         """Unseal and parse; runs in a thread for long ones."""
         if message.encrypted_body is None:
             return RequestUnreadable(reason="there is no sealed body")
@@ -189,12 +202,22 @@ class Relay:
         shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
         if shape is None:
             return RequestRefused(reason=NOT_SERVED)
-        return _Opened(fields, box, shape)
+        return Opened(fields, shape, self._sealing(request, box))
+
+    def _sealing(self, request: RequestKey, box: RequestBox) -> Carry:
+        """Seals each line for whoever sealed the request, and sends it on its line."""
+
+        async def carry(line: bytes) -> bool:
+            ciphertext = box.seal(line, os.urandom(NONCE_BYTES))
+            frame = encode_chunk(request.id, self._key.public_key, ciphertext)
+            return await self._send_chunk(request.line, frame)
+
+        return carry
 
     # ── answering ─────────────────────────────────────────────────────────────────────
 
     async def _run(
-        self, answer: _Answer, opened: _Opened | None, model: str, max_tokens: int
+        self, answer: _Answer, opened: Opened | None, model: str, max_tokens: int
     ) -> None:
         """Answer; what becomes of it is written down in ``answer`` as it happens."""
         engine = self._engine(model)
@@ -207,7 +230,7 @@ class Relay:
         chunks = Chunks(request.id, asked_as, opened.endpoint, int(time.time()))
         try:
             async with aclosing(engine.generate(prompt)) as pieces:
-                await self._stream(answer, pieces, chunks, opened.box)
+                await self._stream(answer, pieces, chunks, opened.carry)
             if answer.finished is None:
                 answer.error = EngineDied(engine=engine.name, exit_code=None)
         except AgentError as error:
@@ -221,7 +244,7 @@ class Relay:
         answer: _Answer,
         pieces: AsyncGenerator[Piece, None],
         chunks: Chunks,
-        box: RequestBox,
+        carry: Carry,
     ) -> None:
         sent_s = 0.0
         async for piece in pieces:
@@ -236,22 +259,21 @@ class Relay:
                     if wait_s > 0:
                         # whatever the engine says meanwhile comes as one larger delta
                         await asyncio.sleep(wait_s)
-                    await self._send(answer, chunks.delta(piece), box)
+                    await _send(answer, chunks.delta(piece), carry)
                     sent_s = time.monotonic()
                 case Native():
-                    await self._send(answer, chunks.native(piece), box)
+                    await _send(answer, chunks.native(piece), carry)
                 case Finished(reason, usage):
                     if chunks.endpoint != "messages":
-                        await self._send(answer, chunks.finish(reason), box)
-                        await self._send(answer, chunks.usage(usage), box)
+                        await _send(answer, chunks.finish(reason), carry)
+                        await _send(answer, chunks.usage(usage), carry)
                     answer.finished = usage
 
-    async def _send(self, answer: _Answer, line: bytes, box: RequestBox) -> None:
-        ciphertext = box.seal(line, os.urandom(NONCE_BYTES))
-        frame = encode_chunk(answer.request.id, self._key.public_key, ciphertext)
-        if not await self._send_chunk(answer.request.line, frame):
-            raise LinkLost(close_code=1006, reason="the line is gone")
-        answer.has_output = True
+
+async def _send(answer: _Answer, line: bytes, carry: Carry) -> None:
+    if not await carry(line):
+        raise LinkLost(close_code=1006, reason="the line is gone")
+    answer.has_output = True
 
 
 def _is_name(model: str) -> bool:

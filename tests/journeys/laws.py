@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.effects import Effect
-from poolhand.agent.core.events import Event, RequestKey
+from poolhand.agent.core.events import Event
 from poolhand.agent.core.node import Node
 from poolhand.agent.core.pool import is_allowed
+from poolhand.agent.core.request_key import LOCAL, RequestKey
 from poolhand.agent.core.slots import residents
 from poolhand.agent.wire.codec import encode
 from poolhand.agent.wire.inbound import InferenceRequest, LoadModel
@@ -62,6 +63,8 @@ class Laws:
                 self.loads[model] = self.loads.get(model, 0) + 1
             case happened.GenerationEnded(key):
                 self.running.pop(key, None)
+            case happened.RequestOpened(key) if key.line == LOCAL:
+                self.requests.setdefault(key, True)  # nobody says that it is accepted
             case _:
                 pass
 
@@ -86,7 +89,7 @@ class Laws:
     def _drop(self) -> None:
         self.owed |= {model for model, count in self.loads.items() if count}
         self.loads.clear()
-        self.requests.clear()
+        self.requests = {key: word for key, word in self.requests.items() if key.line == LOCAL}
         self.socket, self.is_open, self.has_registered = None, False, False
 
     def _effect(self, node: Node, event: Event, effect: Effect) -> None:
@@ -119,6 +122,8 @@ class Laws:
                 assert key not in self.running, "a request is started once"
                 assert self.requests.get(key), "accepted first"
                 self.running[key] = model
+            case do.EndLocal(key):
+                assert self.requests.pop(key, False), "one end, and no line needed for it"
             case _:
                 pass
 

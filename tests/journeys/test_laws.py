@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.effects import Effect
-from poolhand.agent.core.events import Event, RequestKey
+from poolhand.agent.core.events import Event
+from poolhand.agent.core.request_key import LOCAL, RequestKey
 from poolhand.agent.wire.inbound import (
     AttestationChallenge,
     Cancel,
@@ -143,6 +144,7 @@ class Storm:
 
     world: World
     open: list[Effect] = field(default_factory=list[Effect])
+    local: list[RequestKey] = field(default_factory=list[RequestKey])
 
     def tell(self, event: Event) -> None:
         effects = self.world.tell(event)
@@ -174,6 +176,16 @@ class Storm:
             self.tell(happened.LinkClosed(world.line, code, LOST))
         elif verb == 14 and a % 16 == 0:
             self.tell(happened.StopAsked(now=bool(b % 2)))
+        elif verb == 15:
+            self.ask_here(model, a, b)
+
+    def ask_here(self, model: str, a: int, b: int) -> None:
+        """A program on this machine asks, or hangs up."""
+        if self.local and a % 3 == 0:
+            self.tell(happened.RequestWithdrawn(self.local[b % len(self.local)]))
+        else:
+            self.local.append(RequestKey(LOCAL, f"l{len(self.local)}"))
+            self.tell(happened.RequestOpened(self.local[-1], model, b or None))
 
     def pause(self, seconds: float, *, is_gap: bool = False) -> None:
         """Time passes, or the machine sleeps."""
@@ -198,7 +210,7 @@ class Storm:
 
 
 numbers = st.integers(0, 200)
-acts = st.lists(st.tuples(st.integers(0, 14), numbers, numbers), min_size=5, max_size=120)
+acts = st.lists(st.tuples(st.integers(0, 15), numbers, numbers), min_size=5, max_size=120)
 edits = st.sampled_from(EDITS[:5])
 
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from poolhand.agent.control.asked import Answer, Asked, NotAnswered, route_of
+from poolhand.agent.control.asked import Answer, Asked, Long, NotAnswered, route_of
 from poolhand.agent.control.desk import MOST_ORDERS, Desk
 from poolhand.agent.control.gauges import Process
 from poolhand.agent.core.effects import TellOwner
@@ -42,7 +42,9 @@ class Room:
         raw = b"" if body is None else json.dumps(body).encode()
         question = Asked(method, path, query, body=raw)
         try:
-            found = route_of(self.desk.routes, question)(question)
+            route = route_of(self.desk.routes, question)
+            assert not isinstance(route, Long)
+            found = route(question)
             answer = found if isinstance(found, Answer) else await found
         except NotAnswered as error:
             answer = error.answer
@@ -178,6 +180,7 @@ async def test_an_answer_that_takes_its_time_is_waited_for() -> None:
         process=lambda: Process("1.2.3", 9.0),
     )
     route = route_of(desk.routes, Asked("POST", "/v1/undrain"))
+    assert not isinstance(route, Long)
     found = route(Asked("POST", "/v1/undrain"))
     assert not isinstance(found, Answer)
     waiting = asyncio.ensure_future(found)

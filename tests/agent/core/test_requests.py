@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.core.events import GenerationEnded, RequestKey
+from poolhand.agent.core.events import GenerationEnded
+from poolhand.agent.core.request_key import LOCAL, RequestKey
 from poolhand.agent.core.requests import Entry, Ledger, RequestState, busy_of, failure
 from poolhand.agent.wire.outbound import InferenceComplete, InferenceError
 from poolhand.backends.engines.base import Usage
@@ -118,9 +119,11 @@ def test_a_refusal_says_what_clients_may_read() -> None:
 def test_counters_start_at_zero_and_grow() -> None:
     book = Ledger()
     assert set(book.stats().model_dump().values()) == {0}
-    book.count("usage_gaps")
-    book.count("usage_gaps", 2)
+    book.count("usage_gaps", line=1)
+    book.count("usage_gaps", 2, line=7)
+    book.count("usage_gaps", 5, line=LOCAL)
     assert book.stats().usage_gaps == 3
+    assert book.local_stats().usage_gaps == 5, "no coordinator is told of what is not its own"
 
 
 def test_requests_of_a_dead_line_are_dropped_without_a_word() -> None:
