@@ -8,7 +8,7 @@ folder. All problems are told at once.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, NoReturn, cast
@@ -16,13 +16,14 @@ from typing import Literal, NoReturn, cast
 from pydantic import ValidationError
 
 from . import variables
+from .frozen import frozen
 from .layers import Table, lay, read_files
 from .lines import KeyPath
 from .problems import Places, Problem, dotted, entry_of, leaves, nearest, of_validation
 from .settings import Section, Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a value came from.
 
@@ -40,7 +41,7 @@ class Origin:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loaded:
     """Settings that hold.
 

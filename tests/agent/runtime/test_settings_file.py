@@ -10,7 +10,8 @@ from poolhand.agent.core.events import Event, SettingsChanged, SettingsRejected
 from poolhand.agent.runtime.settings_file import SettingsFile
 from poolhand.config.errors import AgentError
 from poolhand.config.load import load
-from poolhand.config.settings import Settings
+from poolhand.config.settings import ModelEntry, Settings
+from poolhand.config.told import flat
 
 BASE = '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
 MODEL = '[[models]]\nid = "m"\nref = "file:///m"\n'
@@ -128,3 +129,30 @@ async def test_an_edit_is_noticed_by_itself(room: Room) -> None:
         assert room.settings.slots.max_model_slots == 5
         task.cancel()
     assert len(room.told) == 1
+
+
+NEW = ModelEntry(id="org/new", ref="s3://bucket/new")
+
+
+def test_a_catalog_s_models_stand_beside_those_of_the_files(room: Room) -> None:
+    _ = room.edit(MODEL)
+    room.file.offer([NEW, ModelEntry(id="m", ref="s3://bucket/not-ours")])
+    assert [(e.id, e.ref) for e in room.settings.models] == [
+        ("m", "file:///m"),
+        ("org/new", "s3://bucket/new"),
+    ], "what the operator described stays as he described it"
+    assert room.file.told()["settings"] == flat(room.file.settings), "no file says so"
+    _ = room.edit(MODEL + "[slots]\nmax_model_slots = 2\n")
+    assert [entry.id for entry in room.settings.models] == ["m", "org/new"]
+    told = len(room.told)
+    room.file.offer([NEW, ModelEntry(id="m", ref="s3://bucket/not-ours")])
+    assert len(room.told) == told, "the same again is no news"
+    room.file.offer([])
+    assert [entry.id for entry in room.settings.models] == ["m"]
+
+
+def test_a_catalog_s_model_that_would_break_a_claim_is_left_out(tmp_path: Path) -> None:
+    room = Room(tmp_path / "agent.toml", lambda chosen: any("bad" in m.id for m in chosen.models))
+    room.file.offer([ModelEntry(id="bad", ref="s3://bucket/bad"), NEW])
+    assert [entry.id for entry in room.settings.models] == ["org/new"]
+    assert [facts for _, facts in room.lines] == [{"model": "bad"}]

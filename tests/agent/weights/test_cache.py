@@ -197,3 +197,12 @@ def test_links_in_a_folder_are_taken_away_before_anything_is_written(
 
 def test_this_boot_has_a_name() -> None:
     assert boot_id() == boot_id() != ""
+
+
+def test_another_build_than_the_one_that_was_named_is_not_here(cache: Cache) -> None:
+    _ = fill(cache)
+    build = cache.build(ENTRY.id, ENTRY.ref)
+    assert build is not None
+    for named, state in ((build.weight_hash, "here"), ("0" * 64, "listed")):
+        entry = ENTRY.model_copy(update={"weight_hash": named})
+        assert inventory(cache, [entry])[0].state == state

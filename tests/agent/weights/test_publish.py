@@ -1,6 +1,7 @@
 """The last look at a build, and the record that makes it one."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,14 @@ def test_what_is_wrong_in_place_is_named(tmp_path: Path) -> None:
         in_place(tmp_path, target("c.txt", len(data)))
     with pytest.raises(Interrupted):
         _ = digest_in_place(tmp_path, [target("a.txt", 5)], model="m", is_stopped=lambda: True)
+
+
+def test_a_build_that_is_not_the_one_that_was_named_gets_no_record(tmp_path: Path) -> None:
+    found = digested(tmp_path, lay(tmp_path, OBJECTS))
+    right = publish(tmp_path, tmp_path, job(), found, is_promised=False).weight_hash
+    (tmp_path / RECORD_NAME).unlink()
+    with pytest.raises(WeightsCorrupt, match="not the build that was named"):
+        publish(tmp_path, tmp_path, replace(job(), weight_hash="0" * 64), found, is_promised=True)
+    assert not (tmp_path / RECORD_NAME).exists()
+    named = replace(job(), weight_hash=right)
+    assert publish(tmp_path, tmp_path, named, found, is_promised=True).weight_hash == right
