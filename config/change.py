@@ -77,6 +77,7 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "cache": "now",
         "cache.dir": "restart",  # open journals do not move
         "weights": "fetch",
+        "weights.max_bytes_per_s": "now",
         "peers": "fetch",
         # the process that answers peers has them from its start
         "peers.listen": "restart",

@@ -84,6 +84,7 @@ class Shelf:
         self._tell = tell
         self._tasks = tasks
         self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._limits: list[asyncio.Queue[int | None]] = []
         self._folders: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
@@ -98,7 +99,14 @@ class Shelf:
         )
 
     def resettle(self, settings: Settings) -> None:
-        """Fetch and keep by these settings; sizes of builds that moved are asked for anew."""
+        """Fetch and keep by these settings; sizes of builds that moved are asked for anew.
+
+        Fetches that run go on as they began, but for their pace.
+        """
+        pace = settings.weights.max_bytes_per_s
+        if pace != self._settings.weights.max_bytes_per_s:
+            for limits in self._limits:
+                limits.put_nowait(pace)
         self._settings = settings
         self._asked.clear()
         self._keeper.resettle(settings)
@@ -165,11 +173,26 @@ class Shelf:
         with self._keeper.promise(job.model, size_bytes):
             await self._keeper.make_room(job.model, size_bytes)
             follower = self._follower
-            if follower is None or job.model not in self._wanted_now().loads:
-                await fetch(job, told=told)
-                return
-            with _followed(follower, job.model, size_bytes):
-                await fetch(job, told=told, arrived=partial(follower.arrived, job.model))
+            with self._paced(job) as limits:
+                if follower is None or job.model not in self._wanted_now().loads:
+                    await fetch(job, told=told, limits=limits)
+                    return
+                with _followed(follower, job.model, size_bytes):
+                    arrived = partial(follower.arrived, job.model)
+                    await fetch(job, told=told, arrived=arrived, limits=limits)
+
+    @contextmanager
+    def _paced(self, job: FetchJob) -> Generator[asyncio.Queue[int | None]]:
+        """Where a running fetch hears how much it may bring a second from now on."""
+        limits: asyncio.Queue[int | None] = asyncio.Queue()
+        pace = self._settings.weights.max_bytes_per_s
+        if pace != job.weights.max_bytes_per_s:  # it was changed while room was made
+            limits.put_nowait(pace)
+        self._limits.append(limits)
+        try:
+            yield limits
+        finally:
+            self._limits.remove(limits)
 
     async def _verify(self, model: str) -> None:
         is_over = threading.Event()

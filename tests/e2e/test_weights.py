@@ -1,6 +1,7 @@
 """Weights that come all the way: over a kill, and from a store that somebody else made."""
 
 import http.client
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_killed_agent_goes_on_where_it_was(world: World, weights: Path) -> Non
     assert again <= whole - resumed + 4 * MIB, "what is here is not fetched again"
     assert world.served_bytes("large") <= whole + 8 * MIB
     assert world.answer() == expected_text("gamma")
+
+
+def test_a_running_fetch_takes_another_pace_over(world: World, weights: Path) -> None:
+    config = world.configure(a="large")
+    free = config.read_text()
+    whole = size_bytes(weights / "models" / "large")
+    config.write_text(free.replace("[weights]", f"[weights]\nmax_bytes_per_s = {whole // 200}"))
+    world.join(config)
+    world.post("load?wait=0", {"model_id": A})
+    world.heard(lambda: bool(at(world.stay(A), "bytes_done")), "it comes, for three minutes", 30)
+    config.write_text(free)
+    world.agent.process.send_signal(signal.SIGHUP)
+    world.heard(lambda: world.statuses(A)[-1:] == ["succeeded"], "it is here at once", 45)
+    fetches = [one for one in world.log() if one["what"] == "FetchWeights"]
+    assert len(fetches) == 1, "by the very fetch that ran"
 
 
 @pytest.fixture
