@@ -40,6 +40,7 @@ class Peer:
         waiting_since_s: When it was first asked in vain since it last brought something.
         sign_s: When it last said that it has got further.
         progress: How far it said that it is.
+        without: Digests and first bytes of ranges that it has from others, and does not pass on.
         lines: Open ones that nobody uses.
         lent: How many are in use.
         brought_bytes: What it brought.
@@ -54,6 +55,7 @@ class Peer:
     waiting_since_s: float | None = None
     sign_s: float = 0.0
     progress: int = 0
+    without: set[tuple[bytes, int]] = field(default_factory=set[tuple[bytes, int]])
     lines: list[PeerLine] = field(default_factory=list[PeerLine])
     lent: int = 0
     brought_bytes: int = 0
@@ -118,8 +120,48 @@ class Company:
                 return self._first(whole, sha256, start)
             is_gathering = time.monotonic() - self._begun_s < self._settings.gather_s
             reading = {"arriving", "unknown"} if is_gathering else {"arriving"}
-            able = [p for p in useful if p.has.get(sha256) in reading and not p.is_passed_over]
+            able = [
+                peer
+                for peer in useful
+                if peer.has.get(sha256) in reading
+                and not peer.is_passed_over
+                and (sha256, start) not in peer.without
+            ]
             return self._first(able, sha256, start, self._node)
+
+    def holder(self, sha256: bytes, start: int, stop: int) -> Peer | None:
+        """Who has a range already, or reads it just now, though it is ours to read.
+
+        Nodes that did not begin together have read, or begun to, what they thought was theirs.
+
+        Args:
+            sha256: Of the whole file, raw.
+            start: First byte.
+            stop: One behind the last byte.
+        """
+        with self._lock:
+            able = [
+                peer
+                for peer in self.peers
+                if peer.is_of_use and not peer.is_passed_over and peer.has.get(sha256) == "arriving"
+            ]
+        for peer in able:
+            try:
+                line = self._borrow(peer)
+                if line is None:
+                    continue
+                is_good = False
+                try:
+                    answer = line.state(sha256, start, stop)
+                    is_good = True
+                finally:
+                    self._give_back(peer, line, is_good=is_good)
+            except PeerFailed as failed:
+                self._failed(peer, failed.reason)
+                continue
+            if answer.state in {"here", "arriving"}:
+                return peer
+        return None
 
     def bring(
         self, peer: Peer, sha256: bytes, span: tuple[int, int], buffer: memoryview, sink: Sink
@@ -154,7 +196,10 @@ class Company:
         finally:
             if line is not None:
                 self._give_back(peer, line, is_good=is_good)
-        if answer is None or answer.state != "here":
+        if answer is not None and answer.state == "elsewhere":
+            with self._lock:
+                peer.without.add((sha256, span[0]))
+        elif answer is None or answer.state != "here":
             self._waited(peer, sha256, answer)
 
     def ban(self, peer: Peer, reason: str) -> None:

@@ -46,6 +46,10 @@ class Held:
         """Whether all of it may be given."""
         return self.offered is None or self.offered.is_whole
 
+    def is_kept(self, start: int) -> bool:
+        """Whether the bytes at ``start`` are here, but not to be given away."""
+        return self.offered is not None and self.offered.is_kept(start)
+
     def reach(self, start: int) -> int:
         """One behind the last byte that may be given from ``start`` on without a gap."""
         if self.offered is not None:

@@ -80,16 +80,18 @@ class PeerLine:
             self.close()
             raise
 
-    def state(self, sha256: bytes) -> Answer:
-        """How much of a file the peer has to give.
+    def state(self, sha256: bytes, start: int = 0, stop: int = 0) -> Answer:
+        """How it stands with a file at the peer, or with some of its bytes.
 
         Args:
             sha256: Of the whole file, raw.
+            start: First byte.
+            stop: One behind the last byte; 0: the file is meant.
 
         Raises:
             PeerFailed: As it says.
         """
-        return self._asked(Ask("state", sha256))
+        return self._asked(Ask("state", sha256, start, stop))
 
     def read(self, sha256: bytes, start: int, stop: int, buffer: memoryview, sink: Sink) -> Answer:
         """Read bytes of a file as far as the peer has them.

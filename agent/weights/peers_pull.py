@@ -115,6 +115,11 @@ class PullTogether(Pull):
         for file, part in enumerate(parts):
             if part.seal is not None:
                 self._offer(file)
+                continue
+            for block, is_here in enumerate(part.have):
+                if is_here:  # from an earlier fetch, and nobody knows from whom
+                    span = grid.block_span(block, size_bytes=part.size_bytes)
+                    self._keep(file, span.start, span.stop)
 
     @property
     def bytes_from_peers(self) -> int:
@@ -169,7 +174,11 @@ class PullTogether(Pull):
 
     def _fetch(self, chunk: Chunk, reader: RangeReader) -> None:
         peer, sha256 = self._peer_for(chunk), self._digest_of(chunk.file)
+        if peer is None and sha256 is not None and chunk.file not in self._doubted:
+            peer = self._company.holder(sha256, chunk.start, chunk.stop)
         if peer is None or sha256 is None:
+            if self._sharing is not None and sha256 is not None:
+                self._sharing.claimed(chunk.file, chunk.start, chunk.stop)
             super()._fetch(chunk, reader)
             return
         with self._change:
@@ -188,6 +197,7 @@ class PullTogether(Pull):
         with self._change:
             self._at_peers -= 1
             if at > chunk.start:
+                self._keep(chunk.file, chunk.start, at)
                 self._bytes_counted += at - chunk.start
                 lent = self._lent.setdefault(chunk.file, [])
                 lent.append(Lent(chunk.start, at, peer))
@@ -269,6 +279,10 @@ class PullTogether(Pull):
             self._company.ban(peer, _LIED)
         for one, _ in doubted:
             self._company.pardon(one.peer, _DOUBTED)
+
+    def _keep(self, file: int, start: int, stop: int) -> None:
+        if self._sharing is not None:
+            self._sharing.kept(file, start, stop)
 
     def _offer(self, file: int) -> None:
         if self._sharing is not None and self._digest_of(file) is not None:

@@ -177,7 +177,7 @@ class PeerServer:
     def _answer(self, line: socket.socket, talk: Talk, ask: Ask, buffer: memoryview) -> None:
         held = self._holdings.find(ask.sha256.hex())
         if ask.kind == "state":
-            line.sendall(talk.answer(_state(held)))
+            line.sendall(talk.answer(_state(held, ask)))
             return
         if held is not None and held.reach(ask.start) <= ask.start:
             held = self._wait(ask)
@@ -186,7 +186,8 @@ class PeerServer:
             return
         stop = min(ask.stop, held.reach(ask.start))
         if stop <= ask.start:
-            line.sendall(talk.answer(Answer("arriving", held.progress_bytes)))
+            state = "elsewhere" if held.is_kept(ask.start) else "arriving"
+            line.sendall(talk.answer(Answer(state, held.progress_bytes)))
             return
         with opened(held) as fd:
             if fd is None:
@@ -202,7 +203,7 @@ class PeerServer:
         until_s = time.monotonic() + HOLD_S
         while True:
             held = self._holdings.find(ask.sha256.hex())
-            is_over = held is None or held.reach(ask.start) > ask.start
+            is_over = held is None or held.reach(ask.start) > ask.start or held.is_kept(ask.start)
             if is_over or time.monotonic() >= until_s or self._over.wait(_POLL_S):
                 return held
 
@@ -233,12 +234,17 @@ class PeerServer:
                 rest_s = self._bucket.debit(0, time.monotonic())
 
 
-def _state(held: Held | None) -> Answer:
+def _state(held: Held | None, ask: Ask) -> Answer:
     if held is None:
         return Answer("unknown")
     if held.is_whole:
         return Answer("here", held.size_bytes)
-    return Answer("arriving", held.progress_bytes)
+    if ask.stop and (reach := held.reach(ask.start)) > ask.start:
+        return Answer("here", reach)
+    if ask.stop and held.is_kept(ask.start):
+        return Answer("elsewhere")
+    is_coming = not ask.stop or (held.offered is not None and held.offered.is_coming(ask.start))
+    return Answer("arriving", held.progress_bytes) if is_coming else Answer("unknown")
 
 
 def _exactly(line: socket.socket, count: int, *, until_s: float | None = None) -> bytes:

@@ -6,10 +6,12 @@ is not passed on before the digest of its whole file was found to be the promise
 peer's lie goes no further than to those who asked that peer.
 
 Lines, each written after what it tells: ``F sha256 size path`` begins a file, whose number is
-how many stood before it; ``B file start stop`` tells of bytes from the store; ``W file`` that
-the whole file was digested and has its final name; ``X file`` that nothing of it holds any more;
-``P bytes`` how far the store has got, so that others see that it goes on. A line without its end
-is no line, and a file that nobody holds a lock on is what a fetch left that was killed.
+how many stood before it; ``C file start stop`` tells of bytes that are being read from the
+store, ``B file start stop`` of those that have come, ``K file start stop`` of those that came in
+another way and are kept here; ``W file``: the whole was digested and has its final name;
+``X file``: nothing of it holds any more; ``P bytes``: how far the store has got, so that others
+see that it goes on. A line without its end is no line, and a file that nobody holds a lock on is
+what a fetch left that was killed.
 """
 
 import contextlib
@@ -37,6 +39,8 @@ class Offered:
         sha256: What the whole of it was promised to be, lower-case hex.
         path: Relative to the build.
         ranges: First bytes to ends, none touching another.
+        claims: First bytes to ends of what is being read now.
+        kept: First bytes to ends of what is here and is not passed on.
     """
 
     sha256: str
@@ -44,6 +48,8 @@ class Offered:
     path: str
     is_whole: bool = False
     ranges: dict[int, int] = field(default_factory=dict[int, int])
+    claims: dict[int, int] = field(default_factory=dict[int, int])
+    kept: dict[int, int] = field(default_factory=dict[int, int])
 
     def reach(self, start: int) -> int:
         """One behind the last byte that can be passed on from ``start`` on without a gap."""
@@ -51,6 +57,14 @@ class Offered:
             if first <= start < stop:
                 return stop
         return start
+
+    def is_coming(self, start: int) -> bool:
+        """Whether the bytes at ``start`` are here, or being read."""
+        return self.reach(start) > start or _holds(self.claims, start)
+
+    def is_kept(self, start: int) -> bool:
+        """Whether the bytes at ``start`` are here, but not to be passed on."""
+        return self.reach(start) <= start and _holds(self.kept, start)
 
 
 class Sharing:
@@ -69,6 +83,14 @@ class Sharing:
         self._fd = os.open(path, flags, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._say("".join(f"F {sha256} {size} {name}\n" for sha256, size, name in files))
+
+    def claimed(self, file: int, start: int, stop: int) -> None:
+        """Bytes are being read from the store from now on."""
+        self._say(f"C {file} {start} {stop}\n")
+
+    def kept(self, file: int, start: int, stop: int) -> None:
+        """Bytes are here that are not to be passed on before the whole file was digested."""
+        self._say(f"K {file} {start} {stop}\n")
 
     def arrived(self, file: int, start: int, stop: int) -> None:
         """Bytes from the store are on the disk."""
@@ -156,7 +178,7 @@ class Shared:
                 self.files.append(Offered(sha256, -1 if path_problem(path) else int(size), path))
             case ["P", count] if _numbers(count):
                 self.progress_bytes = int(count)
-            case ["B" | "W" | "X", number, *spans] if _numbers(number, *spans):
+            case ["B" | "C" | "K" | "W" | "X", number, *spans] if _numbers(number, *spans):
                 if int(number) < len(self.files):
                     self._told(words[0], int(number), [int(word) for word in spans])
             case _:
@@ -167,10 +189,14 @@ class Shared:
         match word, span:
             case "B", [start, stop] if start < stop <= file.size_bytes:
                 _join(file.ranges, start, stop)
+            case "C", [start, stop] if start < stop <= file.size_bytes:
+                _join(file.claims, start, stop)
+            case "K", [start, stop] if start < stop <= file.size_bytes:
+                _join(file.kept, start, stop)
             case "W", [] if file.size_bytes >= 0:
                 self.files[number] = replace(file, is_whole=True, ranges={0: file.size_bytes})
             case "X", []:
-                self.files[number] = replace(file, is_whole=False, ranges={})
+                self.files[number] = replace(file, is_whole=False, ranges={}, claims={}, kept={})
             case _:
                 return
 
@@ -186,6 +212,10 @@ def _is_left(fd: int) -> bool:
 
 def _numbers(*words: str) -> bool:
     return all(word.isdecimal() for word in words)
+
+
+def _holds(ranges: dict[int, int], start: int) -> bool:
+    return any(first <= start < stop for first, stop in ranges.items())
 
 
 def _join(ranges: dict[int, int], start: int, stop: int) -> None:

@@ -48,9 +48,11 @@ ASK_BYTES = _ASK.size + MAC_BYTES
 ANSWER_BYTES = _ANSWER.size + MAC_BYTES
 
 Kind = Literal["bytes", "state"]
-State = Literal["here", "arriving", "unknown"]
+State = Literal["here", "arriving", "elsewhere", "unknown"]
 _KINDS: Mapping[bytes, Kind] = MappingProxyType({b"B": "bytes", b"S": "state"})
-_STATES: Mapping[bytes, State] = MappingProxyType({b"H": "here", b"A": "arriving", b"U": "unknown"})
+_STATES: Mapping[bytes, State] = MappingProxyType(
+    {b"H": "here", b"A": "arriving", b"E": "elsewhere", b"U": "unknown"}
+)
 _OF_KIND = MappingProxyType({kind: byte for byte, kind in _KINDS.items()})
 _OF_STATE = MappingProxyType({state: byte for byte, state in _STATES.items()})
 
@@ -64,7 +66,8 @@ class Ask:
     """A question about one file.
 
     Attributes:
-        kind: ``bytes``: give them; ``state``: only tell how much of the file there is.
+        kind: ``bytes``: give them; ``state``: only tell how it stands with them, or, if ``stop``
+            is 0, with the file.
         sha256: Of the whole file, raw.
         start: First byte; for ``bytes``, less than ``stop``.
         stop: One behind the last byte.
@@ -81,9 +84,10 @@ class Answer:
     """What follows it.
 
     Attributes:
-        state: ``here``: the bytes follow, or all of the file is here; ``arriving``: they are
-            on their way; ``unknown``: there is no such file.
-        stop: ``here``: one behind the last byte that follows; ``arriving``: how many bytes the
+        state: ``here``: the bytes follow, or could; ``arriving``: they are on their way;
+            ``elsewhere``: they came from another peer, so they are not passed on yet;
+            ``unknown``: there is no such file, or nobody brings these bytes of it.
+        stop: ``here``: one behind the last byte that does; ``arriving``: how many bytes the
             store has brought so far, which only tells whether it goes on bringing any.
     """
 
