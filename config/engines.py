@@ -139,6 +139,8 @@ class Serving(Section):
             fetched, verified or counted here.
         adapters: What is served beside the model, as ``NAME=REF``: a name that requests ask for
             and where its weights live. For vLLM, SGLang and llama.cpp.
+        images: Whether pictures in a chat are passed on; unset: if the model's files say that it
+            sees (for an attached server: not).
         flags: Instead of the engine's own flags.
     """
 
@@ -148,6 +150,7 @@ class Serving(Section):
     memory_ratio: Ratio | None = None
     load_format: ModelLoadFormat | None = None
     adapters: Annotated[tuple[AdapterLine, ...], ARRAY] = ()
+    images: bool | None = None
     flags: Annotated[tuple[Flag, ...], ARRAY] | None = None
 
     @field_validator("adapters")

@@ -153,7 +153,11 @@ def models(node: Snapshot) -> tuple[ModelInfo, ...]:
     A size that is not known yet goes out as 0, the wire's word for unknown; an update follows
     as soon as the store was asked.
     """
-    return tuple(_model(model, node.stocks.get(model)) for model in node.pool.advertised)
+    sighted = {entry.id for entry in node.settings.models if entry.serving.images}
+    return tuple(
+        _model(model, node.stocks.get(model), has_eyes=model in sighted)
+        for model in node.pool.advertised
+    )
 
 
 def heartbeat(node: Snapshot) -> Heartbeat:
@@ -219,7 +223,7 @@ def _hardware(node: Snapshot) -> Hardware:
     )
 
 
-def _model(model: str, stock: Stock | None) -> ModelInfo:
+def _model(model: str, stock: Stock | None, *, has_eyes: bool) -> ModelInfo:
     build = stock.build if stock else None
     kind = build.config.get("model_type") if build else None
     return ModelInfo(
@@ -228,6 +232,7 @@ def _model(model: str, stock: Stock | None) -> ModelInfo:
         model_type=kind if isinstance(kind, str) and kind else None,
         quantization=_quantization(build.config) if build else None,
         weight_hash=build.weight_hash if build else None,
+        is_vision=True if has_eyes else None,
         template_render_ok=None if build is None or build.has_chat_template else False,
     )
 

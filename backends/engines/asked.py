@@ -208,6 +208,8 @@ def _content(content: object) -> str:
         match part:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
+            case {"type": "image_url"}:
+                raise BadRequest(field="content parts", must="be text: this model sees no images")
             case _:
                 raise BadRequest(field="content parts", must="be of type text")
     return "".join(texts)

@@ -60,6 +60,7 @@ class Plan:
         sleep_after_s: Idle for so long, the server leaves its memory; 0: never.
         stop_timeout_s: Seconds that running answers may take to end when it is asked to leave.
         adapters: Served beside the model, each asked for by name.
+        images: Whether pictures are passed on; ``None``: if the files say that it sees.
         flags: What the operator adds.
     """
 
@@ -79,6 +80,7 @@ class Plan:
     sleep_after_s: float = 0.0
     stop_timeout_s: float = 30.0
     adapters: tuple[Tuning, ...] = ()
+    images: bool | None = None
     flags: tuple[str, ...] = ()
 
 

@@ -51,9 +51,17 @@ class LlamacppProfile:
                 problem = "llama.cpp takes no adapter whose path has a comma or a quotation mark"
                 raise CannotServe(problem)
             argv += ["--lora-init-without-apply", "--lora", ",".join(paths)]
+        eyes = [name for name in sorted(plan.files) if is_projector(name)]
+        if eyes and plan.images:
+            argv += ["--mmproj", f"{plan.model}/{eyes[0]}"]
         # it knows no --name=value
         more = [part for flag in plan.flags for part in flag.split("=", 1)]
         return Launch((*argv, *more), {"LLAMA_API_KEY": plan.key, **boards(plan)})
+
+
+def is_projector(name: str) -> bool:
+    """Whether a file turns pictures into tokens, by its usual name."""
+    return name.endswith(".gguf") and "mmproj" in name
 
 
 def gguf_file(files: Sequence[str]) -> str:
@@ -65,7 +73,7 @@ def gguf_file(files: Sequence[str]) -> str:
     Raises:
         CannotServe: There is none, or more than one that could be meant.
     """
-    found = sorted(name for name in files if name.endswith(".gguf") and "mmproj" not in name)
+    found = sorted(name for name in files if name.endswith(".gguf") and not is_projector(name))
     shards = [(_SHARD.search(name), name) for name in found]
     first = [name for shard, name in shards if shard is None or int(shard[1]) == 1]
     if len(first) != 1:

@@ -258,6 +258,7 @@ class ServedEngine:
             most_tokens=self._settings.max_output_tokens,
             asks={**self._profile.asks, **(adapted or {})},
             renamed=self._profile.renamed,
+            sees_images=self._origin.sees_images,
         )
         asked_s, first_s, tokens = loop.time(), None, 0
         async with aclosing(converse(self._peer, target, body, connect_s=ASK_S)) as pieces:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from ...config.refusals import RequestRefused, RequestTooLarge
-from . import asked
+from . import asked, images
 from .base import Prompt
 
 LIMIT_BYTES = 64 * 2**20
@@ -48,6 +48,7 @@ def body(
     most_tokens: int,
     asks: Mapping[str, object],
     renamed: Mapping[str, str],
+    sees_images: bool = False,
 ) -> bytes:
     """The JSON that is sent.
 
@@ -57,12 +58,13 @@ def body(
         most_tokens: Bound of one answer, beside the request's own.
         asks: Fields that every request to this kind of server has.
         renamed: Fields that it knows by another name.
+        sees_images: Whether pictures may be passed on.
 
     Raises:
         RequestRefused: The request asks for nothing, or for what cannot be done.
         RequestTooLarge: It is larger than a server should be given.
     """
-    _check(prompt)
+    _check(prompt, sees_images=sees_images)
     what = "messages" if prompt.endpoint == "chat" else "prompt"
     said: dict[str, object] = {
         "model": model,
@@ -85,7 +87,7 @@ def body(
     return sent
 
 
-def _check(prompt: Prompt) -> None:
+def _check(prompt: Prompt, *, sees_images: bool) -> None:
     """Hold a request to the rules that hold for every engine here."""
     named: object = prompt.body.get("response_format")
     if named is not None:
@@ -102,6 +104,8 @@ def _check(prompt: Prompt) -> None:
     }
     endpoint = "chat" if prompt.endpoint == "chat" else "text"
     try:
+        if sees_images and endpoint == "chat":
+            left["messages"] = images.without(left.get("messages"))
         asked.read(endpoint, left, defaults=asked.Sampling())
     except asked.BadRequest as error:
         raise RequestRefused(reason=str(error)) from None

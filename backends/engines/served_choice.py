@@ -62,7 +62,7 @@ def own_engine(
 def attached_engine(entry: ModelEntry, settings: Settings) -> ServedEngine:
     """An engine whose server runs already; not asked yet."""
     return ServedEngine(
-        AttachedServer(entry.attach),
+        AttachedServer(entry.attach, sees_images=bool(entry.serving.images)),
         AttachProfile(),
         served_name=entry.attach.model or entry.id,
         settings=_limits(settings, entry.serving.max_running),
@@ -100,6 +100,7 @@ def plan_of(
         load_format=_load_format(own, spread.load_format) if has_boards else "auto",
         sleep_after_s=sleeps.get(name, 0.0),
         stop_timeout_s=engines.server.stop_timeout_s,
+        images=own.images,
         flags=flags[name] if own.flags is None else own.flags,
     )
 

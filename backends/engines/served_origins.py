@@ -21,6 +21,7 @@ from .errors import EngineMissing, EngineStartFailed
 from .footprint import footprint_bytes
 from .http_call import Peer
 from .profiles import CannotServe, Launch, Plan, Profile, Tuning, kind_of_failure
+from .profiles_llamacpp import is_projector
 from .served_keeper import STRAGGLERS_S
 from .served_place import Place
 
@@ -33,6 +34,9 @@ class Origin(Protocol):
 
     is_ours: bool
     """Whether it was started here, and its end is told."""
+
+    sees_images: bool
+    """Whether pictures in a chat may be passed on; known once it was started."""
 
     pid: int | None
     """The server's own process, if it is ours and runs."""
@@ -85,6 +89,7 @@ class OwnServer:
         self._said = bytearray()
         self._ended: Callable[[int | None], None] | None = None
         self._boards_before_bytes: int | None = None
+        self.sees_images = False
         self.pid: int | None = None
 
     @property
@@ -124,10 +129,12 @@ class OwnServer:
         if (lack := served_boards.lack(gpus, boards)) is not None:
             raise EngineMissing(engine=self._profile.name, needs=lack)
         self._boards_before_bytes = served_boards.used_bytes(gpus, boards)
+        self.sees_images = _sees(self._plan)
         place = self._place = Place.make(takes_socket=self._profile.takes_socket)
         plan = replace(
             self._plan,
             files=() if self._plan.store else _names_in(Path(self._plan.model)),
+            images=self.sees_images,
             adapters=tuple(_looked_at(one) for one in self._plan.adapters),
             socket_path=place.socket_path,
             port=place.port,
@@ -198,14 +205,16 @@ class AttachedServer:
 
     Args:
         attach: Where it is, and what holds its key.
+        sees_images: Whether its model takes pictures.
     """
 
     is_ours = False
     pid: int | None = None
     log_tail = ""
 
-    def __init__(self, attach: Attach) -> None:
+    def __init__(self, attach: Attach, *, sees_images: bool = False) -> None:
         self._attach = attach
+        self.sees_images = sees_images
 
     async def start(self, ended: Callable[[int | None], None]) -> Peer:
         """It runs, or it does not: the first question will tell.
@@ -243,19 +252,30 @@ def _names_in(folder: Path) -> tuple[str, ...]:
     return tuple(file.name for file in folder.iterdir())
 
 
+def _sees(plan: Plan) -> bool:
+    """Whether a model takes pictures: as the operator says, else by its own files."""
+    if plan.images is not None or plan.store:
+        return bool(plan.images)
+    folder = Path(plan.model)
+    has_config = isinstance(_json(folder / "config.json").get("vision_config"), dict)
+    return has_config or any(map(is_projector, _names_in(folder)))
+
+
+def _json(path: Path) -> Mapping[str, object]:
+    """A JSON object from a file; empty if there is none."""
+    try:
+        told = cast("object", json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return cast("Mapping[str, object]", told) if isinstance(told, dict) else {}
+
+
 def _looked_at(adapter: Tuning) -> Tuning:
     """An adapter with its files, and with what it says of itself (``adapter_config.json``)."""
     folder = Path(adapter.folder)
-    try:
-        told = cast("object", json.loads((folder / "adapter_config.json").read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        told = None
-    files = _names_in(folder)
-    match told:
-        case {"r": int(rank)} if rank > 0:
-            return replace(adapter, files=files, rank=rank)
-        case _:
-            return replace(adapter, files=files)
+    rank = _json(folder / "adapter_config.json").get("r")
+    is_known = isinstance(rank, int) and rank > 0
+    return replace(adapter, files=_names_in(folder), rank=rank if is_known else None)
 
 
 def _family_bytes(pid: int) -> int | None:

@@ -104,7 +104,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
     "tools that are no array": (chat(tools={"name": "f"}), "tools must be an array"),
     "an image": (
         {"messages": [{"role": "user", "content": IMAGE}]},
-        "content parts must be of type text",
+        "content parts must be text: this model sees no images",
     ),
     "messages that are no objects": ({"messages": ["hello"]}, "each message must be an object"),
     "a template that complains": (chat("object"), "suit the model's chat template"),

@@ -130,6 +130,14 @@ def test_only_the_pool_is_offered_with_what_is_known_of_it() -> None:
     assert (listed.size_bytes, listed.weight_hash) == (88, None)
 
 
+def test_a_model_sees_images_if_the_operator_says_so() -> None:
+    sighted = {"id": "org/a", "ref": "s3://models/a", "serving": {"images": True}}
+    blind = {"id": "org/b", "ref": "s3://models/b", "serving": {"images": False}}
+    chosen = settings(models=[sighted, blind], pools={"advertise": "all"})
+    node = replace(BARE, settings=chosen, pool=pool_of(chosen, machine_id="m"))
+    assert [model.is_vision for model in models(node)] == [True, None]
+
+
 def test_a_build_without_a_template_says_so_and_odd_configs_say_nothing() -> None:
     plain = build("org/a")
     for config in ({}, {"model_type": 3, "quantization": 4}, {"quantization": {"bits": "x"}}):

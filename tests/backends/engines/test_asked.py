@@ -78,7 +78,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"messages": [{"role": "user", "content": 7}]}, "content must be text or parts"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-        "content parts must be of type text",
+        "content parts must be text: this model sees no images",
     ),
     (
         {"messages": [{"role": "assistant", "tool_calls": [EMPTY]}]},

@@ -39,6 +39,7 @@ FULL = Plan(
         Tuning("adapter-1", "/cache/org/legal", ("legal.gguf",), rank=8),
         Tuning("adapter-2", "/cache/org/terse", ("terse.gguf",), rank=24),
     ),
+    images=True,
     flags=("--seed=1",),
 )
 PROFILES: dict[str, Profile] = {
