@@ -3,6 +3,8 @@
 A scripted coordinator on loopback has a real agent load one model, then sends a thousand
 ``load_model`` for others: first each after the answer to the one before, then all of them at
 once. The agent runs the echo engine, so what is measured is deciding and saying, not loading.
+Every second answer is preceded by a ping, which the agent's WebSocket library answers on the
+same loop and nobody decides about: its longest says how quiet the machine was.
 
     python bench/storm.py [--loads N]
 """
@@ -18,6 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from websockets.asyncio.server import ServerConnection, serve
 
 from poolhand.agent.dev.checkpoint import make_model
@@ -54,9 +57,12 @@ class Peer:
     def __init__(self, loads: int) -> None:
         self.loads = loads
         self.paced_s: list[float] = []
+        self.pings_s: list[float] = []
         self.burst_s: list[float] = []
         self.busy = 0
+        self.is_loaded = asyncio.Event()
         self.is_over = asyncio.Event()
+        self.cpu_s = 0.0
 
     async def talk(self, line: ServerConnection) -> None:
         """Hear the agent out, and raise the storm."""
@@ -65,7 +71,12 @@ class Peer:
         await self._load(line, "storm/a")
         while (await self._hear(line)).get("status") != "succeeded":
             pass
+        self.is_loaded.set()
         for number in range(self.loads):
+            if number % 2:
+                asked_s = time.perf_counter()
+                await (await line.ping())
+                self.pings_s.append(time.perf_counter() - asked_s)
             sent_s = time.perf_counter()
             await self._load(line, f"storm/{'bc'[number % 2]}")
             await self._answer(line)
@@ -115,11 +126,20 @@ async def storm(loads: int, folder: Path) -> Peer:
             env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"},
         )
         try:
+            process = psutil.Process(agent.pid)
+            await asyncio.wait_for(peer.is_loaded.wait(), 120)
+            began_s = _cpu_s(process)
             await asyncio.wait_for(peer.is_over.wait(), 120)
+            peer.cpu_s = _cpu_s(process) - began_s
         finally:
             agent.terminate()
             await agent.wait()
     return peer
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
 
 
 def at(part: float, times_s: Sequence[float]) -> float:
@@ -139,6 +159,8 @@ def main() -> int:
         "loads": loads,
         "paced_ms": {"p50": at(0.5, peer.paced_s), "p99": at(0.99, peer.paced_s)},
         "paced_longest_ms": at(1.0, peer.paced_s),
+        "ping_longest_ms": at(1.0, peer.pings_s),
+        "agent_cpu_ms_per_load": round(peer.cpu_s * 1000.0 / (2 * loads), 3),
         "burst_loads_per_s": round(loads / peer.burst_s[-1]),
         "burst_mean_ms": round(statistics.mean(peer.burst_s) * 1000.0, 3),
         "busy_ratio": busy_ratio,

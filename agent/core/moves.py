@@ -148,7 +148,7 @@ class Moves:
     def asked(self, model: str, now_s: float) -> list[Said]:
         """A ``load_model``: of the pool, or, if the operator follows it, a reason to move."""
         entry = self._settings.entry(model)
-        is_allowed = entry is not None and entry in allowed_of(self._settings)
+        is_allowed = any(one is entry for one in allowed_of(self._settings))
         follows = self._settings.pools.follow_coordinator and not self._loads.pool.serves(model)
         if entry is None or not follows or not is_allowed or self.obstacle(now_s):
             said = self._loads.asked(model, self._busy, now_s)

@@ -19,11 +19,13 @@ class Offer:
 
     def __init__(self, settings: Settings) -> None:
         self._told: dict[str, ModelInfo] = {}
-        self._dialled = settings
+        self._dialled = self._compared = settings
+        self._has_new_words = False
 
     def dialled(self, settings: Settings) -> None:
         """A line is being opened with these settings."""
-        self._dialled = settings
+        self._dialled = self._compared = settings
+        self._has_new_words = False
 
     def registered(self, who: Register) -> None:
         """The coordinator knows who we are."""
@@ -54,7 +56,10 @@ class Offer:
 
         A model is to be unsaid, or the operator changed whom to call, or by what name.
         """
-        changed = diff(self._dialled, settings)
-        words = [key for key in changed.keys if key.startswith(("coordinator.", "wire."))]
-        is_gone = not self._told.keys() <= set(advertised)
-        return is_gone or bool({*words} - {"coordinator.heartbeat_interval_s"})
+        if settings is not self._compared:
+            # asked after every event, and settings hardly ever change
+            changed = diff(self._dialled, settings)
+            words = [key for key in changed.keys if key.startswith(("coordinator.", "wire."))]
+            self._compared = settings
+            self._has_new_words = bool({*words} - {"coordinator.heartbeat_interval_s"})
+        return self._has_new_words or not self._told.keys() <= set(advertised)
