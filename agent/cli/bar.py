@@ -66,8 +66,12 @@ class Bar:
         left_s = self._pace.left_s(progress.bytes_total - progress.bytes_done)
         if left_s is not None:
             parts.append(f"ETA {span(left_s)}")
-        if progress.bytes_resumed:
-            parts.append(f"{size(progress.bytes_resumed)} were here")
+        if own := progress.bytes_resumed - progress.bytes_reused:
+            parts.append(f"{size(own)} were here")
+        if progress.bytes_reused:
+            parts.append(f"{size(progress.bytes_reused)} taken over")
+        if progress.bytes_peers:
+            parts.append(f"{size(progress.bytes_peers)} from peers")
         return "  ".join(parts)
 
     def _say(self, progress: Progress) -> None:

@@ -82,6 +82,7 @@ def models_fetch(args: Namespace) -> int:
     said = {**found, "seconds": round(time.monotonic() - began_s, 3)}
     said["warnings"] = _warn(Path(cast("str", said["folder"])))
     said["bytes_resumed"] = heard.resumed_bytes
+    said["bytes_reused"] = heard.last.bytes_reused if heard.last is not None else 0
     said["bytes_fetched"] = max(0, cast("int", said["size_bytes"]) - heard.resumed_bytes)
     _print_result(args, said)
     return Exit.OK
@@ -207,8 +208,10 @@ def _print_result(args: Namespace, said: dict[str, object]) -> None:
         "manifest": "held to the manifest",
         "store": "held to the store's digests of the weights",
     }
+    reused = cast("int", said["bytes_reused"])
+    taken = f", {size(reused)} taken over from other builds here" if reused else ""
     how = words.get(str(said["verified_by"]), "digests taken, none was promised")
     print(
         f"{plain(said['folder'])}: {size(cast('int', said['size_bytes']))}, "
-        f"{size(fetched)} of it fetched in {span(seconds)}; {how}"
+        f"{size(fetched)} of it fetched in {span(seconds)}{taken}; {how}"
     )

@@ -33,10 +33,12 @@ from .plan import Grid, grid_for
 from .publish import Digested, digest_in_place, expect, publish
 from .pull import Pull
 from .record import RECORD_NAME
+from .repair import claim
+from .reuse import here_now, keep_own, pieces_of, still_reused, take_over
 from .source import Source
 from .tempo import Pace
 from .tensors import Arriving
-from .verify import read_record, verify
+from .verify import changed_files, read_record, verify
 
 FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
 Tell = Callable[[str, Progress], None]
@@ -144,9 +146,15 @@ class Bring:
                 verify, self._folder, model=self._job.model, is_stopped=self._stopped.is_set
             )
         except WeightsCorrupt as error:
-            (self._folder / RECORD_NAME).unlink(missing_ok=True)
             if record.folder is None:
                 (self._folder / error.file).unlink(missing_ok=True)
+                # what nobody has touched need not come again
+                doubtful = {file.path for file in changed_files(self._folder, record)}
+                good = {file.path for file in record.files} - doubtful
+                _ = claim(
+                    self._folder, record, good=good, chunk_bytes=self._job.weights.chunk_bytes
+                )
+            (self._folder / RECORD_NAME).unlink(missing_ok=True)
             return None
         return Result(record.size_bytes, len(record.files))
 
@@ -220,7 +228,7 @@ class Bring:
     ) -> None:
         total = sum(target.remote.size_bytes for target in targets)
         grid = grid_for(total_bytes=total, asked_chunk_bytes=self._job.weights.chunk_bytes)
-        parts, journal = await asyncio.to_thread(self._prepare, targets, grid)
+        parts, journal, got = await asyncio.to_thread(self._prepare, targets, grid, promise)
         over = asyncio.Event()
         loop = asyncio.get_running_loop()
         pull, brought = await asyncio.to_thread(
@@ -239,7 +247,7 @@ class Bring:
             pull.start(weights.connections, most=weights.max_connections)
             self._pull = pull
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
-            await self._watch(pull, over, total, arriving)
+            await self._watch(pull, over, total, arriving, lambda: still_reused(got, parts))
         finally:
             pull.stop()
             with contextlib.suppress(OSError):  # a full or dead disk has told already
@@ -248,7 +256,10 @@ class Bring:
         digests = [
             Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
         ]
-        told = Progress(total, total, pull.bytes_resumed, bytes_peers=brought())
+        reused = still_reused(got, parts)
+        told = Progress(
+            total, total, pull.bytes_resumed, bytes_peers=brought(), bytes_reused=reused
+        )
         self._tell("publish", told)
         is_promised = promise is not None or is_held(self._job)
         await asyncio.to_thread(self._publish, digests, is_promised=is_promised)
@@ -260,20 +271,32 @@ class Bring:
         for name in (JOURNAL_NAME, SHARED_NAME):
             (self._folder / name).unlink(missing_ok=True)
 
-    def _prepare(self, targets: list[Target], grid: Grid) -> tuple[list[Part], Journal]:
-        """Claim nothing that is not there, and make room for the rest."""
-        boot, path = boot_id(), self._folder / JOURNAL_NAME
+    def _prepare(
+        self, targets: list[Target], grid: Grid, promise: manifest.Manifest | None
+    ) -> tuple[list[Part], Journal, dict[int, int]]:
+        """Claim nothing that is not there, make room for the rest, take over what is here."""
+        boot, path, ref = boot_id(), self._folder / JOURNAL_NAME, str(self._job.ref)
         remotes = [target.remote for target in targets]
         header = Header(
-            ref=str(self._job.ref),
+            ref=ref,
             boot_id=boot,
             block_bytes=grid.block_bytes,
             files=tuple(Listed(path=f.path, size_bytes=f.size_bytes, etag=f.etag) for f in remotes),
         )
         claims = carry_over(load(path, boot_id=boot), header)
+        here, kept = here_now(self._cache), keep_own(self._folder, targets, claims, ref)
         (self._folder / RECORD_NAME).unlink(missing_ok=True)
         parts = prepare(self._folder, targets, claims, grid)
-        return parts, Journal(path, claims)
+        got = take_over(
+            parts,
+            here,
+            grid,
+            has_tags=self._job.ref.scheme == "s3",
+            pieces=pieces_of(promise),
+            is_stopped=self._stopped.is_set,
+        )
+        got |= {number: parts[number].size_bytes for number in kept if parts[number].seal}
+        return parts, Journal(path, claims), got
 
     def _source(self, store: Store, loop: asyncio.AbstractEventLoop) -> Source:
         def refresh() -> None:
@@ -293,7 +316,12 @@ class Bring:
         )
 
     async def _watch(
-        self, pull: Pull, over: asyncio.Event, total: int, arriving: Arriving | None
+        self,
+        pull: Pull,
+        over: asyncio.Event,
+        total: int,
+        arriving: Arriving | None,
+        reused: Callable[[], int],
     ) -> None:
         synced_s = time.monotonic()
         while not over.is_set() and not self._stopped.is_set():
@@ -301,7 +329,8 @@ class Bring:
             done, resumed = pull.bytes_done, pull.bytes_resumed
             self._pace.told(done - resumed, now_s)
             rate, peers = self._pace.rate_bytes_s, self._brought()
-            self._tell("fetch", Progress(done, total, resumed, rate, bytes_peers=peers))
+            told = Progress(done, total, resumed, rate, bytes_peers=peers, bytes_reused=reused())
+            self._tell("fetch", told)
             pull.look(now_s)
             if arriving is not None:
                 forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]

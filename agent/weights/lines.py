@@ -215,6 +215,7 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
         case {"bytes_done": int(done), "bytes_total": int(total), "bytes_resumed": int(resumed)}:
             rate = found.get("rate_bytes_s")
             phase, peers = found.get("phase"), found.get("bytes_peers")
+            reused = found.get("bytes_reused")
             return Progress(
                 done,
                 total,
@@ -222,6 +223,7 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
                 rate if isinstance(rate, float) else None,
                 phase if isinstance(phase, str) else "",
                 peers if isinstance(peers, int) else 0,
+                reused if isinstance(reused, int) else 0,
             )
         case _:
             return None

@@ -37,6 +37,7 @@ INTEGRITY_NAMES = frozenset(
     }
 )
 
+_LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 2**16, 2**25
 _MAX_PATH_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -59,12 +60,14 @@ class ManifestFile:
     Attributes:
         sha256: Lower-case hex.
         role: The registry's word for it; empty if it has none.
+        chunks: Digests of its pieces in file order, lower-case hex; empty if none are promised.
     """
 
     path: str
     size_bytes: int
     sha256: str
     role: str = ""
+    chunks: tuple[str, ...] = ()
 
 
 @frozen
@@ -73,6 +76,7 @@ class Manifest:
 
     Attributes:
         aggregate_sha256: The build's ``weight_hash``.
+        chunk_bytes: Length of the pieces that ``ManifestFile.chunks`` digest; 0: none are promised.
     """
 
     model: str
@@ -80,6 +84,7 @@ class Manifest:
     prefix: str
     aggregate_sha256: str
     files: tuple[ManifestFile, ...]
+    chunk_bytes: int = 0
 
 
 def is_hidden(path: str) -> bool:
@@ -211,7 +216,8 @@ def parse(data: bytes, *, model: str) -> Manifest:
     listed = fields.get("files")
     if not isinstance(listed, list):
         raise ManifestInvalid(problem="has no list of files")
-    files = tuple(_file(entry) for entry in cast("list[object]", listed))
+    chunk_bytes = _chunk_bytes(fields)
+    files = tuple(_file(entry, chunk_bytes) for entry in cast("list[object]", listed))
     aggregate = _digest(fields, "aggregate_sha256")
     _hold_together(files, fields, aggregate)
     return Manifest(
@@ -220,6 +226,7 @@ def parse(data: bytes, *, model: str) -> Manifest:
         prefix=_text(fields, "r2_prefix"),
         aggregate_sha256=aggregate,
         files=files,
+        chunk_bytes=chunk_bytes,
     )
 
 
@@ -236,16 +243,39 @@ def _hold_together(
         raise ManifestInvalid(problem="aggregate_sha256 does not follow from the files")
 
 
-def _file(entry: object) -> ManifestFile:
+def _chunk_bytes(fields: Mapping[str, object]) -> int:
+    """How long the pieces are whose digests an entry may list: an addition of ours."""
+    if "chunk_bytes" not in fields:
+        return 0
+    chunk_bytes = _count(fields, "chunk_bytes")
+    if not _LEAST_CHUNK_BYTES <= chunk_bytes <= _MOST_CHUNK_BYTES:
+        raise ManifestInvalid(problem="chunk_bytes is out of bounds")
+    return chunk_bytes
+
+
+def _chunks(fields: Mapping[str, object], size_bytes: int, chunk_bytes: int) -> tuple[str, ...]:
+    listed = fields.get("chunks")
+    if not chunk_bytes or listed is None:
+        return ()
+    if not isinstance(listed, list):
+        raise ManifestInvalid(problem="chunks is no list")
+    chunks = tuple(_digest({"chunks": one}, "chunks") for one in cast("list[object]", listed))
+    if len(chunks) != -(-size_bytes // chunk_bytes):
+        raise ManifestInvalid(problem="chunks are not as many as the size asks for")
+    return chunks
+
+
+def _file(entry: object, chunk_bytes: int) -> ManifestFile:
     if not isinstance(entry, dict):
         raise ManifestInvalid(problem="an entry of files is no object")
     fields = cast("dict[str, object]", entry)
-    role = fields.get("role")
+    role, size_bytes = fields.get("role"), _count(fields, "size_bytes")
     return ManifestFile(
         path=_text(fields, "path"),
-        size_bytes=_count(fields, "size_bytes"),
+        size_bytes=size_bytes,
         sha256=_digest(fields, "sha256"),
         role=role if isinstance(role, str) else "",
+        chunks=_chunks(fields, size_bytes, chunk_bytes),
     )
 
 

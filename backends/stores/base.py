@@ -136,12 +136,13 @@ class Progress:
     Attributes:
         bytes_done: On disk, resumed ones included.
         bytes_total: Of the whole model.
-        bytes_resumed: Of ``bytes_done``, what an earlier fetch had left.
+        bytes_resumed: Of ``bytes_done``, what was here when the fetch began.
         rate_bytes_s: Over the second half of the time so far; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
         bytes_peers: What other nodes brought in this fetch instead of the store.
     """
 
+        bytes_reused: Of ``bytes_resumed``, what was taken over from other builds on this disk.
     bytes_done: int
     bytes_total: int
     bytes_resumed: int = 0
@@ -150,6 +151,7 @@ class Progress:
     bytes_peers: int = 0
 
     @property
+    bytes_reused: int = 0
     def eta_s(self) -> float | None:
         """Seconds until the last byte at the rate of now; ``None`` until there is one."""
         if not self.rate_bytes_s:

@@ -194,6 +194,25 @@ def change_file(name: str, value: object) -> Callable[[Fields], None]:
     return apply
 
 
+def change_pieces(value: object) -> Callable[[Fields], None]:
+    def apply(fields: Fields) -> None:
+        fields["chunk_bytes"] = 2**16
+        change_file("chunks", value)(fields)
+
+    return apply
+
+
+def test_digests_of_pieces_are_taken() -> None:
+    fields = published()
+    change_pieces(["ab" * 32])(fields)
+    found = parse(json.dumps(fields).encode(), model=MODEL)
+    assert (found.chunk_bytes, found.files[0].chunks) == (2**16, ())
+    assert found.files[1].chunks == ("ab" * 32,)
+    del fields["chunk_bytes"]
+    found = parse(json.dumps(fields).encode(), model=MODEL)
+    assert (found.chunk_bytes, found.files[1].chunks) == (0, ())
+
+
 BREAKS = {
     "schema_version 2": change("schema_version", 2),
     "schema_version true": change("schema_version", value=True),
@@ -217,6 +236,13 @@ BREAKS = {
     "a size that is a float": change_file("size_bytes", 5000.0),
     "another digest": change_file("sha256", "0" * 64),
     "a short digest": change_file("sha256", "0" * 63),
+    "pieces too short": change("chunk_bytes", 2**16 - 1),
+    "pieces too long": change("chunk_bytes", 2**25 + 1),
+    "pieces of no length": change("chunk_bytes", "65536"),
+    "pieces that are no list": change_pieces("0" * 64),
+    "too many pieces": change_pieces(["0" * 64] * 2),
+    "too few pieces": change_pieces([]),
+    "a piece that is no digest": change_pieces([3]),
 }
 
 
