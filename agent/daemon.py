@@ -128,6 +128,7 @@ class Daemon:
         )
         self._started_s = clock_s()
         self._traffic: Callable[[], Traffic] = Traffic
+        self._peers: Callable[[], dict[str, Json] | None] = lambda: None
         self._is_asked_to_stop = False
         self._is_tidy = False
 
@@ -167,6 +168,7 @@ class Daemon:
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
         self._traffic, self._desk.ask = doers.traffic, doers.ask
+        self._peers = doers.peers
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
@@ -261,7 +263,9 @@ class Daemon:
 
     def _about(self) -> dict[str, dict[str, Json]]:
         """The process, as the status tells it."""
+        peers = self._peers()
         return {
+            **({} if peers is None else {"peers": peers}),
             "config": self._file.facts(),
             "node": {
                 "version": __version__,

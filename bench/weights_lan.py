@@ -30,7 +30,8 @@ from weights_rig import MIB, PREFIX, Shape, lay, listing
 
 from poolhand.agent.weights.lines import FetchJob, encode_job
 from poolhand.agent.weights.manifest import prefix, weight_hash
-from poolhand.agent.weights.peers_child import encode_place
+from poolhand.agent.weights.peers_lines import CHILD as SERVE
+from poolhand.agent.weights.peers_lines import encode_place
 from poolhand.config.peers import Peers
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores, Weights
@@ -38,7 +39,6 @@ from poolhand.config.settings import S3, Stores, Weights
 RESULTS = Path(__file__).parent / "results" / "weights_lan.json"
 MODEL, BUCKET, PORT, STORE_PORT = "bench/lan", "lan", 7717, 8080
 FETCH = [sys.executable, "-m", "poolhand.agent.weights.child"]
-SERVE = [sys.executable, "-m", "poolhand.agent.weights.peers_child"]
 _START_S = 30.0
 
 
@@ -340,9 +340,9 @@ def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser()
     _ = parser.add_argument("--nodes", type=int, default=8)
-    _ = parser.add_argument("--size-mib", type=int, default=512)
-    _ = parser.add_argument("--rounds", type=int, default=3)
-    _ = parser.add_argument("--uplink-mbit", type=int, default=200)
+    _ = parser.add_argument("--size-mib", type=int, default=256)
+    _ = parser.add_argument("--rounds", type=int, default=2)
+    _ = parser.add_argument("--uplink-mbit", type=int, default=100)
     asked = parser.parse_args()
     here = Path(__file__).parent
     with ExitStack() as held:

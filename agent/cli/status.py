@@ -14,10 +14,26 @@ from ..control.client import AgentNotRunning, get
 from . import sections
 from .exits import Exit
 from .places import add_config, add_state_dir, config_of, socket_of
-from .render import items, plain, table
+from .render import items, plain, size, table
 
 ANSWER_S = 5.0
 """Seconds that a running agent may take to answer."""
+
+
+def peers(part: Mapping[str, object]) -> Iterator[str]:
+    """Where it answers peers, and what they have read."""
+    error = table(part.get("error"))
+    if error:
+        yield f"{plain(part.get('listen'))}: {plain(error.get('words'))}"
+        return
+    sent = part.get("sent_bytes")
+    said = f", {size(sent)} read by them" if isinstance(sent, int) else ""
+    yield f"{plain(part.get('listen'))}, {plain(part.get('connections'))} connected{said}"
+    if part.get("refused"):
+        yield f"refused {plain(part['refused'])}x: somebody has another key"
+    for model in items(part.get("kept_back")):
+        yield f"not passed on: {plain(model)}, which is being read through or damaged"
+
 
 SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = MappingProxyType(
     {
@@ -30,6 +46,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
         "requests": sections.requests,
         "memory": sections.memory,
         "cache": sections.cache,
+        "peers": peers,
         "config": sections.config,
         "failures": sections.failures,
         "node": sections.node,

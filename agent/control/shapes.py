@@ -106,6 +106,7 @@ _STAY = shape(
     bytes_done=maybe(WHOLE),
     bytes_total=maybe(WHOLE),
     bytes_resumed=maybe(WHOLE),
+    bytes_peers=maybe(WHOLE),
     bytes_reused=maybe(WHOLE),
     rate_bytes_s=maybe(NUMBER),
     percent=maybe(NUMBER),
@@ -178,7 +179,23 @@ NODE = shape(
     log=by_name(TEXT),
 )
 
-STATUS = shape(**NODE_PARTS, node=NODE)
+_PEERS = shape(
+    listen=TEXT,
+    port=maybe(WHOLE),
+    error=maybe(shape(code=TEXT, words=TEXT)),
+    kept_back=many(TEXT),
+    sent_bytes=WHOLE,
+    asks=WHOLE,
+    connections=WHOLE,
+    refused=WHOLE,
+    turned_away=WHOLE,
+)
+
+STATUS: Schema = {
+    **shape(**NODE_PARTS, node=NODE, peers=_PEERS),
+    "required": [*NODE_PARTS, "node"],
+    "description": "`peers` comes with `peers.listen`.",
+}
 
 _OFFERED = shape(
     aliases=many(TEXT),

@@ -211,6 +211,7 @@ def _stay(snapshot: Snapshot, stay: Stay) -> Json:
         "bytes_done": progress.bytes_done if progress else None,
         "bytes_total": progress.bytes_total if progress else None,
         "bytes_resumed": progress.bytes_resumed if progress else None,
+        "bytes_peers": progress.bytes_peers if progress else None,
         "bytes_reused": progress.bytes_reused if progress else None,
         "rate_bytes_s": progress.rate_bytes_s if progress else None,
         "percent": percent(progress) if progress else None,

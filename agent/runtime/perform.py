@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.engines.base import EarlyEngine, Endpoint, Engine
 from ...backends.engines.catalog import engine_for, hosted_engine
@@ -19,6 +20,7 @@ from ...config.settings import Settings
 from ..core import effects
 from ..core.effects import Effect
 from ..core.events import Event
+from ..core.status import Json
 from ..core.wanted import Wanted
 from ..weights.cache import Cache
 from ..wire.sealing import NodeKey
@@ -31,6 +33,9 @@ from .relay import Relay
 from .residents import Residents
 from .sampler import Sampler
 from .shelf import Shelf
+
+if TYPE_CHECKING:
+    from .peer_port import PeerPort
 
 
 @frozen
@@ -94,10 +99,11 @@ class Performer:
         self._tell_owner = world.tell_owner
         self._read_catalog = world.read_catalog
         self._early = Early(self._cache, self._make_early, free_bytes=self._free_bytes, tasks=tasks)
+        self._port = _peer_port(world, tasks)
         self._shelf = Shelf(
             world.settings,
             world.cache_dir,
-            tell=tell,
+            tell=tell if self._port is None else self._port.overhear(tell),
             tasks=tasks,
             wanted=wanted,
             follower=self._early,
@@ -116,6 +122,10 @@ class Performer:
         self._settings = settings
         self._link.resettle(settings.coordinator)
         self._shelf.resettle(settings)
+
+    def peers(self) -> dict[str, Json] | None:
+        """How it stands with answering peers; ``None``: this node answers none."""
+        return None if self._port is None else self._port.facts()
 
     def traffic(self) -> Traffic:
         """What goes over the lines."""
@@ -237,6 +247,14 @@ class Performer:
         sample = await asyncio.to_thread(self._probe.sample)
         reserve_bytes = int(self._settings.memory.reserve_gib * 2**30)
         return (sample.memory_available_bytes or 0) - reserve_bytes
+
+
+def _peer_port(world: World, tasks: asyncio.TaskGroup) -> "PeerPort | None":
+    if world.settings.peers.listen is None:
+        return None
+    from .peer_port import PeerPort  # noqa: PLC0415  # only where peers are answered
+
+    return PeerPort(world.settings.peers, world.cache_dir, tasks=tasks)
 
 
 def cache_folder(settings: Settings, default: Path) -> Path:

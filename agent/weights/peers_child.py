@@ -21,18 +21,6 @@ from .peers_holdings import Holdings
 from .peers_node import key_of, serving
 from .peers_server import PeerServer, Served
 
-CHILD = (sys.executable, "-m", "poolhand.agent.weights.peers_child")
-
-
-def encode_place(peers: Peers, cache_dir: str) -> bytes:
-    """The first line: what to serve, and where. The key is read by whoever reads this."""
-    return json.dumps({"peers": peers.model_dump(), "cache_dir": cache_dir}).encode() + b"\n"
-
-
-def encode_kept_back(models: list[str]) -> bytes:
-    """A later line: models of which nothing is to be given away."""
-    return json.dumps({"keep_back": models}).encode() + b"\n"
-
 
 def main() -> int:
     """Serve until standard input ends; the exit code."""
