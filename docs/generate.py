@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from poolhand import __version__
 from poolhand.agent.cli import checks_table, units_place
+from poolhand.agent.cli.exits import MEANINGS
 from poolhand.agent.cli.main import whole_parser
 from poolhand.agent.cli.manual import page
 from poolhand.agent.cli.words import tree
@@ -484,6 +485,43 @@ def metrics() -> str:
     return METRICS_HEAD + _markdown(rows)
 
 
+def commands() -> str:
+    """Every verb with its options, and every exit code, as the parser has them."""
+    words = tree(whole_parser())
+    parts = [
+        "# Commands\n",
+        "<!-- written by docs/generate.py: do not edit -->\n",
+        "Read off the parser, as `man poolhand` and `poolhand VERB --help` are. Verbs that only",
+        "look take `--json`; `poolhand completion bash|zsh|fish` completes all of this.\n",
+        "## Exit codes\n",
+        "| code | meaning |",
+        "| --- | --- |",
+        *(f"| {code.value} | {_cell(meaning)} |" for code, meaning in MEANINGS),
+        "",
+    ]
+    for path, found in words.items():
+        is_leaf = not found.below or any(f"{path} {word}" not in words for word in found.below)
+        if path == "poolhand" or not is_leaf:
+            continue
+        named = [name for name in found.values if not name.startswith("-")]
+        choices = f" {'|'.join(found.below)}" if found.below else ""
+        places = "" if found.below else "".join(f" {name}" for name in named)
+        parts.append(f"## `{path}{choices}{places}`\n")
+        parts.append(f"{found.purpose[:1].upper()}{found.purpose[1:]}.\n" if found.purpose else "")
+        options = {name: text for name, text in found.options.items() if name != "--help"}
+        if options:
+            parts += ["| option | what it does |", "| --- | --- |"]
+        for name, text in options.items():
+            value = f" {found.values[name]}" if name in found.values else ""
+            parts.append(f"| `{name}{_cell(value)}` | {_cell(text)} |")
+        parts.append("")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip("\n") + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def main() -> int:
     """Write the pages, or compare; the exit status is 1 if a compared page has drifted."""
     parser = argparse.ArgumentParser(description="Write the pages that are read from the source.")
@@ -498,6 +536,7 @@ def main() -> int:
         root / "docs" / "doctor.md": checks(),
         root / "docs" / "errors.md": errors(),
         root / "docs" / "protocol-extensions.md": extensions(),
+        root / "docs" / "commands.md": commands(),
         root / "docs" / "metrics.md": metrics(),
         root / "docs" / "openapi.json": json.dumps(document(__version__), indent=1) + "\n",
         root / "docs" / "status.schema.json": json.dumps(STATUS, indent=1) + "\n",

@@ -21,7 +21,7 @@ MEANINGS: tuple[tuple[Exit, str], ...] = (
     (Exit.FAILURE, "it failed, and said why"),
     (Exit.USAGE, "the command line was not understood"),
     (Exit.NOT_RUNNING, "no agent answers"),
-    (Exit.NOT_SERVING, "status: the agent runs, but does not serve"),
+    (Exit.NOT_SERVING, "it runs, but does not serve (status), or not that model (why)"),
     (Exit.REFUSED, "the agent refused the order; nothing was changed"),
     (Exit.CONFIG, "the configuration or the token cannot be used"),
     (Exit.INTERRUPTED, "interrupted from the keyboard"),

@@ -7,7 +7,7 @@ code    meaning
 1       it failed, and said why
 2       the command line was not understood
 3       no agent answers
-4       ``status``: the agent runs, but does not serve
+4       it runs, but does not serve (``status``), or not that model (``why``)
 5       the agent refused the order; nothing was changed
 78      the configuration or the token cannot be used
 130     interrupted from the keyboard
@@ -81,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if callable(reconfigure := getattr(stream, "reconfigure", None)):
             reconfigure(errors="replace")  # a narrow terminal must not end a verb
+    # nobody's plug-ins are looked for: that would be a tenth of every verb that reads a file
+    _ = os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     words = sys.argv[1:] if argv is None else list(argv)
     name = words[0] if words else ""
     try:
