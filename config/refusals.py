@@ -15,6 +15,7 @@ other failure: it sorts them by the words of one text.
     * RequestTooLarge       ``request_too_large``
     * RequestRefused        ``request_refused``
     * ModelNotReady         ``model_not_ready``
+    * ModelCrashed          ``model_crashed``
     * Overloaded            ``overloaded``
     * ContextExceeded       ``context_exceeded``
     * RequestCancelled      ``request_cancelled``
@@ -202,6 +203,25 @@ class ModelNotReady(RequestError):
 
     def __init__(self, *, model: str, reason: str) -> None:
         super().__init__(f"model {quoted(model)} not loaded: {harmless(reason)}")
+
+
+class ModelCrashed(RequestError):
+    """The model's engine ended unasked, and is not back yet.
+
+    Attributes:
+        waits_s: Seconds until it is loaded again; ``None``: it was given up.
+    """
+
+    code = "model_crashed"
+    remedy = "Look in the log for what it ended of; given up, it comes back when it is asked for."
+
+    def __init__(self, *, model: str, times: int, waits_s: float | None) -> None:
+        self.model = model
+        self.waits_s = waits_s
+        when = "not by itself" if waits_s is None else f"in {waits_s:.0f} s"
+        self.told = f"model {quoted(model)} not loaded: it is on its way back"
+        ended = f"its engine ended {times} time(s)"
+        super().__init__(f"model {quoted(model)} not loaded: {ended}, it comes back {when}")
 
 
 class Overloaded(RequestError):

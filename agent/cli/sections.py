@@ -154,6 +154,12 @@ def drains(part: Part) -> Iterator[str]:
         yield _joined(plain(one.get("words")), _for(one.get("for_s")))
 
 
+def restarts(part: Part) -> Iterator[str]:
+    """Models whose engine ended unasked, and when they come back."""
+    for row in map(table, items(part.get("restarts"))):
+        yield plain(row.get("words"))
+
+
 def failures(part: Part) -> Iterator[str]:
     """What failed lately, the latest first, and what helps."""
     last = [table(one) for one in items(part.get("failures"))][-_LAST_FAILURES:]

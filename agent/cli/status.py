@@ -48,6 +48,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
         "cache": sections.cache,
         "peers": peers,
         "config": sections.config,
+        "restarts": sections.restarts,
         "failures": sections.failures,
         "node": sections.node,
     }
@@ -55,7 +56,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
 """The parts of the answer, in the order in which they are shown."""
 
 
-_AS_LISTS = {"slots": "stays", "drains": "drains", "failures": "failures"}
+_AS_LISTS = {name: name for name in ("drains", "restarts", "failures")} | {"slots": "stays"}
 """Parts of the answer that are lists, and how their functions know them."""
 
 

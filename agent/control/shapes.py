@@ -165,6 +165,7 @@ NODE_PARTS: dict[str, Schema] = {
         "required": ["rejected"],
         "additionalProperties": False,
     },
+    "restarts": many(shape(model=TEXT, **_REASON, in_s=maybe(NUMBER))),
     "failures": many(shape(**_REASON, age_s=NUMBER)),
     "unknown_frames": WHOLE,
 }
@@ -191,10 +192,18 @@ _PEERS = shape(
     turned_away=WHOLE,
 )
 
+_TELEMETRY = shape(
+    state=one_of("starting", "sending", "failing", "unusable"),
+    endpoint=maybe(TEXT),
+    sent=WHOLE,
+    failed=WHOLE,
+    dropped=WHOLE,
+    error=maybe(REASON),
+)
 STATUS: Schema = {
-    **shape(**NODE_PARTS, node=NODE, peers=_PEERS),
+    **shape(**NODE_PARTS, node=NODE, peers=_PEERS, telemetry=_TELEMETRY),
     "required": [*NODE_PARTS, "node"],
-    "description": "`peers` comes with `peers.listen`.",
+    "description": "`peers` comes with `peers.listen`, `telemetry` with `telemetry.traces`.",
 }
 
 _OFFERED = shape(

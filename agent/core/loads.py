@@ -31,6 +31,7 @@ from .measured import Measurements
 from .pins import Pins
 from .pool import Pool
 from .refused import Refused
+from .restarts import Restarts
 from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
 from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
 from .wishes import Wishes, prefetch_status
@@ -56,6 +57,7 @@ class Loads:
         self.wishes = Wishes(self.stays, chance)
         self.measured = Measurements()
         self._guard = Guard()
+        self.restarts = Restarts(chance)
         self._swap: tuple[str, str] | None = None
 
     @property
@@ -97,6 +99,9 @@ class Loads:
         Returns:
             What is to be done, nothing if it is on its way already; or why it cannot come.
         """
+        if late := self.restarts.refusal(model, now_s):
+            self.refusals.note(model, late, now_s)
+            return late
         match self.admits(model, busy, now_s):
             case placement.Refuse(error):
                 self.refusals.note(model, error, now_s)
@@ -133,10 +138,24 @@ class Loads:
     @property
     def deadline_s(self) -> float | None:
         """By when :meth:`look` wants to be called; ``None`` if only an event can help."""
-        return self.wishes.deadline_s
+        known = (self.wishes.deadline_s, self.restarts.deadline_s)
+        return min((at_s for at_s in known if at_s is not None), default=None)
 
     def look(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         """Begin what has its turn now."""
+        return [*self._back(now_s), *self._ahead(stocks, now_s)]
+
+    def _back(self, now_s: float) -> list[Said]:
+        """Bring models back whose engine ended, where nothing has taken their place."""
+        said: list[Said] = []
+        for model in self.restarts.due(now_s):
+            slots_taken = sum(stay.is_load for stay in self.stays.all())
+            has_slot = slots_taken < self.settings.slots.max_model_slots
+            if has_slot and isinstance(self.admits(model, (), now_s), placement.Admit):
+                said += self._begin(model, now_s, askers=0)
+        return said
+
+    def _ahead(self, stocks: Mapping[str, Stock], now_s: float) -> list[Said]:
         if not self.wishes.look(now_s) or self.is_draining:
             return []
         return self._carry(self.wishes.next(self.pool, stocks, now_s))
@@ -334,6 +353,7 @@ class Loads:
         return is_too_slow(model, self.measured, self.settings, stock=stock, stay=stay)
 
     def _begin(self, model: str, now_s: float, *, askers: int) -> list[Said]:
+        self.restarts.settled(model)
         self._guard.began(self.settings.slots, now_s)
         return self._carry(self.stays.begin(model, now_s, is_load=True, askers=askers))
 

@@ -40,5 +40,7 @@ def told(
         case happened.EngineStopped(model):
             return loads.came(stays.stopped(model, now_s))
         case happened.EngineFailed(model, error):
+            if stays.ready(model) is not None and not loads.is_draining:
+                loads.restarts.crashed(model, now_s)
             failed = stays.engine_failed(model, error, now_s)
             return loads.came([*failed, *stays.drained(busy, now_s)])

@@ -41,6 +41,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "requests": _requests(node, snapshot),
         "memory": _memory(node, snapshot),
         "cache": _cache(node),
+        "restarts": _restarts(node, now_s),
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
         "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
         "unknown_frames": node.standing.unknown_frames,
@@ -154,6 +155,12 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
             "age_s": _age(refusal.at_s, now_s),
         },
     }
+
+
+def _restarts(node: Node, now_s: float) -> list[Json]:
+    """Models whose engine ended unasked and which are not back yet."""
+    found = [(m, one.error(m, now_s)) for m, one in node.loads.restarts.waiting().items()]
+    return [{"model": model, **_error(error), "in_s": error.waits_s} for model, error in found]
 
 
 def _reach(snapshot: Snapshot) -> Json:

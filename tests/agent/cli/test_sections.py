@@ -181,3 +181,9 @@ def test_a_drain_and_an_edit_that_waits() -> None:
     ) == ["its operator had it drained  for 5 s"]
     said = rows(sections.config, path="/a.toml", pending=["cache.dir", "log.format"])
     assert said == ["/a.toml", "waits for a restart: cache.dir, log.format"]
+
+
+def test_models_that_are_to_come_back_are_named_with_their_time() -> None:
+    told = [{"model": "org/a", "words": "model 'org/a' not loaded: it comes back in 2 s"}]
+    assert rows(sections.restarts, restarts=told) == [told[0]["words"]]
+    assert rows(sections.restarts) == []
