@@ -11,6 +11,7 @@ from ...backends.stores.base import Stock
 from ...config.errors import AgentError
 from ...config.refusals import (
     ModelNotReady,
+    NodeDraining,
     Overloaded,
     PlacementError,
     RequestCancelled,
@@ -29,6 +30,7 @@ from .effects import (
 )
 from .events import GenerationEnded, RequestOpened
 from .loads import NO_STOCKS, Loads, Said
+from .placement import outside
 from .pool import Pool
 from .request_key import LOCAL, RequestKey
 from .requests import Entry, Ledger, RequestState
@@ -126,8 +128,9 @@ class Answers:
         self._loads.stays.used(entry.model, now_s)
         said: Effect = Send(ended.request.line, message)
         if ended.request.line == LOCAL:
+            why = entry.why or RequestCancelled()
             is_whole = ended.outcome == "complete"
-            said = EndLocal(ended.request, None if is_whole else ended.error or RequestCancelled())
+            said = EndLocal(ended.request, None if is_whole else ended.error or why)
         return [said, *self._drained(now_s)]
 
     def loaded(self, ended: LoadEnded) -> list[Said]:
@@ -165,23 +168,21 @@ class Answers:
         return [effect for entry in entries for effect in self._stop(entry, why)]
 
     def stop_off(self, pool: Pool) -> list[Said]:
-        """End every answer that a pool does not serve, now."""
+        """End every answer that a pool does not serve, now, with words that have it asked again."""
         entries = [e for e in self.ledger.entries() if e.model and not pool.serves(e.model)]
-        return [effect for e in entries for effect in self._stop(e, RequestCancelled())]
+        return [effect for e in entries for effect in self._stop(e, outside(e.model, pool))]
 
     def stop_all(self) -> list[Said]:
-        """End every answer now."""
-        return [
-            effect
-            for entry in self.ledger.entries()
-            for effect in self._stop(entry, RequestCancelled())
-        ]
+        """End every answer now; of whom nothing was said yet may be asked elsewhere."""
+        drains = self._loads.drains
+        why = drains.refusal if drains.is_draining else NodeDraining()
+        return [effect for e in self.ledger.entries() for effect in self._stop(e, why)]
 
     def _stop(self, entry: Entry, why: AgentError) -> list[Said]:
         if entry.state is RequestState.ENDING:
             return []
         if entry.state is RequestState.RUNNING:
-            self.ledger.move(entry.key, RequestState.ENDING)
+            self.ledger.move(entry.key, RequestState.ENDING, why=why)
             return [CancelGeneration(entry.key)]
         if isinstance(why, RequestCancelled):
             self.ledger.count("cancellations_before_output", line=entry.key.line)

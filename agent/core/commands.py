@@ -112,7 +112,7 @@ class Commands:
     # ── assign_pool ───────────────────────────────────────────────────────────────────
 
     def _assign(self, line: int, wish: AssignPool, now_s: float, unix_s: float) -> list[Said]:
-        holds = self._moves.assignment
+        holds = self._moves.planned
         if wish.epoch == holds.epoch and self._is_same(wish, holds):
             is_moving = self._moves.move is not None
             self._asked = _Asked(line, wish, self._moves.given_up) if is_moving else None
@@ -126,10 +126,6 @@ class Commands:
         if self._is_at_home(wish, holds):
             return [*self._moves.adopt(after, now_s), self._told(line, wish, "applied")]
         said = self._moves.begin(after, wish.preload, now_s, deadline_s=now_s + left_s)
-        if wish.preload is not None:
-            said += self._loads.move_in(wish.preload, now_s)
-            if self._loads.stays.ready(wish.preload):
-                said += self._moves.settled(now_s)
         self._asked = _Asked(line, wish, self._moves.given_up)
         draining = [self._told(line, wish, "draining")] if was_busy else []
         return [*said[:1], *draining, *said[1:]]
@@ -170,9 +166,9 @@ class Commands:
         return is_same and wish.preload is None and self._moves.move is None
 
     def _told(self, line: int, wish: AssignPool, status: str, why: str | None = None) -> Send:
-        holds = self._moves.assignment
-        fields = {"pool": wish.pool, "epoch": holds.epoch, "status": status}
-        told = {**fields, "error": why, "assigned": holds.pool}
+        epoch, assigned = self._moves.planned.epoch, self._moves.assignment.pool
+        fields = {"pool": wish.pool, "epoch": epoch, "status": status}
+        told = {**fields, "error": why, "assigned": assigned}
         return Send(line, AssignPoolStatus.model_validate(told))
 
     # ── one model ─────────────────────────────────────────────────────────────────────

@@ -20,7 +20,7 @@ from .assignment import Assignment, Source, obstacle, seed
 from .effects import PersistAssignment, RefreshInventory
 from .loads import Loads, Said
 from .pool import Topology, allowed_of, candidates, digest_of, pool_for
-from .requests import Ledger
+from .requests import Ledger, RequestState
 from .slots import COMING, HOLDS_MEMORY, SlotState
 from .stays import LoadEnded
 
@@ -37,12 +37,14 @@ class Move:
         residents: Models that were in memory and are outside the new pool.
         model: The model that the machine moves for; ``None`` if it only makes room.
         deadline_s: When it is given up, in the node's time.
+        planned: What is to hold once nobody waits for a model any more; ``None``: it holds.
     """
 
     before: Assignment
     residents: tuple[str, ...]
     model: str | None
     deadline_s: float
+    planned: Assignment | None = None
 
 
 class Moves:
@@ -170,8 +172,12 @@ class Moves:
         *,
         deadline_s: float | None = None,
         drains: bool = False,
+        now: bool = False,
     ) -> list[Said]:
         """Set out for another pool; whoever begins has asked :func:`.assignment.obstacle`.
+
+        Requests that were accepted and wait for a model are served first: until the last of
+        them runs, nothing new is taken and nothing else changes.
 
         Args:
             after: What is to hold.
@@ -179,24 +185,42 @@ class Moves:
             now_s: The node's time.
             deadline_s: When the move is given up; ``None``: after ``pools.move_deadline_s``.
             drains: Whether nothing at all is taken until the move is over.
+            now: Whether those who wait are sent elsewhere instead.
         """
-        before = self.assignment
         if deadline_s is None:
             deadline_s = now_s + self._settings.pools.move_deadline_s
-        if drains:
+        if drains or (self._is_awaited and not now):
             self._loads.drains.begin("move", now_s)
+        if self._is_awaited and not now:
+            self.move = Move(self.assignment, (), model, deadline_s, after)
+            return []
+        return self._set_out(after, model, deadline_s, now_s)
+
+    def _set_out(
+        self, after: Assignment, model: str | None, deadline_s: float, now_s: float
+    ) -> list[Said]:
+        before = self.assignment
         said = self._assign(replace(after, moved_s=now_s), now_s)
-        outside = self.outside()
-        self.move = Move(before, outside, model, deadline_s)
-        return [*said, *self._loads.expel(self._busy, now_s, is_all=model is None)]
+        self.move = Move(before, self.outside(), model, deadline_s)
+        said += self._loads.expel(self._busy, now_s, is_all=model is None)
+        if model is None:
+            return said
+        said += self._loads.move_in(model, now_s)
+        return [*said, *self._finish(now_s)] if self._loads.stays.ready(model) else said
+
+    @property
+    def planned(self) -> Assignment:
+        """What holds, or is to hold once nobody waits for a model any more."""
+        planned = None if self.move is None else self.move.planned
+        return planned or self.assignment
+
+    @property
+    def _is_awaited(self) -> bool:
+        return any(e.state is RequestState.WAITING for e in self._ledger.entries())
 
     def adopt(self, after: Assignment, now_s: float) -> list[Said]:
         """Take a new epoch for the pool that is served anyway."""
         return self._assign(after, now_s)
-
-    def settled(self, now_s: float) -> list[Said]:
-        """The model that the machine moves for is here already."""
-        return self._finish(now_s) if self.move is not None else []
 
     def is_allowed(self, pool: str, models: Iterable[str]) -> bool:
         """Whether local policy lets this machine serve these builds of a pool, or any of it."""
@@ -242,6 +266,9 @@ class Moves:
         if now_s >= self.move.deadline_s:
             model = self.move.model or self._loads.pool.name
             return self._undo(ModelNotReady(model=model, reason="the move took too long"), now_s)
+        if self.move.planned is not None:
+            after, model, end_s = self.move.planned, self.move.model, self.move.deadline_s
+            return [] if self._is_awaited else self._set_out(after, model, end_s, now_s)
         here = {s.model for s in self._loads.stays.all() if s.state in HOLDS_MEMORY}
         is_clear = not here - {*self._loads.pool.models}
         return self._finish(now_s) if self.move.model is None and is_clear else []
@@ -249,7 +276,8 @@ class Moves:
     def load_ended(self, ended: LoadEnded, now_s: float) -> list[Said]:
         """A load is over; perhaps the one that the machine moved for."""
         said = self._loads.ended(ended, now_s)
-        if self.move is None or ended.model != self.move.model:
+        move = self.move
+        if move is None or move.planned is not None or ended.model != move.model:
             return said
         after = self._finish(now_s) if ended.error is None else self._undo(ended.error, now_s)
         return [*said, *after]
@@ -357,6 +385,8 @@ class Moves:
             return []
         self.given_up, self.failure = self.given_up + 1, error
         self._loads.drains.end("move")
+        if move.planned is not None:
+            return []
         before = move.before
         again = self.assignment.then(before.scope, before.source, now_s, only=before.only)
         said = self._assign(again, now_s)

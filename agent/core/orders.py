@@ -15,7 +15,6 @@ from .effects import PersistOrders, TellOwner
 from .loads import Loads, Said
 from .machine import Machine
 from .moves import Moves
-from .requests import RequestState
 
 
 @frozen
@@ -98,9 +97,6 @@ class Orders:
             words = f"the pool is '{pool}' already"
             return [*self._moves.adopt(after, now_s), TellOwner(ask, "done", words)]
         why = self._moves.obstacle(now_s, may_drain=True, is_operator=True)
-        waiting = [e for e in self._answers.ledger.entries() if e.state is RequestState.WAITING]
-        if why is None and waiting and not now:
-            why = f"{len(waiting)} request(s) wait for a model that is on its way"
         if why is not None:
             return [TellOwner(ask, "refused", why)]
         return self._move(ask, pool, scope, preload, now_s, now=now)
@@ -118,11 +114,7 @@ class Orders:
         running = len(self._answers.ledger)
         after = self._moves.assignment.then(scope, "operator", now_s)
         self._moving = _Moving(ask, pool, self._moves.given_up)
-        said = self._moves.begin(after, preload, now_s, drains=running > 0)
-        if preload is not None:
-            said += self._loads.move_in(preload, now_s)
-            if self._loads.stays.ready(preload):
-                said += self._moves.settled(now_s)
+        said = self._moves.begin(after, preload, now_s, drains=running > 0, now=now)
         if now:
             said += self._answers.stop_off(self._loads.pool)
         words = f"{running} request(s) run; they are {'ended' if now else 'finished'} first"

@@ -43,6 +43,7 @@ class Entry:
         model: The build it asks for; empty until it is opened.
         max_tokens: The longest answer.
         since_s: When it was heard, in the node's time.
+        why: What ended it early, if anything did.
     """
 
     key: RequestKey
@@ -50,6 +51,7 @@ class Entry:
     since_s: float
     model: str = ""
     max_tokens: int = 0
+    why: AgentError | None = None
 
 
 _ANSWERING = frozenset({RequestState.RUNNING, RequestState.ENDING})
@@ -109,7 +111,13 @@ class Ledger:
         return True
 
     def move(
-        self, key: RequestKey, state: RequestState, *, model: str = "", max_tokens: int = 0
+        self,
+        key: RequestKey,
+        state: RequestState,
+        *,
+        model: str = "",
+        max_tokens: int = 0,
+        why: AgentError | None = None,
     ) -> Entry:
         """Write how far a request is."""
         before = self._entries[key]
@@ -118,6 +126,7 @@ class Ledger:
             state=state,
             model=model or before.model,
             max_tokens=max_tokens or before.max_tokens,
+            why=why or before.why,
         )
         self._entries[key] = after
         return after
@@ -145,7 +154,7 @@ class Ledger:
             return failure(ended.request, ended.error or unsaid)
         if usage is None or (ended.outcome == "cancelled" and not ended.has_output):
             self.count("cancellations_before_output", line=line)
-            return failure(ended.request, RequestCancelled())
+            return failure(ended.request, entry.why or RequestCancelled())
         if ended.outcome == "cancelled":
             self.count("cancellations_partial_complete", line=line)
         else:

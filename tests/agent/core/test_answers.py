@@ -14,7 +14,7 @@ from poolhand.agent.wire.outbound import InferenceAccepted, InferenceError, Outb
 from poolhand.backends.engines.base import Loaded, Usage
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.config.errors import AgentError
-from poolhand.config.refusals import NodeDraining, RequestCancelled, RequestUnreadable, SlotsBusy
+from poolhand.config.refusals import NodeDraining, RequestUnreadable, SlotsBusy
 from tests.journeys.world import GIB, SEALED, build, settings
 
 KEY = RequestKey(1, "r1")
@@ -217,4 +217,4 @@ def test_turning_away_spares_whoever_is_being_answered() -> None:
 def test_stopping_all_ends_those_that_have_not_begun_too() -> None:
     here = answers()
     here.heard(1, REQUEST, 1.0)
-    assert told(here.stop_all())[0] == here.ledger.refuse(KEY, RequestCancelled())
+    assert told(here.stop_all())[0] == here.ledger.refuse(KEY, NodeDraining())

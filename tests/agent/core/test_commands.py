@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.assignment import Assignment
-from poolhand.agent.core.slots import SlotState
+from poolhand.agent.core.slots import COMING, SlotState
 from poolhand.agent.wire.extensions import (
     AssignPool,
     AssignPoolStatus,
@@ -26,7 +26,7 @@ from poolhand.agent.wire.extensions import (
 from poolhand.agent.wire.inbound import Inbound
 from poolhand.agent.wire.outbound import InferenceError, LoadModelStatus, Outbound
 from poolhand.backends.engines.errors import EngineStartFailed
-from tests.journeys.world import World, beats, done, only, said, settings, status
+from tests.journeys.world import World, beats, build, done, only, said, settings, status
 
 UNIX_S = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
 BAD = EngineStartFailed(engine="mlx", kind="bad_model", reason="odd tensors")
@@ -89,6 +89,75 @@ def test_a_busy_machine_drains_first_and_loses_nobody() -> None:
     assert do.StopEngine("org/a") in world.answered("r1")
     assert only(world.stopped("org/a"), do.LoadEngine)
     assert told(world.loaded("org/c")) == [("applied", 5, None, "other")]
+
+
+def cold(request: str = "r1") -> World:
+    """A machine with nothing in memory, which has accepted a request and loads for it."""
+    world = World(settings(pools={"min_dwell_s": 0.0}))
+    world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
+    world.start()
+    world.request(request, "org/a")
+    return world
+
+
+def test_an_accepted_request_that_waits_is_served_before_the_move() -> None:
+    world = cold()
+    assert told(assign(world, "other", 5, preload="org/c")) == [("draining", 5, None, "tiny")]
+    assert world.state("org/a") == [SlotState.DOWNLOADING], "its load goes on"
+    assert world.state("org/c") == []
+    (refused,) = said(world.request("r2", "org/a"))
+    assert isinstance(refused, InferenceError)
+    assert (refused.status_code, refused.error) == (503, "provider draining for update")
+    assert told(assign(world, "other", 5, preload="org/c")) == [("draining", 5, None, "tiny")]
+    assert told(assign(world, "other", 5)) == [("draining", 5, None, "tiny")], "the same pool"
+    assert told(assign(world, "tiny", 5))[0][2] == "epoch conflict"
+    assert told(assign(world, "tiny", 6))[0][2] == "a move is under way"
+    world.stage("org/a")
+    effects = world.loaded("org/a")
+    assert only(effects, do.StartGeneration)
+    assert [e.assignment.pool for e in only(effects, do.PersistAssignment)] == ["other"]
+    world.stage("org/c")
+    assert do.StopEngine("org/a") in world.answered("r1")
+    world.stopped("org/a")
+    assert told(world.loaded("org/c")) == [("applied", 5, None, "other")]
+    assert world.laws.is_square
+
+
+def test_a_wait_that_is_too_long_leaves_everything_as_it_was() -> None:
+    world = cold()
+    soon = datetime.fromtimestamp(UNIX_S, UTC) + timedelta(seconds=30)
+    assign(world, "other", 5, expires_at=soon.isoformat())
+    effects = world.after(31.0)
+    assert told(effects) == [("failed", 4, "the move was undone", "tiny")]
+    assert only(effects, do.PersistAssignment) == []
+    assert world.state("org/a") == [SlotState.DOWNLOADING]
+    assert not world.node.loads.is_draining
+    world.stage("org/a")
+    assert only(world.loaded("org/a"), do.StartGeneration), "and whoever waits is served"
+
+
+@pytest.mark.parametrize("end", ["cancel", "failure", "line"])
+def test_a_wait_that_ends_otherwise_ends_it_for_the_move_too(end: str) -> None:
+    world = cold()
+    assign(world, "other", 5)
+    match end:
+        case "cancel":
+            world.cancel("r1")
+        case "failure":
+            world.tell(happened.WeightsFailed("org/a", BAD))
+        case _:
+            world.drop()
+    assert world.node.moves.assignment.pool == "other"
+    assert world.laws.is_square
+
+
+def test_the_operator_s_word_ends_a_move_that_still_waits() -> None:
+    world = cold()
+    assign(world, "other", 5)
+    effects = world.choose(settings(pools={"assigned": "tiny", "min_dwell_s": 0.0}))
+    assert [word for word, *_ in told(effects)] == ["failed"]
+    assert world.node.loads.pool.assigned == "tiny"
+    assert world.state("org/a") == [SlotState.DOWNLOADING]
 
 
 def test_a_move_whose_model_cannot_load_leaves_the_old_assignment() -> None:
@@ -224,6 +293,27 @@ def test_a_load_is_given_up_and_its_bytes_and_the_resident_stay() -> None:
     assert world.state("org/a") == [SlotState.READY]
     again = answer(hear(world, CancelLoad(model_id="org/b")))
     assert again == CancelLoadStatus(model_id="org/b", status="not_loading")
+
+
+@pytest.mark.parametrize("phase", [s for s in SlotState if s in COMING])
+def test_a_cancelled_load_is_acknowledged_before_anything_ends(phase: SlotState) -> None:
+    world = at_tiny()
+    world.load_model("org/b")
+    if phase is not SlotState.DOWNLOADING:
+        world.tell(happened.WeightsFetched("org/b"))
+    if phase in {SlotState.STAGED, SlotState.LOADING}:
+        world.tell(happened.WeightsVerified("org/b", build("org/b")))
+    if phase is SlotState.LOADING:
+        world.read_host()
+        world.stopped("org/a")
+    assert world.state("org/b") == [phase]
+    effects = hear(world, CancelLoad(model_id="org/b"))
+    first, *rest = effects
+    assert first == do.Send(world.line, CancelLoadStatus(model_id="org/b", status="cancelled"))
+    ends = {type(effect) for effect in done(rest)}
+    assert ends <= {do.CancelFetch, do.StopEngine}
+    assert do.StopEngine("org/a") not in effects
+    assert any(isinstance(m, LoadModelStatus) and m.status == "failed" for m in said(rest))
 
 
 def test_a_load_that_somebody_waits_for_goes_on() -> None:

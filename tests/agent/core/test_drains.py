@@ -1,10 +1,19 @@
 """Every reason to take nothing new, each by itself."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhand.agent.core import events as happened
 from poolhand.agent.core.drains import WORDS, Drains, Reason
+from poolhand.agent.wire.extensions import Drain
+from poolhand.agent.wire.inbound import InferenceRequest
+from poolhand.agent.wire.outbound import InferenceComplete, InferenceError, Outbound
+from poolhand.backends.engines.base import Usage
 from poolhand.config.refusals import NodeDraining, NodeResting
+from tests.journeys.world import SEALED, World, said
+
+DRAINING = "provider draining for update"
 
 
 def test_as_long_as_one_reason_is_left_nothing_is_taken() -> None:
@@ -66,3 +75,27 @@ def test_reasons_are_a_set(steps: list[tuple[bool, Reason]]) -> None:
         assert {each.reason for each in drains.all()} == held
         assert drains.is_draining == bool(held)
         assert all(drains.has(each) == (each in held) for each in WORDS)
+
+
+@pytest.mark.parametrize(
+    ("has_output", "kind"), [(False, InferenceError), (True, InferenceComplete)]
+)
+def test_what_a_drain_cuts_is_asked_elsewhere_unless_something_was_said(
+    *, has_output: bool, kind: type[Outbound]
+) -> None:
+    world = World()
+    world.start()
+    world.resident("org/a")
+    world.request("running", "org/a")
+    world.hear(InferenceRequest(request_id="opening", encrypted_body=SEALED))
+    world.hear(Drain(deadline_s=5.0))
+    (told,) = (m for m in said(world.after(6.0)) if isinstance(m, InferenceError))
+    assert (told.request_id, told.status_code, told.error) == ("opening", 503, DRAINING)
+    usage = Usage(1, 1) if has_output else None
+    ended = happened.GenerationEnded(
+        world.key("running"), "cancelled", usage, has_output=has_output
+    )
+    (last,) = (m for m in said(world.tell(ended)) if isinstance(m, kind))
+    if isinstance(last, InferenceError):
+        assert (last.status_code, last.error) == (503, DRAINING)
+    assert world.laws.is_square

@@ -139,10 +139,27 @@ def test_requests_that_wait_for_their_model_are_not_sent_away() -> None:
     world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
     world.start()
     world.request("r1", "org/a")
-    assert told(world.tell(happened.PoolSetAsked(1, "other"))) == [(1, "refused")]
+    assert told(world.tell(happened.PoolSetAsked(1, "other"))) == [(1, "under_way")]
+    assert holds(world) == ("tiny", "persisted", 4), "nothing moves while somebody waits"
+    world.stage("org/a")
+    assert holds(world)[0] == "tiny"
+    world.loaded("org/a")
+    assert holds(world)[0] == "other"
+    world.answered("r1")
+    assert told(world.stopped("org/a")) == [(1, "done")]
+    assert world.laws.is_square
+
+
+def test_unless_its_operator_says_so_and_then_they_are_told() -> None:
+    world = World(settings(pools={}))
+    world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
+    world.start()
+    world.request("r1", "org/a")
     effects = world.tell(happened.PoolSetAsked(2, "other", now=True))
     assert told(effects) == [(2, "under_way"), (2, "done")]
-    assert world.laws.is_square, "unless its operator says so; then they are told"
+    (lost,) = (m for m in said(effects) if isinstance(m, InferenceError))
+    assert (lost.status_code, "not loaded" in lost.error) == (503, True), "asked elsewhere"
+    assert world.laws.is_square
 
 
 def test_the_pool_that_holds_is_the_operators_from_now_on(world: World) -> None:
