@@ -7,14 +7,16 @@ The plain facts that both the weights room and the core talk about stand here to
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, runtime_checkable
+
+from ...config.frozen import frozen
 
 VerifiedBy = Literal["manifest", "store", "self"]
 """Who had promised the digests that a build was held to."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteFile:
     """One file of a model, as it was listed.
 
@@ -33,7 +35,7 @@ class RemoteFile:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpLocation:
     """Where one GET goes.
 
@@ -52,7 +54,7 @@ class HttpLocation:
     ca_file: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileLocation:
     """A file on this machine."""
 
@@ -129,7 +131,7 @@ class MetadataStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """How far a fetch is.
 
@@ -140,18 +142,18 @@ class Progress:
         rate_bytes_s: Over the second half of the time so far; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
         bytes_peers: What other nodes brought in this fetch instead of the store.
+        bytes_reused: Of ``bytes_resumed``, what was taken over from other builds on this disk.
     """
 
-        bytes_reused: Of ``bytes_resumed``, what was taken over from other builds on this disk.
     bytes_done: int
     bytes_total: int
     bytes_resumed: int = 0
     rate_bytes_s: float | None = None
     phase: str = field(default="", compare=False)
     bytes_peers: int = 0
+    bytes_reused: int = 0
 
     @property
-    bytes_reused: int = 0
     def eta_s(self) -> float | None:
         """Seconds until the last byte at the rate of now; ``None`` until there is one."""
         if not self.rate_bytes_s:
@@ -159,7 +161,7 @@ class Progress:
         return (self.bytes_total - self.bytes_done) / self.rate_bytes_s
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Build:
     """What is known of a build that lies verified on this disk.
 
@@ -197,7 +199,7 @@ ELSEWHERE = Build(
 """What stands for the build of a model that somebody else runs: nothing of it is here."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stock:
     """How much of one offered model is here.
 
@@ -215,7 +217,7 @@ class Stock:
     build: Build | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """A build whose bytes are no longer what they were.
 
@@ -231,7 +233,7 @@ class Damage:
     is_mending: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Survey:
     """How the cache stands, and what its keeper did. Times are seconds since the epoch.
 
