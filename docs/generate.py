@@ -88,6 +88,8 @@ FACTS: Mapping[str, object] = MappingProxyType(
         "engine": "mlx",
         "kind": "bad_model",
         "waited_s": 60.0,
+        "waits_s": 4.0,
+        "times": 3,
         "host": "api.example",
         "wait_s": 30.0,
         "what": "requests",
