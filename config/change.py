@@ -5,10 +5,10 @@ it is reported as pending instead of being half-applied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, cast
 
+from .frozen import frozen
 from .settings import Section, Settings
 
 Part = Literal[
@@ -27,6 +27,7 @@ Part = Literal[
     "owner",
     "log",
     "control",
+    "telemetry",
 ]
 """What a change can touch; ``line`` has to be dialled again."""
 
@@ -49,6 +50,7 @@ PART_OF: Mapping[str, Part] = MappingProxyType(
         "owner": "owner",
         "log": "log",
         "control": "control",
+        "telemetry": "telemetry",
     }
 )
 """The part that each table of the file speaks of."""
@@ -92,8 +94,9 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "log": "now",
         "log.format": "restart",  # one log, one form
         "control": "restart",  # a port that is open stays
-    }
         "control.openai_api": "now",
+        "telemetry": "restart",  # what sends them is made once
+    }
 )
 """By table or key; the longest that fits a key decides, and what is not here needs a restart."""
 
@@ -109,7 +112,7 @@ WORDS: Mapping[When, str] = MappingProxyType(
 """The same for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """What differs between two settings.
 
