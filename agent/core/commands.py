@@ -186,7 +186,7 @@ class Commands:
         if is_awaited or self._loads.stays.find(model, COMING) is not None:
             return [told("refused", "the model is loading or answering")]
         self._unloads.append((line, model))
-        return [told("unloading"), *self._loads.let_go(model, now_s)]
+        return [told("unloading"), *self._loads.let_go(model, self._busy, now_s)]
 
     def _cancel(self, line: int, model: str, now_s: float) -> list[Said]:
         def told(status: str, why: str | None = None) -> Send:
@@ -199,7 +199,11 @@ class Commands:
         if self._answers.ledger.of(model, RequestState.WAITING):
             return [told("refused", "requests wait for the model")]
         error: AgentError = RequestCancelled()
-        return [told("cancelled"), *self._loads.let_go(model, now_s, error)]
+        return [told("cancelled"), *self._loads.let_go(model, self._busy, now_s, error)]
+
+    @property
+    def _busy(self) -> frozenset[str]:
+        return self._answers.ledger.busy()
 
     # ── drain ─────────────────────────────────────────────────────────────────────────
 

@@ -170,8 +170,14 @@ class Loads:
             wanted: Models with requests that have not ended, in any state.
             now_s: The node's time.
         """
-        found = None if self.is_draining else self.wishes.swap(self.pool, stocks)
-        if found is None or found[0] in wanted or found[0] in self.kept(now_s):
+        if self.is_draining:
+            return []
+        kept = self.kept(now_s)
+        idle = [m for m in self.wishes.superseded() if m not in wanted and m not in kept]
+        if idle:
+            return [effect for model in idle for effect in self.let_go(model, wanted, now_s)]
+        found = self.wishes.swap(self.pool, stocks)
+        if found is None or found[0] in wanted or found[0] in kept:
             return []
         if not isinstance(self.admits(found[1], wanted, now_s), placement.Admit):
             return []
@@ -320,10 +326,12 @@ class Loads:
             self.stays.join(stay, is_load=True, askers=0)
         return []
 
-    def let_go(self, model: str, now_s: float, why: AgentError | None = None) -> list[Said]:
-        """Let one model go, which nobody waits for."""
+    def let_go(
+        self, model: str, busy: Collection[str], now_s: float, why: AgentError | None = None
+    ) -> list[Said]:
+        """Let one model go, which nobody waits for; others that leave answer to their end."""
         said = self._carry(self.stays.release(model, why, now_s))
-        return [*said, *self._carry(self.stays.drained((), now_s))]
+        return [*said, *self._carry(self.stays.drained(busy, now_s))]
 
     def bring_back(self, model: str, now_s: float) -> list[Said]:
         """Have a model again that had to go, if it did not come back by itself."""

@@ -156,6 +156,23 @@ class Wishes:
                 return before, after
         return None
 
+    def superseded(self) -> list[str]:
+        """Residents whose alias's desired build answers beside them: a free slot let it come.
+
+        Whoever is desired by another alias is not among them, nor who was loaded since the wish.
+        """
+        rows = self.desired.models if self.desired is not None else ()
+        wanted = {row.desired_build for row in rows}
+        found: list[str] = []
+        for row in rows:
+            before = row.previous_build
+            if not before or before in wanted or self._stays.ready(row.desired_build) is None:
+                continue
+            resident = self._stays.ready(before)
+            if resident is not None and resident.since_s <= self._pushed_s:
+                found.append(before)
+        return found
+
     def swapped(self, model: str, *, is_over: bool = True) -> None:
         """The desired build is on its way into memory; or it is not, and may try again."""
         (self._swapped.add if is_over else self._swapped.discard)(model)

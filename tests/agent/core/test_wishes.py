@@ -12,7 +12,7 @@ from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.slots import SlotState
 from poolhand.agent.core.status import status as told_to_owner
 from poolhand.agent.core.wishes import percent
-from poolhand.agent.wire.extensions import CancelLoad
+from poolhand.agent.wire.extensions import CancelLoad, UnloadModel
 from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
 from poolhand.agent.wire.outbound import PrefetchModelStatus
 from poolhand.agent.wire.types import DesiredModel
@@ -187,3 +187,72 @@ def test_a_previous_build_that_was_asked_for_since_is_not_swapped(world: World) 
     world.after(1.0)
     world.resident("org/a")
     assert only(world.after(60.0), do.FetchWeights) == [], "the newer word counts"
+
+
+# ── with several slots ────────────────────────────────────────────────────────────────
+
+
+def rolled_out(**slots: object) -> World:
+    """Two slots; ``org/a`` is in memory, and its alias is repointed to ``org/b``, on disk."""
+    world = World(settings(slots={"max_model_slots": 2, **slots}))
+    world.start()
+    world.resident("org/a")
+    world.after(1.0)
+    world.stock("org/a", "org/b")
+    world.hear(REPOINTED)
+    return world
+
+
+def test_with_a_free_slot_the_previous_build_leaves_once_the_desired_one_answers() -> None:
+    world = rolled_out()
+    world.stage("org/b")
+    assert world.state("org/a") == [SlotState.READY], "it answers until then"
+    assert do.StopEngine("org/a") in world.loaded("org/b")
+    world.stopped("org/a")
+    assert (world.state("org/a"), world.state("org/b")) == ([], [SlotState.READY])
+
+
+def test_a_busy_previous_build_leaves_when_it_has_answered() -> None:
+    world = rolled_out()
+    world.stage("org/b")
+    world.request("r1", "org/a")
+    assert only(world.loaded("org/b"), do.StopEngine) == []
+    assert only(world.after(5.0), do.StopEngine) == []
+    assert do.StopEngine("org/a") in world.answered("r1")
+    assert world.laws.is_square
+
+
+def test_a_previous_build_that_is_loaded_again_stays() -> None:
+    world = rolled_out()
+    world.stage("org/b")
+    world.loaded("org/b")
+    world.stopped("org/a")
+    world.after(1.0)
+    world.resident("org/a")
+    assert only(world.after(60.0), do.StopEngine) == [], "somebody wanted it since"
+
+
+@pytest.mark.parametrize("why", ["pinned", "desired too"])
+def test_a_previous_build_that_others_want_stays(why: str) -> None:
+    world = rolled_out()
+    if why == "pinned":
+        world.tell(happened.PinAsked(1, "org/a"))
+    else:
+        other = DesiredModel(model_name="old", desired_build="org/a")
+        world.hear(DesiredModels(models=(*REPOINTED.models, other)))
+    world.stage("org/b")
+    assert only(world.loaded("org/b"), do.StopEngine) == []
+    assert only(world.after(60.0), do.StopEngine) == []
+
+
+def test_a_model_that_leaves_takes_no_busy_one_with_it() -> None:
+    world = World(settings(slots={"max_model_slots": 2}, pools={"min_dwell_s": 0.0}))
+    world.start()
+    world.resident("org/a")
+    world.resident("org/b")
+    world.request("r1", "org/a")
+    world.choose(settings(slots={"max_model_slots": 2}, pools={"allowed": ["org/b"]}))
+    assert world.state("org/a") == [SlotState.DRAINING]
+    effects = world.hear(UnloadModel(model_id="org/b"))
+    assert only(effects, do.StopEngine) == [do.StopEngine("org/b")]
+    assert do.StopEngine("org/a") in world.answered("r1")
