@@ -80,6 +80,10 @@ class PeerServer:
         node: What this node is called among its peers, ``ID_BYTES`` long.
         holdings: What there is to give.
 
+    Attributes:
+        port: Where it listens.
+        counts: What was counted.
+
     Raises:
         OSError: The address cannot be had.
     """
@@ -94,7 +98,7 @@ class PeerServer:
         self._bucket = Bucket(peers.max_bytes_per_s)
         self._bucket_lock = threading.Lock()
         self._lines: set[socket.socket] = set()
-        self._served = Served()
+        self.counts = Served()
         host, port = host_and_port(peers.listen or "")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -115,7 +119,7 @@ class PeerServer:
             while not self._over.is_set():
                 with contextlib.suppress(OSError):  # nobody came, or who came has left again
                     self._welcome(self._socket.accept()[0])
-                look(self._served)
+                look(self.counts)
         finally:
             _ = threading.stack_size(previous)
             self._socket.close()
@@ -133,10 +137,10 @@ class PeerServer:
         with self._lock:
             is_full = len(self._lines) >= self._peers.max_connections
             if is_full:
-                self._served.turned_away += 1
+                self.counts.turned_away += 1
             else:
                 self._lines.add(line)
-                self._served.connections = len(self._lines)
+                self.counts.connections = len(self._lines)
         if is_full:
             line.close()
             return
@@ -152,13 +156,13 @@ class PeerServer:
                 self._answer(line, talk, talk.read_ask(_exactly(line, ASK_BYTES)), buffer)
         except Untrue:
             with self._lock:
-                self._served.refused += 1
+                self.counts.refused += 1
         except (OSError, EOFError):
             pass  # it left, or was too slow to hear us
         finally:
             with self._lock:
                 self._lines.discard(line)
-                self._served.connections = len(self._lines)
+                self.counts.connections = len(self._lines)
             line.close()
 
     def _greet(self, line: socket.socket) -> Talk:
@@ -179,9 +183,10 @@ class PeerServer:
         if ask.kind == "state":
             line.sendall(talk.answer(_state(held, ask)))
             return
-        if held is not None and held.reach(ask.start) <= ask.start:
+        is_asked_right = held is not None and ask.stop <= held.size_bytes
+        if is_asked_right and held is not None and held.reach(ask.start) <= ask.start:
             held = self._wait(ask)
-        if held is None or ask.stop > held.size_bytes:
+        if held is None or not is_asked_right:
             line.sendall(talk.answer(Answer("unknown")))
             return
         stop = min(ask.stop, held.reach(ask.start))
@@ -222,9 +227,9 @@ class PeerServer:
                 self._rest(count)
             line.sendall(talk.piece(first, sha256.digest()))
             with self._lock:
-                self._served.sent_bytes += last - first
+                self.counts.sent_bytes += last - first
         with self._lock:
-            self._served.asks += 1
+            self.counts.asks += 1
 
     def _rest(self, count: int) -> None:
         with self._bucket_lock:
