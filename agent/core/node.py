@@ -6,6 +6,7 @@ is the whole interface; ``snapshot`` lets others look.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from ...backends.hosts.base import HostFacts
 from ...config.errors import AgentError
@@ -20,6 +21,7 @@ from .answers import Answers
 from .commands import Commands
 from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event
+from .foresight import obstacle
 from .hearing import Hearing
 from .leaving import Leaving
 from .loads import Loads, Said
@@ -160,6 +162,12 @@ class Node:
             self.loads.stays.all(),
             self.loads.pins.of(self.settings),
             self.loads.wishes.desired,
+            partial(
+                obstacle,
+                self.settings,
+                self.loads.measured,
+                self.machine.sample.memory_total_bytes,
+            ),
         )
 
     # ── one event ─────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from ...backends.engines.catalog import choice
 from ...backends.stores.base import ELSEWHERE, Build, Progress, Stock
 from ...backends.stores.errors import ModelMissing, StoreUnreachable
 from ...config.errors import AgentError
@@ -29,7 +30,7 @@ from ..core.events import (
 )
 from ..core.wanted import Wanted
 from ..weights.cache import Cache, listed_key
-from ..weights.fetch import fetch, sizes
+from ..weights.fetch import fetch, look, sizes
 from ..weights.inventory import inventory
 from ..weights.lines import FetchJob, Tensors
 from ..weights.verify import verify
@@ -168,8 +169,7 @@ class Shelf:
         if is_here or job.ref.scheme == "file":
             await fetch(job, told=told)
             return
-        listed = await asyncio.to_thread(self._cache.listed)
-        size_bytes = listed.get(listed_key(job.model, ref)) or await sizes(job)
+        size_bytes = await self._foreseen(job)
         with self._keeper.promise(job.model, size_bytes):
             await self._keeper.make_room(job.model, size_bytes)
             follower = self._follower
@@ -180,6 +180,20 @@ class Shelf:
                 with _followed(follower, job.model, size_bytes):
                     arrived = partial(follower.arrived, job.model)
                     await fetch(job, told=told, arrived=arrived, limits=limits)
+
+    async def _foreseen(self, job: FetchJob) -> int:
+        """How large a model is, in bytes; what speaks against it is found before they come."""
+        has_begun = await asyncio.to_thread(self._cache.has_partial, job.model)
+        foresee = self._wanted_now().foresee
+        if has_begun or foresee is None:
+            listed = await asyncio.to_thread(self._cache.listed)
+            return listed.get(listed_key(job.model, str(job.ref))) or await sizes(job)
+        found = await look(job)
+        is_code_refused = choice(self._entry(job.model), self._settings) == "mlx"
+        error = foresee(job.model, found.weights_bytes, found.config, is_code_refused)
+        if error is not None:
+            raise error
+        return found.size_bytes
 
     @contextmanager
     def _paced(self, job: FetchJob) -> Generator[asyncio.Queue[int | None]]:

@@ -111,6 +111,17 @@ class Bring:
             await store.close()
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 
+    async def look(self) -> Result:
+        """List, and read what tells about the model."""
+        from .look import look  # noqa: PLC0415  # no fetch needs it
+
+        store = self._find_store(self._job.ref, self._job.stores, os.environ)
+        try:
+            targets, _ = await self._targets(store)
+            return await look(store, targets, model=self._job.model)
+        finally:
+            await store.close()
+
     async def run(self) -> Result:
         """Bring the model here.
 

@@ -96,10 +96,31 @@ async def sizes(
     Raises:
         WeightsError: The leaf says what went wrong.
     """
-    found = await _run(job, "list", told=lambda _: None, environ=environ, command=command)
+    found = await _ask(job, "list", environ, command)
+    return found.size_bytes
+
+
+async def look(
+    job: FetchJob,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    command: Sequence[str] = CHILD,
+) -> Result:
+    """The same, with what configuration and headers tell of the model before it is fetched.
+
+    Raises:
+        WeightsError: The leaf says what went wrong; a header that lies is found here already.
+    """
+    return await _ask(job, "look", environ, command)
+
+
+async def _ask(
+    job: FetchJob, mode: Mode, environ: Mapping[str, str], command: Sequence[str]
+) -> Result:
+    found = await _run(job, mode, told=lambda _: None, environ=environ, command=command)
     cache = Cache(job.cache_dir)
     await asyncio.to_thread(cache.remember, job.model, str(job.ref), found.size_bytes)
-    return found.size_bytes
+    return found
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -89,7 +89,13 @@ async def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_reader(sys.stdin.fileno(), hear)
-    return await (bring.sizes() if mode == "list" else bring.run())
+    match mode:
+        case "list":
+            return await bring.sizes()
+        case "look":
+            return await bring.look()
+        case "fetch":
+            return await bring.run()
 
 
 def _allow_open_files() -> None:

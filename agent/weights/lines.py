@@ -19,7 +19,7 @@ from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
 
-Mode = Literal["fetch", "list"]
+Mode = Literal["fetch", "list", "look"]
 MAX_LINE_BYTES = 2**20
 
 ExitCode = int
@@ -75,10 +75,14 @@ class Result:
     Attributes:
         size_bytes: Of the whole build.
         files: How many files it has.
+        weights_bytes: Of its tensors; ``None`` if nobody looked.
+        config: Its ``config.json`` as one line; empty if nobody looked or it has none.
     """
 
     size_bytes: int
     files: int
+    weights_bytes: int | None = None
+    config: str = ""
 
 
 @frozen
@@ -241,7 +245,13 @@ def _tensors(found: Mapping[str, object]) -> Tensors | None:
 def _result(found: Mapping[str, object]) -> Result | None:
     match found:
         case {"size_bytes": int(size_bytes), "files": int(files)}:
-            return Result(size_bytes, files)
+            weights, config = found.get("weights_bytes"), found.get("config")
+            return Result(
+                size_bytes,
+                files,
+                weights if isinstance(weights, int) else None,
+                config if isinstance(config, str) else "",
+            )
         case _:
             return None
 
