@@ -49,6 +49,7 @@ class Plan:
         files: Names of the files in it.
         socket_path: A Unix socket to listen on, for a server that can.
         port: A port of this machine to listen on, for one that cannot.
+        folder: One that only this user may enter; the launch's files come to lie there.
         key: Whoever asks the server has to show it.
         context_tokens: Most tokens of prompt and answer; ``None``: the model's own.
         max_running: Requests answered side by side.
@@ -69,6 +70,7 @@ class Plan:
     files: tuple[str, ...] = ()
     socket_path: str | None = None
     port: int | None = None
+    folder: str = ""
     key: str = field(default="", repr=False)
     context_tokens: int | None = None
     max_running: int = 8
@@ -86,10 +88,15 @@ class Plan:
 
 @frozen
 class Launch:
-    """A command line, and what its environment holds beyond the usual."""
+    """A command line, and what its environment holds beyond the usual.
+
+    Attributes:
+        files: Texts by name, for the plan's folder: what nobody else is to read.
+    """
 
     argv: tuple[str, ...] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
+    files: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 class CannotServe(ValueError):

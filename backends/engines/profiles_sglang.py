@@ -14,12 +14,15 @@ from .profiles import (
     listen_on_port,
 )
 
+ARGUMENTS = "arguments.yaml"
+"""Source: "--config" in ``sglang/srt/server_args.py``; the command line wins over the file."""
+
 
 class SglangProfile:
     """``sglang.launch_server``.
 
-    It listens on a port, and takes its key from the command line alone, where this machine's
-    users can read it: the key keeps away what only knows the port, and is new at each start.
+    It listens on a port. Its key comes by a file of arguments that only this user may read: what
+    stands on a command line can be read by every user of the machine.
     """
 
     name = "sglang"
@@ -40,7 +43,7 @@ class SglangProfile:
         check_boards(plan)
         argv = [*plan.program, "-m", "sglang.launch_server", "--model-path", plan.model]
         argv += ["--served-model-name", SERVED_NAME, *listen_on_port(plan)]
-        argv += ["--api-key", plan.key, "--enable-metrics"]
+        argv += ["--config", f"{plan.folder}/{ARGUMENTS}", "--enable-metrics"]
         argv += ["--max-running-requests", str(plan.max_running)]
         if plan.context_tokens is not None:
             argv += ["--context-length", str(plan.context_tokens)]
@@ -55,4 +58,5 @@ class SglangProfile:
             argv += ["--enable-lora", "--max-loras-per-batch", str(len(plan.adapters) + 1)]
             paths = [{"lora_name": one.name, "lora_path": one.folder} for one in plan.adapters]
             argv += ["--lora-paths", *map(json.dumps, paths)]
-        return Launch((*argv, *plan.flags), {**boards(plan), **plan.store})
+        files = {ARGUMENTS: f"api-key: {json.dumps(plan.key)}\n"}
+        return Launch((*argv, *plan.flags), {**boards(plan), **plan.store}, files)

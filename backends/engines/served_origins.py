@@ -138,9 +138,13 @@ class OwnServer:
             adapters=tuple(_looked_at(one) for one in self._plan.adapters),
             socket_path=place.socket_path,
             port=place.port,
+            folder=str(place.folder),
             key=place.key,
         )
-        return place, self._profile.launch(plan)
+        launch = self._profile.launch(plan)
+        for name, text in launch.files.items():
+            (place.folder / name).write_text(text, encoding="utf-8")
+        return place, launch
 
     def failed(self, exit_code: int | None) -> EngineStartFailed:
         """See :meth:`Origin.failed`."""

@@ -59,7 +59,9 @@ class Stub:
         self.plan, _, number = said.strip().partition(":")
         self.after_tokens = int(number or 0)
         variable = {"vllm": "VLLM_API_KEY", "llamacpp": "LLAMA_API_KEY"}.get(self.kind, "")
-        self.key = os.environ.get(variable) or self.after("--api-key") or ""
+        arguments = self.after("--config")
+        told = Path(arguments).read_text() if arguments else 'api-key: ""'
+        self.key = os.environ.get(variable) or json.loads(told.removeprefix("api-key: "))
         self.most = int(
             self.after("--max-num-seqs")
             or self.after("--parallel")

@@ -38,7 +38,7 @@ from poolhand.config.refusals import ContextExceeded, Overloaded, RequestRefused
 async def running(
     plan: str, folder: Path, kind: str = "vllm", **settings: float
 ) -> AsyncGenerator[ServedEngine]:
-    engine = scripted(plan, folder, kind, **settings)
+    engine = scripted(plan, folder, kind, adapters={}, **settings)
     try:
         await engine.start()
         yield engine
@@ -421,3 +421,17 @@ async def test_no_server_outlives_a_killed_agent(tmp_path: Path) -> None:
         family.pop()
     for pid in family:
         await until(partial(is_gone, pid))
+
+
+@pytest.mark.parametrize("kind", PROFILES)
+async def test_no_key_can_be_read_off_a_process_list(kind: str, tmp_path: Path) -> None:
+    async with running("steady", tmp_path, kind) as engine:
+        argv = psutil.Process(engine.pid or 0).cmdline()
+        assert await hear(engine.generate(asked(max_tokens=1))), "it is asked with its key"
+        own = [word for word in argv if word.endswith(".yaml")]
+        for path in map(Path, own):
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+            (key,) = re.findall(r'"(.+)"', path.read_text())
+            assert key not in " ".join(argv)
+        assert bool(own) == (kind == "sglang")
+    assert not any(os.path.exists(path) for path in own)  # noqa: ASYNC240, PTH110 - gone at once

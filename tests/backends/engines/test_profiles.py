@@ -18,6 +18,7 @@ PLAIN = Plan(
     ("config.json", "model.gguf"),
     socket_path="/tmp/poolhand-x/s.sock",  # noqa: S108 - nothing is made there
     port=4711,
+    folder="/tmp/poolhand-x",  # noqa: S108 - likewise
     key="KEY",
 )
 FULL = Plan(
@@ -26,6 +27,7 @@ FULL = Plan(
     ("a-00001-of-00002.gguf", "a-00002-of-00002.gguf", "mmproj-a.gguf"),
     socket_path="/tmp/poolhand-x/s.sock",  # noqa: S108 - nothing is made there
     port=4711,
+    folder="/tmp/poolhand-x",  # noqa: S108 - likewise
     key="KEY",
     context_tokens=8192,
     max_running=16,
@@ -52,11 +54,12 @@ PROFILES: dict[str, Profile] = {
 def told(profile: Profile, plan: Plan) -> str:
     launch = profile.launch(plan)
     variables = [f"{name}={value}" for name, value in sorted(launch.environment.items())]
+    files = [f"{name}: {text.rstrip()}" for name, text in launch.files.items()]
     words: list[str] = []
     for word in launch.argv:
         is_value = words and words[-1].startswith("--") and not word.startswith("--")
         words[-1:] = [f"{words[-1]} {word}"] if is_value else [*words[-1:], word]
-    return "\n".join([*variables, *words]) + "\n"
+    return "\n".join([*variables, *words, *files]) + "\n"
 
 
 @pytest.mark.parametrize("plan", [PLAIN, FULL], ids=["plain", "full"])
@@ -67,8 +70,10 @@ def test_a_command_line_is_the_one_that_was_looked_at(name: str, plan: Plan) -> 
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_no_repr_shows_a_key(profile: Profile) -> None:
-    assert "KEY" not in repr(profile.launch(PLAIN)) + repr(PLAIN)
+def test_no_repr_and_no_command_line_shows_a_key(profile: Profile) -> None:
+    launch = profile.launch(PLAIN)
+    assert "KEY" not in repr(launch) + repr(PLAIN) + " ".join(launch.argv)
+    assert "KEY" in str(launch.environment) + str(launch.files)
 
 
 @pytest.mark.parametrize("profile", [VllmProfile(), SglangProfile()], ids=["vllm", "sglang"])
