@@ -26,6 +26,7 @@ from ..config import paths
 from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
+from ..config.settings import Settings
 from .control.access import doors
 from .control.asked import Answer, Asked
 from .control.desk import Desk
@@ -50,6 +51,7 @@ from .runtime.settings_file import SettingsFile
 from .runtime.thrift import give_back, keep_one_heap, resident_bytes
 
 if TYPE_CHECKING:
+    from .control.traces import Traces
     from .runtime.registry import Registry
 
 LOOK_S = 2.0
@@ -127,6 +129,7 @@ class Daemon:
             promises=lambda chosen: privacy(chosen, os.environ, is_hidden=is_hidden),
         )
         self._started_s = clock_s()
+        self._traces = self._tracing(settings)
         self._traffic: Callable[[], Traffic] = Traffic
         self._peers: Callable[[], dict[str, Json] | None] = lambda: None
         self._is_asked_to_stop = False
@@ -173,6 +176,8 @@ class Daemon:
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
         tasks.create_task(self._file.keep(), name="configuration")
+        if self._traces is not None:
+            tasks.create_task(self._traces.keep(), name="traces")
         await self._loop(doers)
         await doers.settled(LAST_READ_S)
         raise _Left
@@ -194,6 +199,17 @@ class Daemon:
         found.recall()
         return found
 
+    def _tracing(self, settings: Settings) -> "Traces | None":
+        """Whoever sends traces, if the operator wants any."""
+        if not settings.telemetry.traces:
+            return None
+        from .control.spans import Spans  # noqa: PLC0415  # likewise
+        from .control.traces import Traces  # noqa: PLC0415  # likewise
+
+        traces = Traces(settings.telemetry, os.environ, note=self._log.note, clock_s=clock_s)
+        self._desk.spans = Spans(self._node, traces.give)
+        return traces
+
     def tell(self, event: Event) -> None:
         """Put an event into the inbox."""
         self._inbox.put_nowait(event)
@@ -213,13 +229,13 @@ class Daemon:
                 self._is_tidy = True
                 give_back()
             self._log.happened(event)
-            self._desk.counts.happened(event, clock_s())
+            self._desk.happened(event, clock_s())
             if isinstance(event, SettingsChanged):
                 self._log.heed(event.settings.log.level)
                 doers.resettle(event.settings)
             for effect in self._node.handle(event, clock_s(), time.time()):
                 self._log.done(effect)
-                self._desk.counts.done(effect, clock_s())
+                self._desk.done(effect, clock_s())
                 doers.perform(effect)
             self._vouch(clock_s())
 
@@ -266,6 +282,7 @@ class Daemon:
         peers = self._peers()
         return {
             **({} if peers is None else {"peers": peers}),
+            **({} if self._traces is None else {"telemetry": self._traces.facts()}),
             "config": self._file.facts(),
             "node": {
                 "version": __version__,

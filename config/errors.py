@@ -11,6 +11,7 @@ in one text, so the texts it gets are written here too, in :attr:`AgentError.loa
         * ConfigUnwritable      ``config_unwritable``
         * ConfigInvalid         ``config_invalid``
         * SecretUnusable        ``secret_unusable``
+        * ExtraMissing          ``extra_missing``
         * RefInvalid            ``ref_invalid``
         * StateDamaged          ``state_damaged``
     * LinkError: the line to the coordinator
@@ -143,6 +144,17 @@ class SecretUnusable(ConfigError):
     def __init__(self, *, source: str, reason: str) -> None:
         self.source = source
         super().__init__(f"token from {source}: {reason}")
+
+
+class ExtraMissing(ConfigError):
+    """The configuration wants what this installation has not."""
+
+    code = "extra_missing"
+    remedy = "Install the extra that is named, or switch the key off that wants it."
+
+    def __init__(self, *, key: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{key} needs an extra: pip install 'poolhand[{extra}]'")
 
 
 class RefInvalid(ConfigError):

@@ -21,6 +21,7 @@ from .hours import Hours, Owner
 from .peers import Peers
 from .refs import ModelRef
 from .stores import ARRAY, S3, Section, Stores, absent
+from .telemetry import Telemetry
 from .weights import Weights
 
 __all__ = ["S3", "Engines", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
@@ -338,6 +339,7 @@ class Settings(Section):
     owner: Owner = absent()
     log: Log = absent()
     control: Control = absent()
+    telemetry: Telemetry = absent()
 
     @field_validator("models")
     @classmethod

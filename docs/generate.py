@@ -59,6 +59,8 @@ HOMES = (config, refusals, paths, stores, engines, hosted, client, units_place)
 FACTS: Mapping[str, object] = MappingProxyType(
     {
         "command": "COMMAND",
+        "key": "telemetry.traces",
+        "extra": "otel",
         "model": "org/tiny-a",
         "pool": "tiny",
         "slots": 1,

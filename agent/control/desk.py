@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ... import __version__
 from ...config.errors import AgentError
-from ..core.effects import TellOwner
+from ..core.effects import Effect, TellOwner
 from ..core.events import (
     DrainAsked,
     Event,
@@ -32,7 +32,8 @@ from .exposition import KIND, text
 from .gauges import Process, gauges
 
 if TYPE_CHECKING:
-    from .completions import Ask
+    from .completions import Ask, Call, Form
+    from .spans import Spans
 
 PATIENCE_S = 5.0
 """How long the first answer to an order may take; the core gives it in the same turn."""
@@ -55,6 +56,7 @@ class Desk:
     Attributes:
         counts: What was counted since the start; the loop tells it what happens.
         ask: Answers this machine's own programs, once the house stands.
+        spans: Traces under way, if traces are wanted.
 
     Args:
         node: What is looked at.
@@ -83,6 +85,7 @@ class Desk:
         self._process = process
         self.counts = Counts(node)
         self.ask: Ask | None = None
+        self.spans: Spans | None = None
         self._asks = 0
         self._told: OrderedDict[int, TellOwner] = OrderedDict()
         self._news = asyncio.Event()
@@ -109,6 +112,18 @@ class Desk:
             "/v1/pin": {"POST": self._pin},
             "/v1/unpin": {"POST": self._unpin},
         }
+
+    def happened(self, event: Event, now_s: float) -> None:
+        """Count an event, before the node has heard of it."""
+        self.counts.happened(event, now_s)
+        if self.spans is not None:
+            self.spans.happened(event, now_s)
+
+    def done(self, effect: Effect, now_s: float) -> None:
+        """Count an effect, before it is carried out."""
+        self.counts.done(effect, now_s)
+        if self.spans is not None:
+            self.spans.done(effect, now_s)
 
     def told(self, effect: TellOwner) -> None:
         """The node answers an order."""
@@ -155,9 +170,17 @@ class Desk:
 
             if not self._node.settings.control.openai_api:
                 raise completions.switched_off()
-            if self.ask is None:
+            asks, parent = self.ask, question.headers.get("traceparent", "")
+            if asks is None:
                 raise completions.refused(503, "starting", "the agent is just starting")
-            return completions.complete(question, form, self._node, self.ask)
+
+            def ask(model: str, form: "Form", body: Mapping[str, object]) -> "Call":
+                call = asks(model, form, body)
+                if self.spans is not None and 0 < len(parent) <= _LONGEST_NAME:
+                    self.spans.called_by(call.id, parent)
+                return call
+
+            return completions.complete(question, form, self._node, ask)
 
         def said(answer: Answer) -> Answer:
             from .completions import refusal  # noqa: PLC0415  # likewise

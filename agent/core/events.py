@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal, TypeAlias
 
-from ...backends.engines.base import Load, Loaded, Usage
+from ...backends.engines.base import FinishReason, Load, Loaded, Usage
 from ...backends.hosts.base import Activity, HostFacts, HostSample
 from ...backends.stores.base import Build, Progress, Stock, Survey
 from ...config.errors import AgentError, LinkError
@@ -188,6 +188,8 @@ class GenerationEnded:
         outcome: ``complete``: whole; ``cancelled``: as asked; ``failed``: ``error`` says why.
         usage: What it took so far; ``None`` if nothing was answered.
         has_output: Whether at least one chunk was sent.
+        first_s: Seconds from its start to its first chunk; ``None`` if there was none.
+        reason: Why a whole answer ends, in OpenAI's words.
     """
 
     request: RequestKey
@@ -195,6 +197,8 @@ class GenerationEnded:
     usage: Usage | None = None
     has_output: bool = False
     error: AgentError | None = None
+    first_s: float | None = field(default=None, compare=False)
+    reason: FinishReason | None = field(default=None, compare=False)
 
 
 @frozen

@@ -21,6 +21,7 @@ from ...backends.engines.base import (
     Endpoint,
     Engine,
     Finished,
+    FinishReason,
     Native,
     Piece,
     Prompt,
@@ -85,6 +86,9 @@ class _Answer:
     has_output: bool = False
     finished: Usage | None = None
     error: AgentError | None = None
+    begun_s: float = field(default_factory=time.monotonic)
+    first_s: float | None = None
+    reason: FinishReason | None = None
 
     def ended(self) -> GenerationEnded:
         """The answer's end, as things are now; what was said whole stays whole."""
@@ -98,7 +102,8 @@ class _Answer:
         if usage is None and self.prompt_tokens is not None:
             usage = Usage(self.prompt_tokens, self.completion_tokens)
         error = None if outcome == "complete" else self.error
-        return GenerationEnded(self.request, outcome, usage, self.has_output, error)
+        how = (self.has_output, error, self.first_s, self.reason)
+        return GenerationEnded(self.request, outcome, usage, *how)
 
 
 class Relay:
@@ -267,12 +272,14 @@ class Relay:
                     if chunks.endpoint != "messages":
                         await _send(answer, chunks.finish(reason), carry)
                         await _send(answer, chunks.usage(usage), carry)
-                    answer.finished = usage
+                    answer.finished, answer.reason = usage, reason
 
 
 async def _send(answer: _Answer, line: bytes, carry: Carry) -> None:
     if not await carry(line):
         raise LinkLost(close_code=1006, reason="the line is gone")
+    if answer.first_s is None:
+        answer.first_s = round(time.monotonic() - answer.begun_s, 6)
     answer.has_output = True
 
 

@@ -66,9 +66,9 @@ class Rig:
     def tell(self, event: Event) -> None:
         """One turn of the loop."""
         self.told.append(event)
-        self.desk.counts.happened(event, self.world.now_s)
+        self.desk.happened(event, self.world.now_s)
         for effect in self.world.tell(event):
-            self.desk.counts.done(effect, self.world.now_s)
+            self.desk.done(effect, self.world.now_s)
             self.perform(effect)
         self.news.set()
 
