@@ -116,6 +116,12 @@ def _add_fetch(parser: ArgumentParser) -> None:
         type=Path,
         help="copy every object there under its relative name (default: the cache folder)",
     )
+    parser.add_argument(
+        "--metadata-only",
+        action="store_true",
+        help="only what tells about the model (configuration, index, tokenizer, templates), "
+        "to --to or to a folder of the cache that no agent serves from",
+    )
     held = parser.add_mutually_exclusive_group()
     held.add_argument(
         "--checksums",

@@ -1,7 +1,8 @@
 """``poolhand models fetch``: bring a model here, with no daemon and no configuration.
 
 With ``--to`` every object under the reference is copied under its relative name; without,
-what an engine needs is brought into the cache that the agent serves from. Progress goes to
+what an engine needs is brought into the cache that the agent serves from. With
+``--metadata-only`` only what tells about the model comes, and none of its weights. Progress goes to
 standard error and the result to standard output, so both can be kept apart.
 """
 
@@ -25,6 +26,7 @@ from ..weights.alone import read_checksums
 from ..weights.cache import Cache
 from ..weights.fetch import fetch, sizes
 from ..weights.lines import Alone, FetchJob
+from ..weights.manifest import folder_name
 from ..weights.record import Record
 from ..weights.remote_code import asks_for_code
 from ..weights.verify import config_of, read_record
@@ -32,6 +34,9 @@ from .bar import Bar
 from .exits import Exit
 from .models_place import Place, in_use, place_of
 from .render import plain, size, span
+
+_METADATA_NAME = "metadata"
+"""Folder of the cache with what ``--metadata-only`` brings: no builds, so no agent looks there."""
 
 
 @dataclass(slots=True)
@@ -89,13 +94,16 @@ def models_fetch(args: Namespace) -> int:
 
 
 def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) -> dict[str, object]:
-    to = cast("Path | None", args.to)
+    to, is_metadata = cast("Path | None", args.to), cast("bool", args.metadata_only)
+    if to is None and is_metadata:
+        to = place.cache_dir / _METADATA_NAME / folder_name(place.model)
     stores, weights = _stores(args, place), _weights(args, place)
     checksums = cast("Path | None", args.checksums)
     alone = Alone(
         checksums=None if checksums is None else os.path.abspath(checksums),  # noqa: PTH100  # keeps links
         is_verified=not args.no_verify,
         is_all=to is not None,
+        is_metadata=is_metadata,
     )
     if to is None:
         is_held = alone.checksums is not None or not alone.is_verified

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ...backends.stores.base import RemoteFile, Store, WholeStore
+from ...backends.stores.base import MetadataStore, RemoteFile, Store, WholeStore
 from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
-from ...backends.stores.paths import is_wanted
+from ...backends.stores.paths import is_wanted, is_weights
 from . import manifest
 from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse
 from .lines import Alone, FetchJob
@@ -34,20 +34,22 @@ async def all_targets(
     Raises:
         WeightsError: The leaf says what is wrong with the listing or with the promises.
     """
-    if alone.is_all and isinstance(store, WholeStore):
+    if alone.is_metadata and isinstance(store, MetadataStore):
+        store.take_metadata()
+    elif alone.is_all and isinstance(store, WholeStore):
         store.take_all()
     found = await store.files()
-    listed = {file.path: file for file in found if alone.is_all or is_wanted(file.path)}
+    listed = {file.path: file for file in found if _counts(file.path, alone)}
     check_names(listed, model=job.model)
     promise, promised = None, dict[str, str]()
     if alone.is_verified and alone.checksums is not None:
         promised = await asyncio.to_thread(read_checksums, Path(alone.checksums), model=job.model)
-        if not alone.is_all:
-            promised = {path: sha256 for path, sha256 in promised.items() if is_wanted(path)}
+        promised = {path: sha256 for path, sha256 in promised.items() if _counts(path, alone)}
         hold(listed, promised, model=job.model, list_name=Path(alone.checksums).name)
     elif alone.is_verified and (file := listed.get(manifest.MANIFEST_NAME)) is not None:
         promise = await _promise(store, file, model=job.model)
-        promised = {} if promise is None else {one.path: one.sha256 for one in promise.files}
+        known = () if promise is None else promise.files
+        promised = {one.path: one.sha256 for one in known if _counts(one.path, alone)}
         hold(listed, promised, model=job.model, list_name=None)
 
     def is_plain(path: str) -> bool:
@@ -118,6 +120,13 @@ def hold(
     if unknown:
         reason = "no line of the checksums names it"
         raise WeightsCorrupt(model=model, file=min(unknown)[:200], reason=reason)
+
+
+def _counts(path: str, alone: Alone) -> bool:
+    """Whether a file of this name is asked for."""
+    if alone.is_metadata:
+        return is_wanted(path) and not is_weights(path)
+    return alone.is_all or is_wanted(path)
 
 
 async def _promise(store: Store, file: RemoteFile, *, model: str) -> manifest.Manifest | None:

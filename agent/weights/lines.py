@@ -36,11 +36,13 @@ class Alone:
         checksums: File that promises digests, as ``sha256sum`` prints them; ``None``: none.
         is_verified: Whether promises are held, and formats looked into.
         is_all: Whether also what no engine needs is wanted.
+        is_metadata: Whether only what tells about the model is wanted, and none of its weights.
     """
 
     checksums: str | None = None
     is_verified: bool = True
     is_all: bool = True
+    is_metadata: bool = False
 
 
 @frozen
@@ -141,7 +143,8 @@ def _alone(said: object) -> Alone | None:
             "is_verified": bool(is_verified),
             "is_all": bool(is_all),
         }:
-            return Alone(checksums, is_verified, is_all)
+            is_metadata = cast("dict[str, object]", said).get("is_metadata") is True
+            return Alone(checksums, is_verified, is_all, is_metadata)
         case _:
             return None
 

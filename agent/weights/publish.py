@@ -89,11 +89,13 @@ def _verified_by(files: Sequence[Digested], *, is_promised: bool) -> VerifiedBy:
 
 
 def _contents(place: Path, paths: Sequence[str], job: FetchJob, *, is_promised: bool) -> Contents:
+    alone = job.alone
+    if alone is not None and alone.is_metadata:
+        return Contents(weights_bytes=0, has_chat_template=False)
     try:
         return check_build(place, paths, model=job.model)
     except WeightsCorrupt:
         # a copy of promised bytes is whole, whether or not an engine could load it
-        alone = job.alone
         if alone is None or not alone.is_all or (alone.is_verified and not is_promised):
             raise
         return Contents(weights_bytes=0, has_chat_template=False)

@@ -73,6 +73,24 @@ async def test_a_copy_with_no_daemon_and_no_configuration(
     assert (said["bytes_fetched"], said["bytes_resumed"]) == (0, total)
 
 
+async def test_only_what_tells_about_a_model(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
+    """None of the weights, in a folder that no agent takes for a build; the rest comes later."""
+    telling = {name: data for name, data in OBJECTS.items() if name.endswith(".json")}
+    sums = tmp_path / "SHA256SUMS"
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in OBJECTS.items()]
+    _ = sums.write_text("".join(lines))
+    ended = await fetched(cli, store, "--metadata-only", "--checksums", sums, "--json")
+    assert ended.returncode == Exit.OK, ended.stderr
+    said = json.loads(ended.stdout)
+    assert below(Path(said["folder"])) == telling
+    assert said["verified_by"] == "checksums"
+    to = tmp_path / "to"
+    assert (await fetched(cli, store, "--metadata-only", "--to", to)).returncode == Exit.OK
+    assert below(to) == telling
+    assert (await fetched(cli, store, "--to", to)).returncode == Exit.OK
+    assert below(to) == OBJECTS
+
+
 async def test_checksums_decide(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
     sums = tmp_path / "SHA256SUMS"
     lines = [f"{hashlib.sha256(data).hexdigest()} *./{name}\n" for name, data in OBJECTS.items()]
