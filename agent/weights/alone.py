@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...backends.stores.base import MetadataStore, RemoteFile, Store, WholeStore
 from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
-from ...backends.stores.paths import is_wanted, is_weights
+from ...backends.stores.paths import is_wanted, is_weights, spares
 from . import manifest
 from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse
 from .lines import Alone, FetchJob
@@ -44,12 +44,12 @@ async def all_targets(
     promise, promised = None, dict[str, str]()
     if alone.is_verified and alone.checksums is not None:
         promised = await asyncio.to_thread(read_checksums, Path(alone.checksums), model=job.model)
-        promised = {path: sha256 for path, sha256 in promised.items() if _counts(path, alone)}
+        promised = _wanted(promised, alone)
         hold(listed, promised, model=job.model, list_name=Path(alone.checksums).name)
     elif alone.is_verified and (file := listed.get(manifest.MANIFEST_NAME)) is not None:
         promise = await _promise(store, file, model=job.model)
         known = () if promise is None else promise.files
-        promised = {one.path: one.sha256 for one in known if _counts(one.path, alone)}
+        promised = _wanted({one.path: one.sha256 for one in known}, alone)
         hold(listed, promised, model=job.model, list_name=None)
 
     def is_plain(path: str) -> bool:
@@ -120,6 +120,15 @@ def hold(
     if unknown:
         reason = "no line of the checksums names it"
         raise WeightsCorrupt(model=model, file=min(unknown)[:200], reason=reason)
+
+
+def _wanted(promised: Mapping[str, str], alone: Alone) -> dict[str, str]:
+    spare = frozenset[str]() if alone.is_all else spares(promised)
+    return {
+        path: sha256
+        for path, sha256 in promised.items()
+        if _counts(path, alone) and path not in spare
+    }
 
 
 def _counts(path: str, alone: Alone) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...backends.stores.base import Progress, RemoteFile, Store
 from ...backends.stores.errors import FetchDied, WeightsCorrupt, WeightsUnsafe
-from ...backends.stores.paths import is_wanted
+from ...backends.stores.paths import is_wanted, spares
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from . import manifest
@@ -196,8 +196,9 @@ class Bring:
         self, promise: manifest.Manifest, listed: Mapping[str, RemoteFile]
     ) -> list[Target]:
         targets: list[Target] = []
+        spare = spares(file.path for file in promise.files)
         for file in promise.files:
-            if not is_wanted(file.path):
+            if not is_wanted(file.path) or file.path in spare:
                 if manifest.is_integrity(file.path):
                     reason = f"{file.path[:200]!r} is of a kind that is not downloaded"
                     raise WeightsUnsafe(model=self._job.model, reason=reason)

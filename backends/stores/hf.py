@@ -34,6 +34,7 @@ ENDPOINT = "https://huggingface.co"
 _MOST_PAGES = 200
 _MOST_PAGE_BYTES = 16 * 2**20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_GGUF_SHARD = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.gguf$")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _OK = 200
@@ -252,9 +253,15 @@ def _holds(folder: Path, files: tuple[RemoteFile, ...]) -> bool:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has its configuration and every shard that its index names."""
+    """Whether a snapshot has its configuration and every shard that its index names.
+
+    A GGUF file is a model by itself; of its shards each says how many there are.
+    """
     index = folder / "model.safetensors.index.json"
     try:
+        if not any(folder.glob("*.safetensors*")) and (found := sorted(folder.glob("*.gguf"))):
+            shards = [int(named[1]) for one in found if (named := _GGUF_SHARD.search(one.name))]
+            return not shards or len(shards) == max(shards)
         if not index.exists():
             return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
         found = _parsed(index.read_bytes())

@@ -6,13 +6,14 @@ pickles, for opening one runs code. What is merely of no use is left where it is
 on the list are ever downloaded, and code is not on it.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
 from .base import RemoteFile
-from .errors import WeightsUnsafe
+from .errors import ModelMissing, WeightsUnsafe
 
 PATH_BYTES = 1024
 """Longest relative path. Source: the limit of an S3 key."""
@@ -23,11 +24,13 @@ SEGMENT_BYTES = 255
 MOST_OBJECTS = 20_000
 """More under one prefix is no model: the prefix is wrong, or somebody means harm."""
 
-WANTED = frozenset({"safetensors", "json", "jinja", "model", "txt", "tiktoken"})
+WANTED = frozenset({"safetensors", "gguf", "json", "jinja", "model", "txt", "tiktoken"})
 """Suffixes that are downloaded: weights, configuration, chat templates, tokenizers."""
 
 TENSORS = frozenset({"safetensors", "gguf"})
 """Suffixes of weights."""
+
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.gguf$", re.IGNORECASE)
 
 PICKLES = frozenset({"bin", "pt", "pth", "pkl", "pickle", "ckpt"})
 """Suffixes of weights that run code when they are opened."""
@@ -75,16 +78,21 @@ def wanted(
         What is to be downloaded, sorted by path; hidden files, code and other kinds left out.
 
     Raises:
+        ModelMissing: The weights are there as several GGUF models, of which one is meant.
         WeightsUnsafe: The weights are there as pickles only, or two names would meet in one
             file on a file system that ignores case.
     """
     listed = [file for file in files if not _is_hidden(file.path)]
     kept = sorted((file for file in listed if is_wanted(file.path)), key=lambda file: file.path)
-    has_tensors = any(_suffix(file.path) == "safetensors" for file in kept)
+    spare = spares(file.path for file in kept)
+    kept = [file for file in kept if file.path not in spare]
+    has_tensors = any(is_weights(file.path) for file in kept)
     pickles = sorted(file.path for file in listed if _suffix(file.path) in PICKLES)
     if pickles and not has_tensors:
         reason = f"its weights are pickles only, such as {pickles[0]!a}"
         raise WeightsUnsafe(model=model, reason=reason)
+    if not metadata_only:
+        _refuse_several_models(kept, model)
     _refuse_meeting_names(kept, model)
     return tuple(file for file in kept if not (metadata_only and is_weights(file.path)))
 
@@ -113,6 +121,14 @@ def is_wanted(path: str) -> bool:
     return _suffix(path) in WANTED and not _is_hidden(path)
 
 
+def spares(paths: Iterable[str]) -> frozenset[str]:
+    """GGUF files beside safetensors: the same weights once more, for another engine."""
+    known = list(paths)
+    if not any(_suffix(path) == "safetensors" for path in known):
+        return frozenset()
+    return frozenset(path for path in known if _suffix(path) == "gguf")
+
+
 def is_weights(path: str) -> bool:
     """Whether a file of this name holds tensors."""
     return _suffix(path) in TENSORS
@@ -135,6 +151,20 @@ def _problem(text: str) -> str:
     if any(len(segment.encode()) > SEGMENT_BYTES for segment in segments):
         return f"has a segment longer than {SEGMENT_BYTES} bytes"
     return ""
+
+
+def _refuse_several_models(files: list[RemoteFile], model: str) -> None:
+    """A repository of GGUF files often has one model in a dozen precisions."""
+    models = sorted(
+        {_SHARD.sub(".gguf", file.path) for file in files if _suffix(file.path) == "gguf"}
+    )
+    models = [path for path in models if "mmproj" not in path]  # turns pictures into tokens
+    if len(models) > 1:
+        reason = (
+            f"it holds {len(models)} GGUF models, such as {models[0]!a} and {models[1]!a}: "
+            "keep the one that is meant under a prefix of its own"
+        )
+        raise ModelMissing(model=model, reason=reason)
 
 
 def _refuse_meeting_names(files: list[RemoteFile], model: str) -> None:

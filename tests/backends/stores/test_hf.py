@@ -208,6 +208,17 @@ async def test_offline_a_whole_build_needs_no_hub(
     assert shelf.seen == []
 
 
+async def test_offline_a_gguf_model_needs_no_configuration(
+    store: Make, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["HF_HUB_OFFLINE"] = "1"
+    snapshot = cached(tmp_path / "hf", OTHER_COMMIT, {"m-00001-of-00002.gguf": b"GGUF"})
+    with pytest.raises(ModelMissing):
+        await store().files()
+    (snapshot / "m-00002-of-00002.gguf").write_bytes(b"GGUF")
+    assert len(await store().files()) == 2
+
+
 @pytest.mark.parametrize("name", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"])
 async def test_the_cache_is_where_the_environment_says(
     store: Make, environ: dict[str, str], tmp_path: Path, name: str

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.backends.stores.base import RemoteFile
-from poolhand.backends.stores.errors import WeightsUnsafe
+from poolhand.backends.stores.errors import ModelMissing, WeightsUnsafe
 from poolhand.backends.stores.paths import (
     PATH_BYTES,
     SEGMENT_BYTES,
@@ -16,6 +16,7 @@ from poolhand.backends.stores.paths import (
     is_weights,
     metadata,
     safe_path,
+    spares,
     wanted,
 )
 
@@ -116,7 +117,7 @@ def test_only_known_kinds_are_kept_in_order() -> None:
         "modeling_x.py",
         "x.json.py",
         "LICENSE",
-        "model.gguf",
+        "model.gguf.part",
         "image.png",
         "json",
         "a.json/noext",
@@ -150,6 +151,23 @@ def test_names_that_meet_on_some_disk_refuse_the_build(one: str, other: str) -> 
     for pair in permutations((one, other)):
         with pytest.raises(WeightsUnsafe, match=r"are one file|both a file and a folder"):
             kept(*pair)
+
+
+def test_a_gguf_model_is_taken_whole_and_by_itself() -> None:
+    shards = [f"q4/m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    assert kept("README.md", *shards, "config.json") == ["config.json", *shards]
+    assert kept("m.GGUF", "mmproj-m.gguf") == ["m.GGUF", "mmproj-m.gguf"]
+    assert kept("m.gguf", "m.bin") == ["m.gguf"]
+
+
+def test_the_same_weights_are_not_fetched_twice() -> None:
+    assert kept("model.safetensors", "m-q4.gguf", "m-q8.gguf") == ["model.safetensors"]
+    assert spares(["a.gguf", "config.json"]) == frozenset()
+
+
+def test_of_several_gguf_models_one_has_to_be_meant() -> None:
+    with pytest.raises(ModelMissing, match=r"3 GGUF models, such as 'm-q4.gguf' and 'm-q5.gguf'"):
+        kept("m-q4.gguf", "m-q5.gguf", "m-q8-00001-of-00002.gguf", "m-q8-00002-of-00002.gguf")
 
 
 def test_metadata_is_everything_wanted_but_the_weights() -> None:
