@@ -107,8 +107,12 @@ class Company:
         """Hang up on everyone and have all threads leave."""
         self._over.set()
         with self._lock:
-            lines = [line for peer in self.peers for line in peer.lines] + [*self._out]
-        for line in lines:
+            idle, busy = [line for peer in self.peers for line in peer.lines], [*self._out]
+            for peer in self.peers:
+                peer.lines.clear()
+        for line in idle:
+            line.close()
+        for line in busy:  # whoever uses it closes it
             line.interrupt()
 
     def source(self, sha256: bytes, start: int) -> Peer | None:
@@ -268,9 +272,10 @@ class Company:
         with self._lock:
             peer.lent -= 1
             self._out.discard(line)
-            if is_good:
+            is_kept = is_good and not self._over.is_set()
+            if is_kept:
                 peer.lines.append(line)
-        if not is_good:
+        if not is_kept:
             line.close()
 
     # ── what is known of a peer ───────────────────────────────────────────────────────
