@@ -23,6 +23,9 @@ class Weights(Section):
         overlap: Begin to load a model while it is still arriving, where it would fit into memory
             twice and no other model is loaded; it answers only once every digest is right.
         require_manifest: Refuse builds whose store has no manifest with digests.
+        sync_first: Wait until a model is on the platter before it is called whole. Else it is put
+            there afterwards, and if the machine loses its power before, every byte of it is read
+            again and held to its digest at the next use.
     """
 
     connections: Annotated[int, Field(ge=1, le=64)] = 8
@@ -33,3 +36,4 @@ class Weights(Section):
     max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
     overlap: bool = True
     require_manifest: bool = False
+    sync_first: bool = False

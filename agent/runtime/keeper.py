@@ -24,6 +24,7 @@ from ..weights.cache import Cache
 from ..weights.digests import Interrupted
 from ..weights.repair import set_aside
 from ..weights.scrub import Scrubbed, Throttle, due, read_s, scrub
+from ..weights.settle import settle
 from ..weights.verify import read_record
 
 EVERY_S = 3600.0
@@ -122,6 +123,7 @@ class Keeper:
             self._wake.clear()
             try:
                 await self._tidy()
+                _ = await asyncio.to_thread(settle, self._cache)
                 await self._read_due()
             except OSError as error:
                 reason = error.strerror or type(error).__name__

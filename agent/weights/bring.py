@@ -21,6 +21,7 @@ from ...config.refs import ModelRef
 from ...config.stores import Stores
 from . import manifest
 from .alone import all_targets, is_held
+from .behind import Syncing
 from .boot import boot_id
 from .cache import Cache
 from .digests import Interrupted
@@ -83,6 +84,9 @@ class Bring:
         self._stopped = threading.Event()
         self._pull: Pull | None = None
         self._brought: Brought = lambda: 0
+        self._boot = boot_id()
+        # a machine that does not tell its boots cannot tell what a power cut took, either
+        self._syncs_first = job.weights.sync_first or not self._boot
         self._limit = job.weights.max_bytes_per_s
         self._pace = Pace()
 
@@ -262,9 +266,11 @@ class Bring:
             await self._watch(pull, over, total, arriving, lambda: still_reused(got, parts))
         finally:
             pull.stop()
-            with contextlib.suppress(OSError):  # a full or dead disk has told already
-                await asyncio.to_thread(pull.sync)
-            journal.close()
+            is_kept = self._syncs_first or not pull.is_done
+            if is_kept:
+                with contextlib.suppress(OSError):  # a full or dead disk has told already
+                    await asyncio.to_thread(pull.sync)
+            journal.close(is_kept=is_kept)
         digests = [
             Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
         ]
@@ -279,7 +285,15 @@ class Bring:
     def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
         # the record comes last: what an older build left must not lie beside it
         sweep(self._folder, [found.target.remote.path for found in digests])
-        publish(self._folder, self._folder, self._job, digests, is_promised=is_promised)
+        boot = None if self._syncs_first else self._boot
+        publish(
+            self._folder,
+            self._folder,
+            self._job,
+            digests,
+            is_promised=is_promised,
+            unsynced_boot=boot,
+        )
         for name in (JOURNAL_NAME, SHARED_NAME):
             (self._folder / name).unlink(missing_ok=True)
 
@@ -287,7 +301,7 @@ class Bring:
         self, targets: list[Target], grid: Grid, promise: manifest.Manifest | None
     ) -> tuple[list[Part], Journal, dict[int, int]]:
         """Claim nothing that is not there, make room for the rest, take over what is here."""
-        boot, path, ref = boot_id(), self._folder / JOURNAL_NAME, str(self._job.ref)
+        boot, path, ref = self._boot, self._folder / JOURNAL_NAME, str(self._job.ref)
         remotes = [target.remote for target in targets]
         header = Header(
             ref=ref,
@@ -325,6 +339,7 @@ class Bring:
             max_bytes_per_s=self._limit,
             note_date=getattr(store, "note_server_date", None),
             no_progress_s=self._job.weights.no_progress_s,
+            syncs_first=self._syncs_first,
         )
 
     async def _watch(
@@ -335,7 +350,7 @@ class Bring:
         arriving: Arriving | None,
         reused: Callable[[], int],
     ) -> None:
-        synced_s = time.monotonic()
+        synced_s, syncing = time.monotonic(), Syncing(pull.sync)
         while not over.is_set() and not self._stopped.is_set():
             now_s = time.monotonic()
             done, resumed = pull.bytes_done, pull.bytes_resumed
@@ -349,8 +364,10 @@ class Bring:
                 for tensors in arriving.look(forgotten):
                     self._arrived(tensors)
             if now_s - synced_s >= self._sync_every_s:
-                await asyncio.to_thread(pull.sync)
-                synced_s = time.monotonic()
+                syncing.begin()
+                synced_s = now_s
+            if syncing.error is not None:
+                raise syncing.error
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._tick_s):
                     _ = await over.wait()

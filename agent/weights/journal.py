@@ -170,7 +170,8 @@ class Journal:
         with fresh.open("wb") as file:
             _ = file.write(b"\n".join(lines) + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if len(lines) > 1:  # an empty one may be lost, but not what an older one claimed
+                os.fsync(file.fileno())
         _ = fresh.replace(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._lock = threading.Lock()
@@ -202,11 +203,16 @@ class Journal:
                 os.fsync(self._fd)
                 _ = os.write(self._fd, b"S %d\n" % count)
 
-    def close(self) -> None:
-        """Sync the journal's own lines and give back the file; later lines are dropped."""
+    def close(self, *, is_kept: bool = True) -> None:
+        """Sync the journal's own lines and give back the file; later lines are dropped.
+
+        Args:
+            is_kept: Whether anybody is going to read it.
+        """
         with self._lock:
             if self._fd >= 0:
-                os.fsync(self._fd)
+                if is_kept:
+                    os.fsync(self._fd)
                 os.close(self._fd)
             self._fd = -1
 

@@ -57,6 +57,7 @@ class Part:
         self.have = claim.have
         self.marks = claim.marks
         self.is_second_reading = False
+        self._is_synced = False
         self._grid = grid
         self._fd = -1
         self._lock = threading.Lock()
@@ -93,25 +94,37 @@ class Part:
     def sync(self) -> None:
         """Put what was written on the platter, by an earlier process, too."""
         with self._lock:
-            if self._fd < 0 and self.seal is None and any(self.have):
-                # killed before it could sync: the claims live on, so their bytes have to
-                self._fd = os.open(self.path, _FLAGS & ~os.O_CREAT)
-            if self._fd >= 0:
-                flush(self._fd)
+            # killed before it could sync: the claims live on, so their bytes have to
+            is_needed = any(self.have) if self.seal is None else not self._is_synced
+            if not is_needed:
+                return
+            path = self.path if self.seal is None else self.final
+            fd = os.open(path, _FLAGS & ~os.O_CREAT)
+        # the lock is free meanwhile: others go on writing, which is for the next sync
+        try:
+            flush(fd)
+        finally:
+            os.close(fd)
+        if self.seal is not None and path == self.final:
+            self._is_synced = True
 
-    def finish(self, sha256: str) -> Seal:
+    def finish(self, sha256: str, *, syncs_first: bool = True) -> Seal:
         """Give the complete file its final name.
 
         Args:
             sha256: Its digest, lower-case hex.
+            syncs_first: Put it on the platter before; else :meth:`sync` does it later.
         """
-        self.sync()
+        if syncs_first:
+            self.sync()
         self.final.parent.mkdir(parents=True, exist_ok=True)
-        _ = self.path.replace(self.final)
-        mark = fingerprint(self.final)
-        if mark is None:
-            raise FileNotFoundError(self.final)
-        self.seal = Seal(sha256, mark)
+        with self._lock:
+            _ = self.path.replace(self.final)
+            mark = fingerprint(self.final)
+            if mark is None:
+                raise FileNotFoundError(self.final)
+            self._is_synced = syncs_first
+            self.seal = Seal(sha256, mark)
         if self._digest is not None:
             self.marks = self._digest.marks
         self.close()

@@ -30,7 +30,13 @@ class Digested:
 
 
 def publish(
-    folder: Path, place: Path, job: FetchJob, files: Sequence[Digested], *, is_promised: bool
+    folder: Path,
+    place: Path,
+    job: FetchJob,
+    files: Sequence[Digested],
+    *,
+    is_promised: bool,
+    unsynced_boot: str | None = None,
 ) -> Record:
     """Look at the build as a whole and write its record.
 
@@ -40,6 +46,7 @@ def publish(
         job: What was asked for.
         files: Every file of the build.
         is_promised: Whether a manifest had promised the digests.
+        unsynced_boot: This boot, if the files are not known to be on the platter.
 
     Raises:
         WeightsCorrupt: The files do not make a build.
@@ -59,9 +66,10 @@ def publish(
         weights_bytes=contents.weights_bytes,
         has_chat_template=contents.has_chat_template,
         mark_bytes=MARK_BYTES,
+        unsynced_boot=unsynced_boot,
         files=tuple(_entry(found) for found in files),
     )
-    write_atomically(folder / RECORD_NAME, record.encode())
+    write_atomically(folder / RECORD_NAME, record.encode(), is_synced=unsynced_boot is None)
     return record
 
 

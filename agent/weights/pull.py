@@ -73,7 +73,7 @@ class Pull:
         self._looked: tuple[float, int] | None = None
         self._bucket = Bucket(source.max_bytes_per_s)
         self._bucket_lock = threading.Lock()
-        self._begin_writing = writing_behind()
+        self._begin_writing = writing_behind(is_wanted=source.syncs_first)
         self._refresh_lock = threading.Lock()
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
@@ -325,8 +325,8 @@ class Pull:
 
     def arrived(self, file: int, block: int) -> None:
         """A block was written: claim it, then let the digest pass."""
-        self._journal.arrived(file, block)
         fd, digest = self._parts[file].open()
+        self._journal.arrived(file, block)
         digest.arrived(block)
         span = self._grid.block_span(block, size_bytes=self._parts[file].size_bytes)
         self._begin_writing(fd, span.start, len(span))
@@ -363,7 +363,8 @@ class Pull:
             return
         is_plain = part.target.is_plain
         check_file(part.path, path=path, model=self._source.model, is_plain=is_plain)
-        self._journal.sealed(file, part.finish(sha256), part.marks)
+        seal = part.finish(sha256, syncs_first=self._source.syncs_first)
+        self._journal.sealed(file, seal, part.marks)
         with self._change:
             self._unsealed -= 1
             is_last = self._unsealed == 0

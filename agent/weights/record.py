@@ -66,6 +66,8 @@ class Record(_Part):
         folder: Absolute path of the files if they do not lie beside the record.
         weights_bytes: Tensor bytes, from the safetensors headers.
         chunk_bytes: Length of the pieces that ``RecordFile.chunks`` digest; 0: none.
+        unsynced_boot: The boot of the machine in which the bytes were written, as long as nobody
+            saw them onto the platter: in another boot, none of them is believed unread.
         mark_bytes: From one of ``RecordFile.marks`` to the next; 0: none.
     """
 
@@ -79,6 +81,7 @@ class Record(_Part):
     has_chat_template: bool
     chunk_bytes: _Count = 0
     mark_bytes: _Count = 0
+    unsynced_boot: str | None = None
     files: tuple[RecordFile, ...] = Field(strict=False)
 
     @property

@@ -19,7 +19,7 @@ from ...config.frozen import frozen
 from .cache import Cache
 from .digests import Interrupted
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import fingerprint, place_of, read_record, write_atomically
+from .verify import fingerprint, place_of, read_record, renewed, write_atomically
 
 PIECE_BYTES = 16 * 2**20
 SCRUBBED_NAME = ".scrubbed"
@@ -229,7 +229,7 @@ def _forget(fd: int) -> None:
 
 
 def _remember(folder: Path, record: Record, files: list[RecordFile], piece_bytes: int) -> None:
-    fresh = record.model_copy(update={"files": tuple(files), "chunk_bytes": piece_bytes})
+    fresh = renewed(record, files).model_copy(update={"chunk_bytes": piece_bytes})
     if fresh != record:
         write_atomically(folder / RECORD_NAME, fresh.encode())
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -20,6 +20,7 @@ class Source:
         max_bytes_per_s: All connections together; ``None``: as fast as it goes.
         note_date: Hears the store's time when it says that ours is too far off.
         no_progress_s: A read that brings nothing is tried again for so long at least.
+        syncs_first: Whether a file gets its final name only once it is on the platter.
     """
 
     model: str
@@ -31,3 +32,4 @@ class Source:
     max_bytes_per_s: int | None = None
     note_date: Callable[[str], None] | None = None
     no_progress_s: float = 0.0
+    syncs_first: bool = True

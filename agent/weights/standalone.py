@@ -11,6 +11,7 @@ a journal (fetch on), a record in ``.poolhand`` (move the rest), a record in the
 """
 
 import asyncio
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
 from .cache import Cache
+from .digests import sha256_of
 from .fetch import CHILD, arrive
 from .journal import JOURNAL_NAME
 from .lines import Alone, FetchJob
@@ -34,6 +36,7 @@ from .verify import fingerprint, read_record, write_atomically
 STAGE_NAME = ".poolhand"
 _COPIES_NAME = "copies"
 _PATIENCE_S = 3.0
+_PIECE_BYTES = 2**20
 
 
 @frozen
@@ -120,6 +123,7 @@ def begin(copy: Copy, *, chunk_bytes: int) -> None:
         record = read_record(folder) or read_record(copy.memory)
         is_known = record is not None and record.ref == copy.model
         if record is not None and is_known and not (folder / JOURNAL_NAME).is_file():
+            record = _read_again(copy, record)
             # without a version tag nobody can tell whether the store still has these bytes
             good = {
                 file.path
@@ -148,7 +152,8 @@ def deliver(copy: Copy) -> Record:
             for parent in reversed(final.relative_to(copy.to).parents):
                 _enter(copy, copy.to / parent, root)
             _move(folder / file.path, final)
-        _sync_folders({(copy.to / file.path).parent for file in record.files})
+        if record.unsynced_boot is None:
+            _sync_folders({(copy.to / file.path).parent for file in record.files})
         whole = record.model_copy(update={"folder": str(copy.to)})
         _remember(copy, whole)
         shutil.rmtree(copy.to / STAGE_NAME)
@@ -171,6 +176,23 @@ def distrust(copy: Copy, paths: Collection[str]) -> None:
         for file in record.files
     )
     _remember(copy, record.model_copy(update={"files": files}))
+
+
+def _read_again(copy: Copy, record: Record) -> Record:
+    """Read what a power cut may have changed: only files with the right digest are believed."""
+    fresh: list[RecordFile] = []
+    view = memoryview(mmap.mmap(-1, _PIECE_BYTES))
+    for file in record.files:
+        mark = fingerprint(copy.to / file.path)
+        is_doubtful = file.inode < 0 and record.unsynced_boot is not None
+        if is_doubtful and mark is not None and mark.size_bytes == file.size_bytes:
+            found = sha256_of(copy.to / file.path, view, is_stopped=lambda: False)
+            if found == file.sha256:
+                seen = {"mtime_ns": mark.mtime_ns, "inode": mark.inode}
+                fresh.append(file.model_copy(update=seen))
+                continue
+        fresh.append(file)
+    return record.model_copy(update={"files": tuple(fresh)})
 
 
 def _is_back(copy: Copy, folder: Path, file: RecordFile) -> bool:
@@ -205,7 +227,8 @@ def _move(staged: Path, final: Path) -> None:
 def _remember(copy: Copy, record: Record) -> None:
     try:
         copy.memory.mkdir(parents=True, exist_ok=True)
-        write_atomically(copy.memory / RECORD_NAME, record.encode())
+        is_synced = record.unsynced_boot is None
+        write_atomically(copy.memory / RECORD_NAME, record.encode(), is_synced=is_synced)
     except OSError:
         pass  # no home to write to: the next run fetches again, and nothing else is lost
 

@@ -16,6 +16,7 @@ from typing import cast
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
 from ...config.frozen import frozen
+from .boot import boot_id
 from .digests import sha256_of
 from .gguf import gguf_bytes
 from .headers import HeaderInvalid, tensor_bytes
@@ -148,9 +149,25 @@ def read_record(folder: Path) -> Record | None:
     try:
         if path.stat().st_size > MAX_RECORD_BYTES:
             return None
-        return Record.decode(path.read_bytes())
+        return _believed(Record.decode(path.read_bytes()))
     except OSError:
         return None
+
+
+def renewed(record: Record, files: Sequence[RecordFile]) -> Record:
+    """A record after its files were read again, whose bytes were found to be right."""
+    boot = record.unsynced_boot
+    kept = boot if boot is not None and boot == boot_id() else None
+    return record.model_copy(update={"files": tuple(files), "unsynced_boot": kept})
+
+
+def _believed(record: Record | None) -> Record | None:
+    """Take no file at its word whose bytes may have been lost with the power."""
+    if record is None or record.unsynced_boot in {None, boot_id()}:
+        return record
+    # no file has a negative inode: the fingerprint can never match, so the file is read
+    files = tuple(file.model_copy(update={"inode": -1}) for file in record.files)
+    return record.model_copy(update={"files": files})
 
 
 def place_of(folder: Path, record: Record) -> Path:
@@ -216,21 +233,29 @@ def verify(folder: Path, *, model: str, is_stopped: Callable[[], bool] = lambda:
         fresh[file.path] = file.model_copy(
             update={"mtime_ns": found.mtime_ns, "inode": found.inode}
         )
-    record = record.model_copy(
-        update={"files": tuple(fresh.get(file.path, file) for file in record.files)}
-    )
+    record = renewed(record, [fresh.get(file.path, file) for file in record.files])
     write_atomically(folder / RECORD_NAME, record.encode())
     return describe(folder, record)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by these bytes; after a crash it holds the old ones or the new."""
+def write_atomically(path: Path, data: bytes, *, is_synced: bool = True) -> None:
+    """Replace a file by these bytes; after a crash it holds the old ones or the new.
+
+    Args:
+        path: The file.
+        data: All of its bytes.
+        is_synced: Whether they have to outlive a power cut from now on; else one may leave the
+            old ones, the new ones, or what is neither.
+    """
     fresh = path.with_name(path.name + ".new")
     with fresh.open("wb") as file:
         _ = file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if is_synced:
+            os.fsync(file.fileno())
     _ = fresh.replace(path)
+    if not is_synced:
+        return
     fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

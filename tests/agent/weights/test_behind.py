@@ -1,8 +1,9 @@
 """A hint to the kernel: harmless wherever it is given."""
 
+import threading
 from pathlib import Path
 
-from poolhand.agent.weights.behind import writing_behind
+from poolhand.agent.weights.behind import Syncing, writing_behind
 
 
 def test_what_is_written_out_early_is_the_same_file(tmp_path: Path) -> None:
@@ -18,3 +19,41 @@ def test_what_is_written_out_early_is_the_same_file(tmp_path: Path) -> None:
 def test_a_hint_that_is_refused_is_no_failure() -> None:
     writing_behind()(-1, 0, 1)
     writing_behind()(0, -1, -1)
+
+
+def test_not_wanted_it_does_nothing(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        writing_behind(is_wanted=False)(file.fileno() + 1000, 0, 1)  # no such file, and no matter
+
+
+def test_one_sync_at_a_time() -> None:
+    begun, over, count = threading.Event(), threading.Event(), [0]
+
+    def sync() -> None:
+        count[0] += 1
+        begun.set()
+        assert over.wait(20)
+
+    syncing = Syncing(sync)
+    syncing.begin()
+    assert begun.wait(20)
+    syncing.begin()
+    over.set()
+    assert count == [1]
+
+
+def test_a_sync_that_fails_is_remembered() -> None:
+    over = threading.Event()
+
+    def sync() -> None:
+        try:
+            raise OSError(5, "no disk")
+        finally:
+            over.set()
+
+    syncing = Syncing(sync)
+    syncing.begin()
+    assert over.wait(20)
+    while syncing.error is None:
+        syncing.begin()  # until the thread has come to its end
+    assert syncing.error.errno == 5

@@ -26,8 +26,9 @@ from weights_origin import (
     toy,
 )
 
+from poolhand.agent.weights.boot import boot_id
 from poolhand.agent.weights.lines import Alone
-from poolhand.agent.weights.record import Record
+from poolhand.agent.weights.record import RECORD_NAME, Record
 from poolhand.agent.weights.standalone import STAGE_NAME, Copy, begin, bring, deliver, remembered
 from poolhand.backends.stores.base import Progress
 from poolhand.backends.stores.errors import (
@@ -101,6 +102,24 @@ async def test_the_second_run_brings_only_what_changed(origin: Origin, tmp_path:
     _ = await run(origin, tmp_path)
     assert {path for path, _ in origin.ranges[asked:]} == {"README.md", "tokenizer.json"}
     assert listed(tmp_path / "to") == origin.objects
+
+
+async def test_after_a_power_cut_only_lost_bytes_are_fetched_again(
+    origin: Origin, tmp_path: Path
+) -> None:
+    _ = await run(origin, tmp_path)
+    memory = copy_to(tmp_path).memory / RECORD_NAME
+    record = memory.read_text()
+    assert f'"{boot_id()}"' in record, "what was not synced says in which boot"
+    _ = memory.write_text(record.replace(boot_id(), "another"))
+    lost = tmp_path / "to" / "tokenizer.json"
+    before = lost.stat()
+    _ = lost.write_bytes(bytes(before.st_size))
+    os.utime(lost, ns=(before.st_atime_ns, before.st_mtime_ns))
+    asked = len(origin.ranges)
+    _ = await run(origin, tmp_path)
+    assert {path for path, _ in origin.ranges[asked:]} == {"tokenizer.json"}
+    assert listed(tmp_path / "to") == OBJECTS
 
 
 async def test_without_tags_nothing_is_taken_for_the_same(origin: Origin, tmp_path: Path) -> None:
@@ -291,6 +310,7 @@ PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
 from weights_origin import CHILD, REF, quick
+from poolhand.agent.weights.boot import boot_id
 from poolhand.agent.weights.lines import Alone
 from poolhand.agent.weights.standalone import Copy, bring
 from poolhand.config.settings import S3, Stores

@@ -1,0 +1,66 @@
+"""Put on the platter what a fetch left to be written later, and say so in the record.
+
+A fetch is quick because it does not wait for the disk: its record says in which boot of the
+machine the bytes were written, and in another boot they are read and digested before anybody
+believes them. This makes an end of that.
+"""
+
+import os
+from pathlib import Path
+
+from ...backends.stores.errors import CacheBusy
+from .cache import Cache
+from .parts import flush
+from .record import RECORD_NAME
+from .scrub import read_s
+from .verify import changed_files, place_of, read_record, write_atomically
+
+
+def settle(cache: Cache) -> tuple[str, ...]:
+    """Sync every build that is not known to be on the platter; blocks as long as the disk does.
+
+    Args:
+        cache: Where builds lie.
+
+    Returns:
+        The models that are safe from now on.
+
+    Raises:
+        OSError: The disk would not take them.
+    """
+    done: list[str] = []
+    for folder in cache.orphans(()):
+        record = read_record(folder)
+        if record is None or record.unsynced_boot is None:
+            continue
+        try:
+            with cache.lock(record.model):
+                if _is_settled(folder):
+                    done.append(record.model)
+        except CacheBusy:
+            continue  # somebody brings another one there
+    return tuple(done)
+
+
+def _is_settled(folder: Path) -> bool:
+    record = read_record(folder)
+    if record is None or record.unsynced_boot is None or changed_files(folder, record):
+        return False
+    place = place_of(folder, record)
+    for path in {place / file.path for file in record.files}:
+        _sync(path)
+    for path in {(place / file.path).parent for file in record.files}:
+        _sync(path)
+    settled, before = record.model_copy(update={"unsynced_boot": None}), read_s(folder)
+    write_atomically(folder / RECORD_NAME, settled.encode())
+    # its time says when the bytes were last seen to be right, and nobody looked at them now
+    os.utime(folder / RECORD_NAME, (before, before))
+    return True
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flush(fd)
+    finally:
+        os.close(fd)
