@@ -6,6 +6,7 @@ a whole, and of the disk. Kills stand in ``tests/crash``.
 
 import asyncio
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,40 @@ async def test_a_disk_that_takes_no_more_is_told_of_at_once(tmp_path: Path) -> N
         assert time.monotonic() - begun_s < 20.0
         hold(origin, tmp_path)
         _ = await bring(origin, tmp_path)
+
+
+FAILING = (sys.executable, str(Path(__file__).with_name("failing_disk.py")))
+
+
+@pytest.mark.parametrize(
+    ("code", "call", "number"),
+    [
+        ("EIO", "pwrite", 7),
+        ("EIO", "preadv", 3),
+        ("EIO", "fdatasync", 1),
+        ("EIO", "write", 9),
+        ("EIO", "replace", 3),
+        ("EROFS", "posix_fallocate", 1),
+        ("EDQUOT", "pwrite", 5),
+        ("ENOSPC", "write", 5),
+    ],
+)
+async def test_a_disk_that_fails_is_told_of_and_gone_on_from(
+    tmp_path: Path, code: str, call: str, number: int
+) -> None:
+    with Origin(toy()) as origin:
+        job = FetchJob(MODEL, REF, stores_of(origin), quick(), str(tmp_path))
+        command = (*FAILING, code, call, str(number))
+        with pytest.raises(WeightsError) as caught:
+            async with asyncio.timeout(50):
+                _ = await fetch(job, told=lambda _: None, command=command)
+        full = code in {"EDQUOT", "ENOSPC"}
+        assert caught.value.code == (DiskFull.code if full else DiskFailed.code)
+        assert caught.value.remedy
+        hold(origin, tmp_path)
+        assert Cache(tmp_path).build(MODEL, str(REF)) is None
+        _ = await bring(origin, tmp_path)
+        hold(origin, tmp_path)
 
 
 async def test_a_cache_that_is_no_folder_is_told_of(tmp_path: Path) -> None:

@@ -278,7 +278,19 @@ async def test_a_child_that_says_nothing_has_died(origin: Origin, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.txt", "/abs.json", "a//b.json", "manifest.ok", "a\\b.json"]
+    "name",
+    [
+        "../evil.txt",
+        "/abs.json",
+        "a//b.json",
+        "manifest.ok",
+        "a\\b.json",
+        "a\0b.json",
+        "CONFIG.json",
+        "x" * 4000 + ".json",
+        "a/" * 2000 + "b.json",
+    ],
+    ids=lambda name: str(name)[:12],
 )
 async def test_hostile_names_touch_nothing(name: str, tmp_path: Path) -> None:
     with Origin({**toy(), name: b"{}"}) as origin, pytest.raises(WeightsUnsafe):

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -118,3 +120,13 @@ def test_a_claimed_giant_header_costs_no_memory(tmp_path: Path) -> None:
         _ = tensor_bytes(path)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
+
+
+def test_damaged_headers_are_refused_and_nothing_worse() -> None:
+    """A few of the million that ``bench/fuzz_headers.py`` tries."""
+    program = Path(__file__).parents[3] / "bench" / "fuzz_headers.py"
+    said = [sys.executable, str(program), "5000", "1"]
+    done = subprocess.run(said, capture_output=True, check=False)  # noqa: S603  # our own
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    found = json.loads(done.stdout)
+    assert (found["cases"], found["refused"] > 2500) == (5000, True)
