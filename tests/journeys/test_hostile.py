@@ -1,6 +1,7 @@
 """A coordinator that means harm, or only repeats itself: local policy holds, and all ends alike."""
 
 import random
+from collections import Counter
 from itertools import permutations
 
 import pytest
@@ -21,9 +22,13 @@ from poolhand.agent.wire.inbound import (
 )
 from poolhand.agent.wire.types import DesiredModel
 from poolhand.backends.engines.base import Loaded, Usage
+from tests.journeys.hostile import storm
 from tests.journeys.world import FACTS, SEALED, World, build, identity, sample, settings
 
-SEQUENCES, PARTS, LENGTH = 10_000, 5, 6
+SEQUENCES, PARTS, LENGTH = 1_500, 3, 6
+STORMS, STEPS = 40, 80
+"""A sample of them; ``python -m tests.journeys.hostile`` runs ten thousand, and any others."""
+
 MODELS = ("org/a", "org/b", "org/c", "org/../x", "tiny")
 ALLOWED = {"org/a", "org/b"}
 
@@ -72,7 +77,7 @@ def rooms(effect: do.Effect, chance: random.Random) -> happened.Event | None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_ten_thousand_hostile_sequences_widen_nothing(part: int) -> None:
+def test_hostile_sequences_widen_nothing(part: int) -> None:
     chance = random.Random(part)  # noqa: S311  # a story, no secret
     chosen = settings(
         pools={"allowed": ["tiny"], "follow_coordinator": True, "min_dwell_s": 0.0},
@@ -126,6 +131,33 @@ def test_any_order_and_repetition_of_commands_ends_in_the_same_pool(
             world.connect()
     holds = world.node.moves.assignment
     assert (holds.pool, holds.epoch) == ("tiny", 9)
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_no_storm_breaks_a_law_or_loses_anybody(part: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(part * STORMS, (part + 1) * STORMS):
+        seen += storm(seed, STEPS)
+    wanted = {"LoadEngine", "StopEngine", "StartGeneration", "CancelFetch", "Dial"}
+    assert wanted <= seen.keys(), "it was one"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_highest_epoch_holds_whatever_came_before_it_and_how_often(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # a story, no secret
+    commands = [(chance.choice(("tiny", "other")), epoch) for epoch in range(5, 10)]
+    said = chance.choices(commands, k=12)
+    world = World(settings(pools={"min_dwell_s": 0.0}))
+    world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
+    world.start()
+    for pool, epoch in [*said, max(said, key=lambda one: one[1])]:
+        world.hear(AssignPool(pool=pool, epoch=epoch))
+        world.after(2.0)
+        if not world.laws.is_open:
+            world.redial()
+    expected = max(said, key=lambda one: one[1])
+    holds = world.node.moves.assignment
+    assert (holds.pool, holds.epoch) == expected
 
 
 def test_repeated_loads_are_one_load() -> None:
