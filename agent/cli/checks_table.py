@@ -13,6 +13,7 @@ from . import (
     checks_machine,
     checks_power,
     checks_store,
+    checks_telemetry,
     checks_unit,
 )
 from .checks_told import Finding, Ground
@@ -44,6 +45,7 @@ GROUPS: Sequence[Group] = (
     Group("hours", checks_agent.HOURS, checks_agent.hours),
     Group("line", checks_line.ABOUT, checks_line.look, waits=True, is_network=True),
     Group("stores", checks_store.ABOUT, checks_store.look, waits=True, is_network=True),
+    Group("telemetry", checks_telemetry.ABOUT, checks_telemetry.look, waits=True, is_network=True),
     Group("disk", checks_disk.ABOUT, checks_disk.look),
     Group("limits", checks_machine.LIMITS, checks_machine.limits, needs_settings=False),
     Group("machine", checks_machine.ABOUT, checks_machine.look, waits=True),

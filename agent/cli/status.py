@@ -35,6 +35,15 @@ def peers(part: Mapping[str, object]) -> Iterator[str]:
         yield f"not passed on: {plain(model)}, which is being read through or damaged"
 
 
+def telemetry(part: Mapping[str, object]) -> Iterator[str]:
+    """Whether traces arrive, and what helps if they do not."""
+    error = table(part.get("error"))
+    lost = f", {plain(part.get('failed'))} not taken, {plain(part.get('dropped'))} dropped"
+    yield f"traces {plain(part.get('state'))}: {plain(part.get('sent'))} spans sent{lost}"
+    if error:
+        yield f"{plain(error.get('words'))}; {plain(error.get('remedy'))}"
+
+
 SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = MappingProxyType(
     {
         "line": sections.line,
@@ -47,6 +56,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
         "memory": sections.memory,
         "cache": sections.cache,
         "peers": peers,
+        "telemetry": telemetry,
         "config": sections.config,
         "restarts": sections.restarts,
         "failures": sections.failures,

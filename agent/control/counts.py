@@ -153,6 +153,8 @@ class Counts:
         begun_s = self._begun.pop(("answer", f"{event.request.line} {event.request.id}"), None)
         if begun_s is not None:
             self._of["relay_seconds"].observe(now_s - begun_s)
+        if event.first_s is not None:
+            self._of["first_token_seconds"].observe(event.first_s)
         if event.usage is not None:
             self._of["prompt_tokens_total"].add(by=event.usage.prompt_tokens)
             self._of["completion_tokens_total"].add(by=event.usage.completion_tokens)

@@ -43,6 +43,13 @@ COUNTED: tuple[Family, ...] = (
     ),
     Family("request_errors_total", "counter", "Requests that failed, by code.", ("reason",)),
     Family("relay_seconds", "histogram", "Answers, from start to end.", (), (*_QUICK_S, 300.0)),
+    Family(
+        "first_token_seconds",
+        "histogram",
+        "Answers, from start to first piece.",
+        (),
+        _QUICK_S,
+    ),
     Family("prompt_tokens_total", "counter", "Tokens of prompts that were answered."),
     Family("completion_tokens_total", "counter", "Tokens of answers."),
     Family("config_reloads_total", "counter", "Edits of the file, by result.", ("result",)),

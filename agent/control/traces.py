@@ -143,7 +143,7 @@ class Traces:
             ExtraMissing: It is not installed.
             SecretUnusable: The key cannot be read.
         """
-        headers = self._headers()
+        headers = headers_of(self._settings, self._environ)
         try:
             # a quarter of a second, twenty megabytes, and nothing for whoever wants no traces
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
@@ -180,34 +180,6 @@ class Traces:
         )
         return provider
 
-    def _headers(self) -> dict[str, str] | None:
-        """The header that bears the key.
-
-        Raises:
-            SecretUnusable: A source is named, and there is no key in it.
-        """
-        found = self._key()
-        if found is None:
-            return None
-        if found.secret is None:
-            raise SecretUnusable(source=found.source, reason="it is not there")
-        prefix = _SCHEMES[self._settings.key_scheme]
-        return {self._settings.key_header.lower(): prefix + found.secret.reveal()}
-
-    def _key(self) -> FoundToken | None:
-        settings, environ = self._settings, self._environ
-        if settings.key_file is not None:
-            return from_file(settings.key_file)
-        if settings.key_env is not None:
-            return from_variable(settings.key_env, environ)
-        if settings.key_credential is not None:
-            return from_credential(settings.key_credential, environ)
-        if settings.key_keychain is not None:
-            from ...config.keychain import from_keychain  # noqa: PLC0415  # on Macs alone
-
-            return from_keychain(settings.key_keychain, environ)
-        return None
-
     def _leave(self, provider: "TracerProvider") -> None:
         """Send what is left, if that is quick; the thread ends with the process in any case."""
         last = threading.Thread(
@@ -215,6 +187,35 @@ class Traces:
         )
         last.start()
         last.join(LAST_WORD_S)
+
+
+def headers_of(settings: Telemetry, environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The header that bears the collector's key; ``None`` if no key is named.
+
+    Raises:
+        SecretUnusable: A source is named, and there is no key in it.
+    """
+    found = _key(settings, environ)
+    if found is None:
+        return None
+    if found.secret is None:
+        raise SecretUnusable(source=found.source, reason="it is not there")
+    prefix = _SCHEMES[settings.key_scheme]
+    return {settings.key_header.lower(): prefix + found.secret.reveal()}
+
+
+def _key(settings: Telemetry, environ: Mapping[str, str]) -> FoundToken | None:
+    if settings.key_file is not None:
+        return from_file(settings.key_file)
+    if settings.key_env is not None:
+        return from_variable(settings.key_env, environ)
+    if settings.key_credential is not None:
+        return from_credential(settings.key_credential, environ)
+    if settings.key_keychain is not None:
+        from ...config.keychain import from_keychain  # noqa: PLC0415  # on Macs alone
+
+        return from_keychain(settings.key_keychain, environ)
+    return None
 
 
 class _Told:

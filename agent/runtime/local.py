@@ -9,6 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Self
 
 from ...backends.engines.base import Endpoint
@@ -31,15 +32,22 @@ class Call:
         request: Its key.
         tell: Puts an event into the inbox.
         forget: Called once, when the call is closed.
+        count: Called for each line.
     """
 
     def __init__(
-        self, request: RequestKey, *, tell: Callable[[Event], None], forget: Callable[[], None]
+        self,
+        request: RequestKey,
+        *,
+        tell: Callable[[Event], None],
+        forget: Callable[[], None],
+        count: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = request.id
         self._request = request
         self._tell = tell
         self._forget = forget
+        self._count = count
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._is_over = False
@@ -56,6 +64,7 @@ class Call:
         if self._is_closed:
             return False
         self._lines.append(line)
+        self._count()
         self._waiting_bytes += len(line)
         if self._waiting_bytes >= ROOM_BYTES:
             self._room.clear()
@@ -105,6 +114,9 @@ class Call:
 class Local:
     """Every request of this machine's own programs that has not ended.
 
+    Attributes:
+        chunks: Pieces of answers so far.
+
     Args:
         take: Hands a request to whoever keeps opened ones.
         tell: Puts an event into the inbox.
@@ -115,6 +127,7 @@ class Local:
     ) -> None:
         self._take = take
         self._tell = tell
+        self.chunks = 0
         self._calls: dict[RequestKey, Call] = {}
         self._fewer = asyncio.Event()
 
@@ -128,7 +141,8 @@ class Local:
         """
         word = "chatcmpl" if endpoint == "chat" else "cmpl"
         request = RequestKey(LOCAL, f"{word}-{secrets.token_hex(12)}")
-        call = Call(request, tell=self._tell, forget=lambda: self._forget(request))
+        forget = partial(self._forget, request)
+        call = Call(request, tell=self._tell, forget=forget, count=self._counted)
         self._calls[request] = call
         self._take(request, Opened({**body, "model": model}, endpoint, call.carry))
         return call
@@ -146,6 +160,9 @@ class Local:
                 while self._calls:
                     self._fewer.clear()
                     await self._fewer.wait()
+
+    def _counted(self) -> None:
+        self.chunks += 1
 
     def _forget(self, request: RequestKey) -> None:
         del self._calls[request]

@@ -7,6 +7,7 @@ comes back through the inbox.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ class Performer:
 
     def traffic(self) -> Traffic:
         """What goes over the lines."""
-        return self._link.traffic
+        seen = self._link.traffic
+        return replace(seen, chunks=seen.chunks + self._local.chunks)
 
     def ask(self, model: str, endpoint: Endpoint, body: Mapping[str, object]) -> Call:
         """Ask for this machine's own programs."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolhand.agent.cli.exits import Exit
-from poolhand.agent.cli.status import SECTIONS, drawn, read
+from poolhand.agent.cli.status import SECTIONS, drawn, read, telemetry
 
 from .conftest import Cli, Daemon
 
@@ -131,3 +131,11 @@ def test_law_any_json_can_be_drawn_and_none_steers_the_terminal(
     assert lines[0] in {"serving: yes", "serving: no"}
     for line in lines:
         assert line.isprintable(), line
+
+
+def test_where_traces_go_is_told_if_any_are_wanted() -> None:
+    told = {"state": "failing", "sent": 3, "failed": 2, "dropped": 1, "error": None}
+    assert [*telemetry(told)] == ["traces failing: 3 spans sent, 2 not taken, 1 dropped"]
+    error = {"code": "extra_missing", "words": "it needs an extra", "remedy": "Install it."}
+    _, why = telemetry({**told, "state": "unusable", "error": error})
+    assert why == "it needs an extra; Install it."

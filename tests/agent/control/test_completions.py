@@ -273,6 +273,7 @@ async def test_a_reader_who_stands_still_slows_the_engine(tmp_path: Path) -> Non
         assert before < 200, "it waits for room"
         assert sum([len(text_of(chunk)) async for chunk in coming]) == 399 * 2**15
         assert rig.ended()[0].outcome == "complete"
+        assert rig.local.chunks == 402, "with its reason and its usage"
 
 
 async def test_a_drain_lets_what_runs_end_and_takes_nothing_new(tmp_path: Path) -> None:
