@@ -12,7 +12,7 @@ import pytest
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.slots import SlotState
-from poolhand.agent.wire.codec import MAX_IN_BYTES, decode, encode, encode_chunk
+from poolhand.agent.wire.codec import MAX_IN_BYTES, chunk_head, decode, encode, encode_chunk
 from poolhand.agent.wire.inbound import (
     AttestationChallenge,
     DesiredModels,
@@ -108,7 +108,7 @@ def test_point_06_chunks_are_sealed_and_name_the_registered_key() -> None:
     (who,) = said(world.start())
     assert isinstance(who, Register)
     assert who.encrypted_response_chunks is True
-    frame = encode_chunk("r1", who.public_key, "AAEC")
+    frame = encode_chunk(chunk_head("r1", who.public_key), "AAEC")
     assert faults(frame) == []
     assert json.loads(frame)["encrypted_data"]["ephemeral_public_key"] == who.public_key
     assert "data" not in json.loads(frame)

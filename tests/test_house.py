@@ -143,7 +143,7 @@ def test_the_doers_do_not_know_each_other() -> None:
         "link.py": {"lanes.py"},
         "local.py": {"relay.py"},
         "log.py": {"flood.py", "journald.py"},
-        "relay.py": {"chunks.py"},
+        "relay.py": {"beat.py", "chunks.py"},
         "shelf.py": {"keeper.py"},
     }
     for path in (ROOT / "agent" / "runtime").glob("*.py"):

@@ -53,7 +53,11 @@ class Lanes:
         # looked at again after each wait: room for one lets every waiting writer go on
         while not self._room.is_set():
             await self._room.wait()
-        if self._is_shut:
+        return self.put_chunk_now(frame)
+
+    def put_chunk_now(self, frame: str) -> bool:
+        """Queue a chunk, if there is room and the line was not shut."""
+        if self._is_shut or not self._room.is_set():
             return False
         self._queue_chunk(frame)
         self._wake.set()
@@ -67,26 +71,33 @@ class Lanes:
 
     async def take(self) -> str | None:
         """The next frame to send; ``None`` once the lanes are shut and empty."""
-        while (frame := self.take_now()) is None:
+        while not (frames := self.take_now(1)):
             if self._is_shut:
                 return None
             self._wake.clear()
             await self._wake.wait()
-        return frame
+        return frames[0]
 
-    def take_now(self) -> str | None:
-        """The next frame to send, if one waits."""
-        if not self._is_crowded:
-            self._fewer.set()
-        if self._control:
-            return self._control.popleft()
-        if not self._chunks:
-            return None
-        frame = self._chunks.popleft()
-        self._waiting_bytes -= len(frame)
+    def take_now(self, most_bytes: int) -> list[str]:
+        """The next frames to send of those that wait; none after the one that makes it so many."""
+        frames: list[str] = []
+        taken_bytes = chunk_bytes = 0
+        while taken_bytes < most_bytes:
+            if self._control:
+                frame = self._control.popleft()
+            elif self._chunks:
+                frame = self._chunks.popleft()
+                chunk_bytes += len(frame)
+            else:
+                break
+            frames.append(frame)
+            taken_bytes += len(frame)
+        self._waiting_bytes -= chunk_bytes
         if self._waiting_bytes < self._room_bytes:
             self._room.set()
-        return frame
+        if not self._is_crowded:
+            self._fewer.set()
+        return frames
 
     def shut(self, *, drop: bool = False) -> None:
         """Take nothing more; ``drop`` what waits as well. Whoever waits for room is let go."""

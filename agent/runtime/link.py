@@ -7,6 +7,7 @@ reads on while the node is busy, up to a bound, and then lets the socket wait.
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -14,11 +15,13 @@ from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import State
 
 from ...config.errors import AuthRejected, LinkError, LinkLost, LinkRefused
 from ...config.frozen import frozen
 from ...config.settings import Coordinator
 from ..core.events import Event, Heard, LinkClosed, LinkOpened
+from ..wire.client_frames import KEY_BYTES, text_frames
 from ..wire.codec import MAX_IN_BYTES, decode, encode
 from ..wire.outbound import InferenceAccepted, InferenceComplete, InferenceError, Outbound
 from .lanes import Lanes
@@ -147,6 +150,14 @@ class Link:
             after_chunks = isinstance(message, _IN_REQUEST_ORDER)
             self._call.lanes.put(encode(message), after_chunks=after_chunks)
 
+    def offer_chunk(self, line: int, frame: str) -> bool | Awaitable[bool]:
+        """Queue an encoded chunk: now, if there is room, else as :meth:`send_chunk` does."""
+        call = self._call
+        if call is not None and call.line == line and call.lanes.put_chunk_now(frame):
+            self._chunks += 1
+            return True
+        return self.send_chunk(line, frame)
+
     async def send_chunk(self, line: int, frame: str) -> bool:
         """Queue an encoded chunk once there is room.
 
@@ -267,10 +278,16 @@ def _ending(connection: ClientConnection) -> tuple[int, LinkError]:
 
 async def _write(lanes: Lanes, connection: ClientConnection) -> None:
     """Send frames in their order; when the lanes are shut and empty, say goodbye."""
+    transport = connection.transport
     try:
         while (frame := await lanes.take()) is not None:
-            async with connection.send_context():
-                _join(frame, lanes, connection)
+            data = _joined(frame, lanes)
+            if connection.state is State.OPEN and not transport.get_write_buffer_size():
+                transport.write(data)
+            else:
+                # this waits for room in the socket, or for the end of the line, and tells it
+                async with connection.send_context():
+                    transport.write(data)
         await connection.close(1000)
     except ConnectionClosed:
         # nothing is read from the lanes any more, so nobody may wait for room in them
@@ -280,17 +297,10 @@ async def _write(lanes: Lanes, connection: ClientConnection) -> None:
         lanes.shut(drop=True)
 
 
-def _join(frame: str, lanes: Lanes, connection: ClientConnection) -> None:
-    """Hand the socket what waits in one piece: a call for each frame costs more than sealing it."""
-    protocol = connection.protocol
-    taken_bytes = 0
-    more: str | None = frame
-    while more is not None:
-        data = more.encode()
-        protocol.send_text(data)
-        taken_bytes += len(data)
-        more = lanes.take_now() if taken_bytes < JOINED_BYTES else None
-    connection.transport.write(b"".join(protocol.data_to_send()))
+def _joined(frame: str, lanes: Lanes) -> bytes:
+    """What waits, in one piece: a call for each frame costs more than sealing it."""
+    frames = [frame, *lanes.take_now(JOINED_BYTES - len(frame))]
+    return text_frames(frames, os.urandom(KEY_BYTES * len(frames)))
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:

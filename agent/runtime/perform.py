@@ -89,7 +89,7 @@ class Performer:
         self._relay = Relay(
             world.key,
             engine=self._residents.engine,
-            send_chunk=self._link.send_chunk,
+            send_chunk=self._link.offer_chunk,
             tell=tell,
             tasks=tasks,
         )

@@ -17,6 +17,7 @@ from typing import cast
 
 from ...backends.engines.base import (
     NOT_SERVED,
+    BeatKeeper,
     Delta,
     Endpoint,
     Engine,
@@ -33,9 +34,10 @@ from ...config.errors import AgentError, LinkLost
 from ...config.refusals import RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
-from ..wire.codec import FrameTooLarge, encode_chunk
+from ..wire.codec import FrameTooLarge, chunk_head, encode_chunk
 from ..wire.inbound import InferenceRequest
 from ..wire.sealing import NONCE_BYTES, NodeKey, RequestBox
+from .beat import Beat
 from .chunks import Chunks
 
 BEAT_S = 0.02
@@ -58,8 +60,9 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 
-Carry = Callable[[bytes], Awaitable[bool]]
-"""Takes one line of an answer, waits for room, and says whether anybody is still there."""
+Carry = Callable[[bytes], bool | Awaitable[bool]]
+"""Takes one line of an answer, and says whether anybody is still there: at once if there is room,
+else once there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Relay:
     Args:
         key: Opens requests; its public half is named in every chunk.
         engine: The model's engine, while it can answer.
-        send_chunk: Takes a line's number and an encoded frame, waits for room, and says
-            whether the line still stands.
+        send_chunk: Takes a line's number and an encoded frame, and says whether the line still
+            stands: at once if there is room, else once there is.
         tell: Puts an event into the inbox.
         tasks: Parent of the answers.
     """
@@ -123,7 +126,7 @@ class Relay:
         key: NodeKey,
         *,
         engine: Callable[[str], Engine | None],
-        send_chunk: Callable[[int, str], Awaitable[bool]],
+        send_chunk: Callable[[int, str], bool | Awaitable[bool]],
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -132,6 +135,7 @@ class Relay:
         self._send_chunk = send_chunk
         self._tell = tell
         self._tasks = tasks
+        self._beat = Beat(BEAT_S)
         self._opened: dict[RequestKey, Opened] = {}
         self._running: dict[RequestKey, asyncio.Task[None]] = {}
 
@@ -211,11 +215,11 @@ class Relay:
 
     def _sealing(self, request: RequestKey, box: RequestBox) -> Carry:
         """Seals each line for whoever sealed the request, and sends it on its line."""
+        head, send_chunk = chunk_head(request.id, self._key.public_key), self._send_chunk
 
-        async def carry(line: bytes) -> bool:
+        def carry(line: bytes) -> bool | Awaitable[bool]:
             ciphertext = box.seal(line, os.urandom(NONCE_BYTES))
-            frame = encode_chunk(request.id, self._key.public_key, ciphertext)
-            return await self._send_chunk(request.line, frame)
+            return send_chunk(request.line, encode_chunk(head, ciphertext))
 
         return carry
 
@@ -230,12 +234,13 @@ class Relay:
             answer.error = EngineNotRunning(engine=model)
             return
         request = answer.request
-        prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens)
+        prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens, BEAT_S)
         asked_as = cast("str", opened.body.get("model"))  # an adapter answers by its own name
         chunks = Chunks(request.id, asked_as, opened.endpoint, int(time.time()))
+        beat = None if _keeps_beats(engine) else self._beat
         try:
             async with aclosing(engine.generate(prompt)) as pieces:
-                await self._stream(answer, pieces, chunks, opened.carry)
+                await self._stream(answer, pieces, chunks, opened.carry, beat)
             if answer.finished is None:
                 answer.error = EngineDied(engine=engine.name, exit_code=None)
         except AgentError as error:
@@ -250,8 +255,9 @@ class Relay:
         pieces: AsyncGenerator[Piece, None],
         chunks: Chunks,
         carry: Carry,
+        beat: Beat | None,
     ) -> None:
-        sent_s = 0.0
+        sent_in = -1
         async for piece in pieces:
             match piece:
                 case Started(prompt_tokens):
@@ -260,12 +266,12 @@ class Relay:
                     answer.completion_tokens += piece.tokens
                     if not (piece.text or piece.reasoning or piece.tool_calls):
                         continue
-                    wait_s = sent_s + BEAT_S - time.monotonic()
-                    if wait_s > 0:
-                        # whatever the engine says meanwhile comes as one larger delta
-                        await asyncio.sleep(wait_s)
+                    if beat is not None:
+                        if beat.number() == sent_in:
+                            # whatever the engine says meanwhile comes as one larger delta
+                            await beat.next()
+                        sent_in = beat.number()
                     await _send(answer, chunks.delta(piece), carry)
-                    sent_s = time.monotonic()
                 case Native():
                     await _send(answer, chunks.native(piece), carry)
                 case Finished(reason, usage):
@@ -276,11 +282,16 @@ class Relay:
 
 
 async def _send(answer: _Answer, line: bytes, carry: Carry) -> None:
-    if not await carry(line):
+    stands = carry(line)
+    if stands is not True and not (stands and await stands):
         raise LinkLost(close_code=1006, reason="the line is gone")
     if answer.first_s is None:
         answer.first_s = round(time.monotonic() - answer.begun_s, 6)
     answer.has_output = True
+
+
+def _keeps_beats(engine: Engine) -> bool:
+    return isinstance(engine, BeatKeeper) and engine.keeps_beats
 
 
 def _is_name(model: str) -> bool:

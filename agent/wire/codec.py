@@ -47,22 +47,31 @@ def encode(message: Outbound) -> str:
     return _bounded(message.model_dump_json(exclude_none=True))
 
 
-def encode_chunk(request_id: str, public_key: str, ciphertext: str) -> str:
-    """Write one sealed chunk, byte for byte as :func:`encode` would, without a model.
+def chunk_head(request_id: str, public_key: str) -> str:
+    """What every chunk of one request begins with; see :func:`encode_chunk`.
 
     Args:
         request_id: As it came in the request.
         public_key: The registered key, never another.
-        ciphertext: Base64, from :meth:`.sealing.RequestBox.seal`.
+    """
+    return (
+        '{"type":"inference_response_chunk","request_id":'
+        f'{encode_basestring(request_id)},"encrypted_data":{{"ephemeral_public_key":'
+        f'{encode_basestring(public_key)},"ciphertext":"'
+    )
+
+
+def encode_chunk(head: str, ciphertext: str) -> str:
+    """Write one sealed chunk, byte for byte as :func:`encode` would, without a model.
+
+    Args:
+        head: From :func:`chunk_head`, once for each request.
+        ciphertext: Base64, from :meth:`.sealing.RequestBox.seal`: nothing in it to be escaped.
 
     Raises:
         FrameTooLarge: It is longer than a coordinator reads.
     """
-    return _bounded(
-        '{"type":"inference_response_chunk","request_id":'
-        f'{encode_basestring(request_id)},"encrypted_data":{{"ephemeral_public_key":'
-        f'{encode_basestring(public_key)},"ciphertext":{encode_basestring(ciphertext)}}}}}'
-    )
+    return _bounded(f'{head}{ciphertext}"}}}}')
 
 
 def decode(frame: str | bytes) -> Inbound:

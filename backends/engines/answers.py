@@ -3,6 +3,10 @@
 A reader that is slow gets larger pieces, not more of them. When all readers together are too
 far behind, the child is no longer listened to, so that it stops decoding; it is listened to
 again when half of that is read.
+
+A reader that wants one delta a beat and no more is not woken in between: what comes is kept until
+something comes in a later beat, so that readers are woken when the child is heard and at no other
+time. Should nothing come any more, a timer lets go what is kept.
 """
 
 import asyncio
@@ -14,48 +18,62 @@ from ...config.refusals import ContextExceeded, RequestRefused
 from .base import Delta, Finished, Piece, Started, ToolCall, Usage
 from .messages import Begun, Ended, Refused, Row, Tokens
 
+_LATE_BEATS = 2
+"""What is kept waits for the child's next word this many beats from the begin of its own."""
+
 
 class Answer:
     """One answer: what came, in order, until it is read.
 
     Attributes:
         number: What the child calls it.
+        beat_s: Of each beat of the loop's clock one delta is enough; 0: each is wanted at once.
         unread_tokens: Tokens that came and were not read.
         is_open: More may come.
     """
 
-    def __init__(self, number: int, *, read: Callable[[int], None]) -> None:
+    def __init__(self, number: int, *, beat_s: float, among: "Answers") -> None:
         self.number = number
+        self.beat_s = beat_s
         self.unread_tokens = 0
         self.is_open = True
-        self._read = read
+        self._among = among
         self._started: Started | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
         self._end: Finished | AgentError | None = None
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._said_in = -1
 
     def begin(self, started: Started) -> None:
         """The prompt is understood."""
         self._started = started
-        self._news.set()
+        self.wake()
 
     def add(self, row: Row) -> None:
         """Put what a decode step brought to what is unread."""
         self.unread_tokens += row.tokens
-        self._text.append(row.text)
-        self._reasoning.append(row.reasoning)
-        self._calls.extend(row.calls)
-        if row.text or row.reasoning or row.calls:
-            self._news.set()
+        if row.text:
+            self._text.append(row.text)
+        if row.reasoning:
+            self._reasoning.append(row.reasoning)
+        if row.calls:
+            self._calls.extend(row.calls)
+        if self._waiter is not None and self._has_words and not self._is_early():
+            self.wake()
 
     def end(self, how: Finished | AgentError) -> None:
         """Nothing more will come; only the first end counts."""
         if self.is_open:
             self.is_open = False
             self._end = how
-            self._news.set()
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the reader look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def piece(self) -> Piece:
         """The next piece, everything unread in one.
@@ -63,24 +81,47 @@ class Answer:
         Raises:
             AgentError: The answer broke off here.
         """
-        while True:
-            self._news.clear()
-            if (ready := self._take()) is not None:
-                return ready
-            await self._news.wait()
+        while (ready := self._take()) is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return ready
+
+    @property
+    def _has_words(self) -> bool:
+        return bool(self._text or self._reasoning or self._calls)
+
+    def _is_early(self) -> bool:
+        """Whether there was a delta in this beat; what is unread then is let go in a later one."""
+        if not self.beat_s:
+            return False
+        beat = int(asyncio.get_running_loop().time() / self.beat_s)
+        if beat != self._said_in:
+            return False
+        self._among.keep(self, (beat + _LATE_BEATS) * self.beat_s)
+        return True
 
     def _take(self) -> Piece | None:
         if self._started is not None:
             started, self._started = self._started, None
             return started
+        if self._end is not None:
+            if self.unread_tokens or self._has_words:
+                return self._delta()
+            if isinstance(self._end, AgentError):
+                raise self._end
+            return self._end
+        return self._delta() if self._has_words and not self._is_early() else None
+
+    def _delta(self) -> Delta:
+        if self.beat_s:
+            self._said_in = int(asyncio.get_running_loop().time() / self.beat_s)
         text, reasoning = "".join(self._text), "".join(self._reasoning)
-        if text or reasoning or self._calls or (self._end and self.unread_tokens):
-            delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
-            self.drop()
-            return delta
-        if isinstance(self._end, AgentError):
-            raise self._end
-        return self._end
+        delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
+        self.drop()
+        return delta
 
     def drop(self) -> None:
         """Count everything as read."""
@@ -88,7 +129,7 @@ class Answer:
         self._text.clear()
         self._reasoning.clear()
         self._calls.clear()
-        self._read(tokens)
+        self._among.read(self, tokens)
 
 
 class Answers:
@@ -105,6 +146,8 @@ class Answers:
         self._numbers = count(1)
         self._answers: dict[int, Answer] = {}
         self._unread_tokens = 0
+        self._kept: set[Answer] = set()
+        self._late: asyncio.TimerHandle | None = None
         self.is_listening = True
 
     @property
@@ -112,9 +155,13 @@ class Answers:
         """Answers of which more may come."""
         return sum(answer.is_open for answer in self._answers.values())
 
-    def open(self) -> Answer:
-        """A new answer, under a number that was never used."""
-        answer = Answer(next(self._numbers), read=self._on_read)
+    def open(self, *, beat_s: float = 0.0) -> Answer:
+        """A new answer, under a number that was never used.
+
+        Args:
+            beat_s: See :attr:`Answer.beat_s`.
+        """
+        answer = Answer(next(self._numbers), beat_s=beat_s, among=self)
         self._answers[answer.number] = answer
         return answer
 
@@ -150,9 +197,26 @@ class Answers:
         for answer in self._answers.values():
             answer.end(error)
 
-    def _on_read(self, tokens: int) -> None:
+    def read(self, answer: Answer, tokens: int) -> None:
+        """So many tokens were read: all that there were of this answer."""
         self._unread_tokens -= tokens
+        self._kept.discard(answer)
+        if self._late is not None and not self._kept:
+            self._late.cancel()
+            self._late = None
         self._pace()
+
+    def keep(self, answer: Answer, until_s: float) -> None:
+        """Let go what this answer keeps, if by then nobody else has; most ask for the same time."""
+        self._kept.add(answer)
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_at(until_s, self._let_go)
+
+    def _let_go(self) -> None:
+        self._late = None
+        kept, self._kept = self._kept, set()
+        for answer in kept:
+            answer.wake()
 
     def _pace(self) -> None:
         if self.is_listening and self._unread_tokens > self._limit_tokens:

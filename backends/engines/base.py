@@ -28,12 +28,15 @@ class Prompt:
             in Anthropic's form, which not every engine takes.
         body: The request, OpenAI-style but for ``messages``.
         max_tokens: Most tokens to answer, 1 or more; already bounded.
+        beat_s: Of each beat of the loop's clock one delta is enough: an engine that keeps what was
+            not read may keep it for the next one, the first words and the end excepted.
     """
 
     request_id: str
     endpoint: Endpoint
     body: Mapping[str, object] = field(repr=False)
     max_tokens: int
+    beat_s: float = 0.0
 
 
 @frozen
@@ -173,6 +176,16 @@ class EarlyEngine(Protocol):
     @property
     def is_well(self) -> bool:
         """Whether ``start`` may go on from here; otherwise a fresh engine is wanted."""
+        ...
+
+
+@runtime_checkable
+class BeatKeeper(Protocol):
+    """An engine that heeds :attr:`Prompt.beat_s`, so that nobody after it has to."""
+
+    @property
+    def keeps_beats(self) -> bool:
+        """Whether it does; of any other engine more than one delta may come in a beat."""
         ...
 
 

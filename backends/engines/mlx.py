@@ -75,6 +75,7 @@ class MlxEngine:
     """
 
     name = "mlx"
+    keeps_beats = True
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class MlxEngine:
         most = self._settings.max_running * (1 + WAITING_RATIO)
         if self._answers.open_count >= most:
             raise Overloaded(running=self._answers.open_count, most=most)
-        answer = self._answers.open()
+        answer = self._answers.open(beat_s=prompt.beat_s)
         try:
             self._child.say(self._frame(answer, prompt, prompt.endpoint))
             piece: Piece | None = None

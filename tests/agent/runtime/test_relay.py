@@ -329,15 +329,50 @@ async def test_a_line_that_is_gone_cancels(inbox: Inbox) -> None:
 
 async def test_the_first_words_go_at_once_and_a_fast_engine_is_batched(inbox: Inbox) -> None:
     coordinator, ended = await answer(Fast(), inbox)
-    gaps_s = [
-        after - before
-        for before, after in zip(coordinator.times_s, coordinator.times_s[1:-2], strict=False)
-    ]
+    deltas_s = coordinator.times_s[:-2]
     assert coordinator.text() == "x" * 400
     assert ended.usage == Usage(1, 400)
     # 0.2 s of tokens: ten beats, the first chunk, the end and the usage
     assert 3 <= len(coordinator.frames) <= 16
-    assert min(gaps_s) >= BEAT_S * 0.9
+    most = (deltas_s[-1] - deltas_s[0]) / BEAT_S + 2
+    assert len(deltas_s) <= most, "one for each beat, and one for each end of the time"
+
+
+class Keeping(Scripted):
+    """Keeps beats, or says that it does."""
+
+    keeps_beats = True
+
+
+@pytest.mark.parametrize("engine", [Scripted, Keeping])
+async def test_an_engine_that_keeps_beats_is_told_them_and_not_held_again(
+    inbox: Inbox, engine: type[Scripted]
+) -> None:
+    made = engine([Started(1), *[Delta("a", tokens=1)] * 30, Finished("stop", Usage(1, 30))])
+    coordinator, _ = await answer(made, inbox)
+    assert made.prompts[0].beat_s == BEAT_S
+    took_s = coordinator.times_s[-1] - coordinator.times_s[0]
+    assert coordinator.text() == "a" * 30
+    assert (took_s < BEAT_S * 20) is (engine is Keeping)
+
+
+async def test_many_answers_go_out_on_one_stroke(inbox: Inbox) -> None:
+    pieces = [Started(1), *[Delta("a", tokens=1)] * 4, Finished("stop", Usage(1, 4))]
+    engine, coordinator = Scripted(pieces), Coordinator()
+    async with group() as tasks:
+        relay = relay_of(coordinator, inbox, tasks, engine)
+        keys = [RequestKey(1, f"r{at}") for at in range(20)]
+        for key in keys:
+            relay.open(key, coordinator.seal(BODY))
+            relay.start(key, "m", 5)
+        await inbox.first(GenerationEnded, len(keys))
+    # four deltas an answer; the first at once, three strokes for all the others
+    gaps = sum(
+        after - before > BEAT_S / 4
+        for before, after in zip(coordinator.times_s, coordinator.times_s[1:], strict=False)
+    )
+    assert len(coordinator.frames) == 20 * 6
+    assert gaps <= 8, "and not one for each of sixty chunks"
 
 
 async def test_the_first_chunk_does_not_wait_for_a_second(inbox: Inbox) -> None:

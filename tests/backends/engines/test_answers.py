@@ -89,3 +89,78 @@ def test_the_child_is_listened_to_exactly_while_readers_keep_up(
     for answer in each:
         answers.close(answer)
     assert answers.is_listening
+
+
+# ── one delta a beat ──────────────────────────────────────────────────────────────────
+
+BEAT_S = 0.05
+
+
+async def at_a_beats_begin() -> None:
+    """Just after one has begun, so that what follows is in one and the same."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(BEAT_S * 1.02 - loop.time() % BEAT_S)
+
+
+def said(answers: Answers, number: int, *words: str) -> None:
+    for word in words:
+        answers.take(Tokens((Row(number, 1, word),)))
+
+
+async def test_the_first_words_are_told_at_once_and_the_next_in_a_later_beat() -> None:
+    answers, _ = made()
+    answer = answers.open(beat_s=BEAT_S)
+    loop = asyncio.get_running_loop()
+    await at_a_beats_begin()
+    first = int(loop.time() / BEAT_S)
+    said(answers, answer.number, "a")
+    assert await answer.piece() == Delta("a", tokens=1)
+    said(answers, answer.number, "b", "c")
+    async with asyncio.timeout(20):
+        assert await answer.piece() == Delta("bc", tokens=2)
+    assert int(loop.time() / BEAT_S) > first
+
+
+async def test_what_comes_in_a_later_beat_takes_along_what_was_kept() -> None:
+    answers, _ = made()
+    answer = answers.open(beat_s=BEAT_S)
+    await at_a_beats_begin()
+    said(answers, answer.number, "a")
+    await answer.piece()
+    said(answers, answer.number, "b")
+    reading = asyncio.ensure_future(answer.piece())  # awaited below
+    await at_a_beats_begin()
+    assert not reading.done(), "nobody is woken by a clock that soon"
+    said(answers, answer.number, "c")
+    async with asyncio.timeout(20):
+        assert await reading == Delta("bc", tokens=2)
+
+
+async def test_the_end_waits_for_no_beat() -> None:
+    answers, _ = made()
+    answer = answers.open(beat_s=3600.0)
+    said(answers, answer.number, "a")
+    assert await answer.piece() == Delta("a", tokens=1)
+    said(answers, answer.number, "b")
+    answers.take(Ended(answer.number, "stop", 3, 2, None))
+    async with asyncio.timeout(20):
+        assert await answer.piece() == Delta("b", tokens=1)
+        assert await answer.piece() == Finished("stop", Usage(3, 2))
+    answers.close(answer)
+
+
+async def test_an_answer_that_is_closed_while_it_keeps_words_keeps_nobody_awake() -> None:
+    answers, _ = made()
+    kept, other = answers.open(beat_s=BEAT_S), answers.open(beat_s=BEAT_S)
+    await at_a_beats_begin()
+    for answer in (kept, other):
+        said(answers, answer.number, "a")
+        await answer.piece()
+        said(answers, answer.number, "b")
+    readings = [asyncio.ensure_future(answer.piece()) for answer in (kept, other)]
+    await asyncio.sleep(0)
+    readings[0].cancel()
+    answers.close(kept)
+    async with asyncio.timeout(20):
+        assert await readings[1] == Delta("b", tokens=1)
+    answers.close(other)
