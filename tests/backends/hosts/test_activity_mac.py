@@ -68,6 +68,29 @@ def test_a_processor_that_is_slowed_down(text: str | None, expected: ThermalStat
     assert slowed(text) == expected
 
 
+PLAIN = "Now drawing from 'AC Power'\n"
+CHARGING = PLAIN + " -InternalBattery-0 (id=22806627)\t97%; finishing charge; 0:20 remaining\n"
+UPS = "Now drawing from 'UPS Power'\n -Back-UPS ES 550G (id=6881280)\t100%; discharging\n"
+NESTED = """+-o IOHIDSystem  <class IOHIDSystem, id 0x10000030f, registered, matched, active, busy 0>
+  | {
+  |   "HIDKeyboardModifierMappingPairs" = ()
+  |   "HIDIdleTime" = 62013375
+  |   "HIDParameters" = {"HIDIdleTime"=1,"Clicking"=0}
+  | }
+"""
+
+
+def test_a_desktop_a_charging_laptop_and_a_ups() -> None:
+    """What ``pmset -g batt`` prints on machines without, with and beside a battery."""
+    told = [is_on_battery(text) for text in (PLAIN, CHARGING, UPS, "", "-InternalBattery-0\t50%")]
+    assert told == [False, False, True, None, None]
+
+
+def test_the_time_is_the_systems_own_and_in_nanoseconds() -> None:
+    """Nested dictionaries are printed without blanks around ``=``."""
+    assert hid_idle_s(NESTED) == pytest.approx(0.062013375)
+
+
 def test_only_what_is_wanted_is_read() -> None:
     told = {HID: HID_TEXT, BATTERY: BATTERY_TEXT.format("Battery"), THERM: THERM_TEXT.format(50)}
     ran: list[Command] = []
