@@ -71,7 +71,7 @@ def test_a_processor_that_is_slowed_down(text: str | None, expected: ThermalStat
 PLAIN = "Now drawing from 'AC Power'\n"
 CHARGING = PLAIN + " -InternalBattery-0 (id=22806627)\t97%; finishing charge; 0:20 remaining\n"
 UPS = "Now drawing from 'UPS Power'\n -Back-UPS ES 550G (id=6881280)\t100%; discharging\n"
-NESTED = """+-o IOHIDSystem  <class IOHIDSystem, id 0x10000030f, registered, matched, active, busy 0>
+NESTED = """+-o IOHIDSystem  <class IOHIDSystem, id 0x10000030f, registered, matched, active>
   | {
   |   "HIDKeyboardModifierMappingPairs" = ()
   |   "HIDIdleTime" = 62013375
