@@ -50,6 +50,7 @@ case $what in
     do_it "$home/bin/pip" install --upgrade "${what:-poolhand}[default]"
     do_it mkdir -p "$bin"
     do_it ln -sf "$home/bin/poolhand" "$bin/poolhand"
+    case :$PATH: in *":$bin:"*) ;; *) echo "$bin is not in PATH: add it, or type $bin/poolhand" ;; esac
     ;;
 esac
 echo "next: poolhand --help, and docs/first-node.md"

@@ -196,6 +196,7 @@ def test_the_installer_only_calls_what_installs(
     ended = played(*words, PATH=path, HOME=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     assert re.search(rf"(?m){does}", ended.stdout)
+    assert ("is not in PATH" in ended.stdout) == (has == "python3"), "nobody's PATH but the test's"
     assert not (tmp_path / ".local").exists()
 
 
