@@ -115,6 +115,9 @@ class ConfigInvalid(ConfigError):
 
     code = "config_invalid"
     remedy = "Mend the line that is named; `poolhand config check` reads the file again."
+    # those of an error that another process told: it says strings and numbers only
+    line: int | None = None
+    others: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from ...backends.stores.base import Build, Progress
-from ...backends.stores.errors import WeightsCorrupt
+from ...backends.stores.errors import DiskFailed, WeightsCorrupt
 from ...config.errors import AgentError, RefInvalid
 from ...config.settings import S3, Stores, Weights
 from ..weights import shelves, standalone
@@ -64,6 +64,10 @@ def models_fetch(args: Namespace) -> int:
     except RefInvalid as error:
         print(f"poolhand: {error}\n  {error.remedy}", file=sys.stderr)
         return Exit.USAGE
+    checksums = cast("Path | None", args.checksums)
+    if checksums is not None and not checksums.is_file():
+        print(f"poolhand: --checksums: there is no file {plain(str(checksums))}", file=sys.stderr)
+        return Exit.USAGE
     bar = Bar(sys.stderr, place.model)
     heard = _Heard()
 
@@ -81,8 +85,13 @@ def models_fetch(args: Namespace) -> int:
         raise
     except OSError as error:
         bar.close()
-        print(f"poolhand: {error}", file=sys.stderr)
-        return Exit.FAILURE
+        failed = DiskFailed(
+            path=str(error.filename2 or error.filename or place.cache_dir),
+            reason=error.strerror or type(error).__name__,
+        )
+        if args.json:
+            _print_error(failed)
+        raise failed from error
     bar.close()
     said = {**found, "seconds": round(time.monotonic() - began_s, 3)}
     said["warnings"] = _warn(Path(cast("str", said["folder"])))

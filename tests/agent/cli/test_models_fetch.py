@@ -91,6 +91,21 @@ async def test_only_what_tells_about_a_model(cli: Cli, store: ObjectStore, tmp_p
     assert below(to) == OBJECTS
 
 
+async def test_what_goes_wrong_at_home_has_a_code_and_a_remedy(
+    cli: Cli, store: ObjectStore, tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    ended = await fetched(cli, store, "--to", taken, "--json")
+    assert json.loads(ended.stdout)["error"]["code"] == "disk_failed"
+    assert ended.returncode == Exit.FAILURE
+    ended = await fetched(cli, store, "--checksums", tmp_path / "nowhere")
+    assert (ended.returncode, "there is no file" in ended.stderr) == (Exit.USAGE, True)
+    ended = await fetched(cli, store, "--endpoint", "nonsense")
+    assert "Traceback" not in ended.stderr
+    assert "it must begin with https:// or http://" in ended.stderr
+
+
 async def test_checksums_decide(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
     sums = tmp_path / "SHA256SUMS"
     lines = [f"{hashlib.sha256(data).hexdigest()} *./{name}\n" for name, data in OBJECTS.items()]
