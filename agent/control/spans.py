@@ -207,8 +207,9 @@ class Spans:
 
     def _progressed(self, fetch: Span, phase: str, now_s: float) -> None:
         """A fetch tells which of its phases it is in: list, verify, fetch, publish."""
-        if phase and (not fetch.parts or fetch.parts[-1].name != phase):
-            fetch.begin(phase, now_s)
+        name = f"fetch.{phase}"
+        if phase and (not fetch.parts or fetch.parts[-1].name != name):
+            fetch.begin(name, now_s)
 
     def _phase(self, model: str, name: str, now_s: float) -> None:
         span = self._open.get(("load", model)) or self._begin("load", model, now_s)
@@ -287,7 +288,7 @@ NAMES: Mapping[str, str] = {
     "bytes_alone": "poolhand.load.bytes_alone",
     "close_code": "poolhand.line.close_code",
     "reason": "poolhand.line.reason",
-    "finish_reason": "gen_ai.response.finish_reasons",
+    "finish_reason": "poolhand.request.finish_reason",
     "prompt_tokens": "gen_ai.usage.input_tokens",
     "completion_tokens": "gen_ai.usage.output_tokens",
 }

@@ -60,7 +60,7 @@ def test_a_load_is_told_with_all_its_phases() -> None:
     world.loaded("org/a")
     (load,) = world.of("load")
     assert names(load) == ["fetch", "verify", "wait", "engine"]
-    assert names(load.parts[0]) == ["list", "fetch", "publish"]
+    assert names(load.parts[0]) == ["fetch.list", "fetch.fetch", "fetch.publish"]
     assert load.facts == {"model": "org/a", "store": "s3"}
     assert load.parts[0].facts == {"bytes": 9, "bytes_resumed": 1}
     assert load.error == ""

@@ -247,7 +247,7 @@ async def test_a_local_request_is_traced_with_its_caller_and_without_its_text(
         assert told["poolhand.request.id"] == answer.id
         assert told["poolhand.request.local"] is True
         assert spans["request"].trace_id.hex() == trace
-        assert facts(spans["answer"])["gen_ai.response.finish_reasons"] == "stop"
+        assert facts(spans["answer"])["poolhand.request.finish_reason"] == "stop"
         assert [event.name for event in spans["answer"].events] == ["first_token"]
         assert CANARY not in str(collector.batches)
         assert "say" not in str(collector.batches)
