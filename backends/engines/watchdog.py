@@ -1,5 +1,6 @@
 """A bound on how long some Python may run, in whichever thread it runs."""
 
+import _thread
 import ctypes
 import threading
 from collections.abc import Generator
@@ -16,26 +17,32 @@ def at_most(limit_s: float) -> Generator[None]:
     Args:
         limit_s: Seconds.
 
+    Raises:
+        RuntimeError: The system gives no thread to watch with.
+
     Source:
         PyThreadState_SetAsyncExc of Python's C API; with no exception it takes back one that
         has not arrived.
     """
     thread = ctypes.c_ulong(threading.get_ident())
-    turn = threading.Lock()
+    turn, over = threading.Lock(), threading.Lock()
     is_over = False
 
-    def bark() -> None:
+    def watch() -> None:
+        if over.acquire(timeout=limit_s):
+            return
         with turn:
             if not is_over:
                 _raise_in(thread, ctypes.py_object(TimeoutError))
 
-    timer = threading.Timer(limit_s, bark)
-    timer.daemon = True
-    timer.start()
+    _ = over.acquire()
+    # not a threading.Thread: where memory has run out, its start waits for ever for a thread
+    # that could not begin
+    _ = _thread.start_new_thread(watch, ())
     try:
         yield
     finally:
-        timer.cancel()
+        over.release()
         with turn:
             is_over = True
         _raise_in(thread, None)

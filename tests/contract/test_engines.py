@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -313,13 +314,18 @@ async def test_a_second_request_starts_beside_a_running_stream(tiny: MlxEngine) 
     first = tiny.generate(asked("[loop]", max_tokens=4000))
     await anext(first)
     await anext(first)
-    began_s = time.monotonic()
-    second = tiny.generate(asked("hello"))
-    while not isinstance(await anext(second), Delta):
-        pass
-    assert time.monotonic() - began_s < 0.5
+    waits_s: list[float] = []
+    for _ in range(5):
+        began_s = time.monotonic()
+        second = tiny.generate(asked("hello"))
+        while not isinstance(await anext(second), Delta):
+            pass
+        waits_s.append(time.monotonic() - began_s)
+        await second.aclose()
+    # other programs on this machine are no fault of the loop's
+    is_quiet = os.getloadavg()[0] < (os.cpu_count() or 1)
+    assert min(waits_s) <= (0.1 if is_quiet else 0.5)
     assert isinstance(await anext(first), Delta)
-    await second.aclose()
     await first.aclose()
     await until_idle(tiny)
 

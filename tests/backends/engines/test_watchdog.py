@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 
+import psutil
 import pytest
 
 from poolhand.backends.engines.watchdog import at_most
@@ -47,7 +48,7 @@ def test_it_works_in_any_thread_and_hits_no_other() -> None:
 
 
 def test_what_ends_in_time_is_left_alone_for_ever() -> None:
-    before = set(threading.enumerate())
+    before = psutil.Process().num_threads()
     for _ in range(200):
         with at_most(30):
             pass
@@ -57,9 +58,9 @@ def test_what_ends_in_time_is_left_alone_for_ever() -> None:
             spin(0.001)
     spin(0.05)
     until_s = time.monotonic() + 5
-    while set(threading.enumerate()) - before and time.monotonic() < until_s:
+    while psutil.Process().num_threads() > before and time.monotonic() < until_s:
         spin(0.01)
-    assert set(threading.enumerate()) - before == set(), "no thread of ours is left"
+    assert psutil.Process().num_threads() <= before, "no thread of ours is left"
 
 
 def test_an_error_of_its_own_passes_through() -> None:
