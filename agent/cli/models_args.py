@@ -9,6 +9,7 @@ from .places import add_config, add_state_dir
 VERBS: tuple[tuple[str, str], ...] = (
     ("list", "what this machine may offer, and what is here"),
     ("fetch", "bring a model into the cache, or a copy of it into a folder"),
+    ("manifest", "print the manifest of a folder, to be put beside its files in a store"),
     ("show", "what is known of a build in the cache"),
     ("verify", "read builds whole and hold them to their digests; 1 if one is damaged"),
     ("rm", "delete a model from the cache"),
@@ -35,6 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                 one.add_argument("model", metavar="MODEL", help="its id, alias, ref or folder")
             case "verify":
                 _add_verify(one)
+            case "manifest":
+                _add_manifest(one)
             case _:
                 pass
 
@@ -46,6 +49,10 @@ def main(args: Namespace) -> int:
             from .models_fetch import models_fetch  # noqa: PLC0415  # only for this verb
 
             return models_fetch(args)
+        case "manifest":
+            from .models_manifest import models_manifest  # noqa: PLC0415  # only for this verb
+
+            return models_manifest(args)
         case "show":
             from .models_keep import models_show  # noqa: PLC0415  # only for this verb
 
@@ -108,6 +115,20 @@ def count(text: str) -> int:
     return int(text)
 
 
+def peer(text: str) -> str:
+    """Where a peer listens, as ``HOST:PORT``.
+
+    Raises:
+        ArgumentTypeError: It is no such address.
+    """
+    from ...config.peers import checked  # noqa: PLC0415  # only for this option
+
+    try:
+        return checked(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
 def _add_fetch(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="REF", help="s3://bucket/prefix, …, or a configured id")
     parser.add_argument(
@@ -137,7 +158,23 @@ def _add_fetch(parser: ArgumentParser) -> None:
     parser.add_argument("--id", metavar="ID", help="name in the cache (default: the ref's end)")
     parser.add_argument("--endpoint", metavar="URL", help="S3 endpoint; wins over AWS_ENDPOINT_URL")
     parser.add_argument("--connections", metavar="N", type=count, help="at once, 1 to 64")
+    parser.add_argument(
+        "--peer",
+        metavar="HOST:PORT",
+        type=peer,
+        action="append",
+        help="a node that may have it already; can be named again (default: peers.urls)",
+    )
+    parser.add_argument(
+        "--peers-key", metavar="FILE", type=Path, help="with --peer (default: peers.key_file)"
+    )
     parser.add_argument("--limit", metavar="RATE", type=rate, help="such as 500K, 20MiB/s, 1.5G")
+
+
+def _add_manifest(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where the files lie")
+    parser.add_argument("--id", metavar="ID", required=True, help="the build's id, as configured")
+    parser.add_argument("--version", metavar="V", default="v1", help="of the build (default: v1)")
 
 
 def _add_verify(parser: ArgumentParser) -> None:
