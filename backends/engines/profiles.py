@@ -124,11 +124,11 @@ class Profile(Protocol):
     sleep: tuple[str, str] | None
     """What puts it to sleep and what wakes it, by POST; ``None``: it sees to that itself."""
 
-    def adapted(self, number: int) -> Mapping[str, object]:
-        """What a request says that is meant for an adapter.
+    def adapted(self, number: int | None) -> Mapping[str, object]:
+        """What a request says to a server that has adapters.
 
         Args:
-            number: Its place among the plan's adapters, 0 for the first.
+            number: The place of the one that is meant, 0 for the first; ``None``: none of them.
         """
         ...
 

@@ -16,7 +16,7 @@ class AttachProfile:
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = None
 
-    def adapted(self, number: int) -> Mapping[str, object]:
+    def adapted(self, number: int | None) -> Mapping[str, object]:
         """Nothing: whoever started it has chosen what it serves."""
         del number
         return {}

@@ -29,9 +29,12 @@ class LlamacppProfile:
     renamed: Mapping[str, str] = MappingProxyType({"repetition_penalty": "repeat_penalty"})
     sleep: tuple[str, str] | None = None
 
-    def adapted(self, number: int) -> Mapping[str, object]:
-        """One at full strength; those that are not named are off."""
-        return {"lora": [{"id": number, "scale": 1.0}]}
+    def adapted(self, number: int | None) -> Mapping[str, object]:
+        """One at full strength, or none: those that are not named are off.
+
+        A request that names none gets them all, whatever the command line has said.
+        """
+        return {"lora": [{"id": number or 0, "scale": 0.0 if number is None else 1.0}]}
 
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""

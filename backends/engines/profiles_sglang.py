@@ -34,9 +34,9 @@ class SglangProfile:
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = None
 
-    def adapted(self, number: int) -> Mapping[str, object]:
+    def adapted(self, number: int | None) -> Mapping[str, object]:
         """Named in a field of its own."""
-        return {"lora_path": adapter_name(number)}
+        return {} if number is None else {"lora_path": adapter_name(number)}
 
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""

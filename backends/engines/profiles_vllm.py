@@ -32,9 +32,9 @@ class VllmProfile:
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = ("/sleep?level=1", "/wake_up")
 
-    def adapted(self, number: int) -> Mapping[str, object]:
+    def adapted(self, number: int | None) -> Mapping[str, object]:
         """It has a name like a model's."""
-        return {"model": adapter_name(number)}
+        return {} if number is None else {"model": adapter_name(number)}
 
     def launch(self, plan: Plan) -> Launch:
         """The command line; see :meth:`.profiles.Profile.launch`."""

@@ -6,7 +6,7 @@ signs of life. What the servers differ in is in their profiles, whose process it
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from enum import Enum, auto
 
@@ -92,6 +92,7 @@ class ServedEngine:
         self._max_running = settings.max_running
         self._sleep_after_s = sleep_after_s
         self._adapted = {name: profile.adapted(at) for at, name in enumerate(adapters)}
+        self._plain: Mapping[str, object] = profile.adapted(None) if adapters else {}
         self._poll_s = poll_s
         self._peer = Peer("")
         self._watch = self._watch_of(self._peer)
@@ -251,12 +252,12 @@ class ServedEngine:
         loop = asyncio.get_running_loop()
         target = served_body.target(prompt)
         asked = prompt.body.get("model")
-        adapted = self._adapted.get(asked) if isinstance(asked, str) else None
+        named = self._adapted.get(asked) if isinstance(asked, str) else None
         body = served_body.body(
             prompt,
             model=self._served_name,
             most_tokens=self._settings.max_output_tokens,
-            asks={**self._profile.asks, **(adapted or {})},
+            asks={**self._profile.asks, **(self._plain if named is None else named)},
             renamed=self._profile.renamed,
             sees_images=self._origin.sees_images,
         )

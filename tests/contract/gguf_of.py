@@ -35,7 +35,12 @@ def write_gguf(folder: Path, file: Path) -> None:
     """Write the checkpoint in ``folder`` (BF16) as one file."""
     config = json.loads((folder / "config.json").read_text())
     tensors = [_tensor(name, shape, data, config) for name, shape, data in _read(folder)]
-    pairs = _pairs(config, folder)
+    _write(file, _pairs(config, folder), tensors)
+
+
+def _write(
+    file: Path, pairs: list[bytes], tensors: list[tuple[str, list[int], int, bytes]]
+) -> None:
     head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(pairs)), *pairs]
     offset = 0
     for name, shape, kind, data in tensors:
@@ -47,6 +52,28 @@ def write_gguf(folder: Path, file: Path) -> None:
         out.write(start + bytes(-len(start) % ALIGNMENT_BYTES))
         for *_, data in tensors:
             out.write(data + bytes(-len(data) % ALIGNMENT_BYTES))
+
+
+def write_adapter(folder: Path, file: Path) -> None:
+    """Write an adapter for the checkpoint in ``folder`` that has it say other words.
+
+    Of two tokens one becomes likelier than all, whichever sign the last layer's sum has.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    hidden, size = config["hidden_size"], config["vocab_size"]
+    up = [0.0] * size
+    up[size // 3], up[size // 2] = 1000.0, -1000.0
+    tensors = [
+        ("output.weight.lora_a", [1, hidden], struct.pack(f"<{hidden}f", *[1.0] * hidden)),
+        ("output.weight.lora_b", [size, 1], struct.pack(f"<{size}f", *up)),
+    ]
+    pairs = [
+        _pair("general.type", STRING, _text("adapter")),
+        _pair("general.architecture", STRING, _text("llama")),
+        _pair("adapter.type", STRING, _text("lora")),
+        _pair("adapter.lora.alpha", F32, struct.pack("<f", 1.0)),
+    ]
+    _write(file, pairs, [(name, shape, TYPE_F32, data) for name, shape, data in tensors])
 
 
 def _read(folder: Path) -> Iterator[tuple[str, list[int], bytes]]:

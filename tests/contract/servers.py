@@ -7,12 +7,13 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import pytest
-from gguf_of import write_gguf
+from gguf_of import write_adapter, write_gguf
 
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.backends.engines.profiles import SERVED_NAME, Plan, Profile, Tuning, adapter_name
@@ -83,8 +84,8 @@ def scripted(
     )
 
 
-def llama(folder: Path, preset: str = "nano") -> ServedEngine:
-    """An engine with llama.cpp's own server."""
+def llama(folder: Path, preset: str = "nano", *, adapter: str | None = None) -> ServedEngine:
+    """An engine with llama.cpp's own server, and one that says other words if it has a name."""
     if LLAMA_SERVER is None:
         pytest.skip("no llama-server: packaging/llama-server.sh builds one")
     make_model(folder / "whole", preset=preset, name=preset)
@@ -93,11 +94,16 @@ def llama(folder: Path, preset: str = "nano") -> ServedEngine:
     write_gguf(folder / "whole", build / "model.gguf")
     profile = LlamacppProfile()
     plan = Plan((LLAMA_SERVER,), str(build), flags=("--threads=2",))
+    if adapter is not None:
+        (folder / "other").mkdir()
+        write_adapter(folder / "whole", folder / "other" / "other.gguf")
+        plan = replace(plan, adapters=(Tuning(adapter_name(0), str(folder / "other")),))
     return ServedEngine(
         OwnServer(profile, plan),
         profile,
         served_name=SERVED_NAME,
         settings=Server.model_validate(PATIENCE),
+        adapters=() if adapter is None else (adapter,),
         poll_s=0.05,
     )
 

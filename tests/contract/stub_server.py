@@ -166,10 +166,13 @@ class Stub:
         at = self.argv.index(after) + 1 if after in self.argv else len(self.argv)
         known = [word for word in self.argv[at:] if word.startswith("{")]
         if self.kind == "llamacpp":
-            asked = cast("list[dict[str, int]]", body.get("lora") or [])
             files = self.argv[at].split(",") if after in self.argv else []
-            places = [one["id"] for one in asked if one["scale"] == 1 and one["id"] < len(files)]
-            return f"adapter-{places[0] + 1}:" if places else None if asked else ""
+            # the real one applies them all for who names none
+            every = [{"id": place, "scale": 1} for place in range(len(files))]
+            asked = cast("list[dict[str, int]]", body.get("lora") or every)
+            places = [one["id"] for one in asked if one["scale"]]
+            is_known = all(place < len(files) for place in places)
+            return "".join(f"adapter-{place + 1}:" for place in places) if is_known else None
         name = body["model"] if self.kind == "vllm" else body.get("lora_path", "local")
         told = [json.loads(word) for word in known]
         folders = {one.get("name") or one["lora_name"]: Path(list(one.values())[1]) for one in told}

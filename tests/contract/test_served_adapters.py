@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from servers import PROFILES, scripted
+from servers import PROFILES, llama, scripted
 
+from poolhand.agent.dev.checkpoint import expected_text
 from poolhand.backends.engines.base import Delta, Prompt
 from poolhand.backends.engines.served import ServedEngine
 
@@ -18,7 +19,8 @@ def adapter(folder: Path, rank: int = 8) -> Path:
 
 
 def asked(model: str | None, most: int = 2) -> Prompt:
-    body: dict[str, object] = {"messages": [{"role": "user", "content": "hello"}]}
+    said = [{"role": "user", "content": "hello"}]
+    body: dict[str, object] = {"messages": said, "temperature": 0}
     return Prompt("r", "chat", body if model is None else {**body, "model": model}, most)
 
 
@@ -62,5 +64,22 @@ async def test_a_request_can_reach_for_no_adapter_in_another_way(tmp_path: Path)
         pieces = [piece async for piece in engine.generate(reaching)]
         said = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
         assert said == "w0 w1"
+    finally:
+        await engine.stop()
+
+
+@pytest.mark.engine
+async def test_llamacpp_itself_says_other_words_for_an_adapter_and_its_own_without(
+    tmp_path: Path,
+) -> None:
+    engine = llama(tmp_path, adapter="org/model-other")
+    try:
+        await engine.start()
+        own = expected_text("nano")
+        assert own.startswith(await text_of(engine, "org/model"))
+        other = await text_of(engine, "org/model-other")
+        assert other
+        assert not own.startswith(other)
+        assert own.startswith(await text_of(engine, "org/model")), "one request's, and no other's"
     finally:
         await engine.stop()

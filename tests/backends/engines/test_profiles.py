@@ -130,6 +130,9 @@ def test_an_adapter_is_asked_for_as_each_server_has_it() -> None:
     assert SglangProfile().adapted(1) == {"lora_path": "adapter-2"}
     assert LlamacppProfile().adapted(1) == {"lora": [{"id": 1, "scale": 1.0}]}
     assert AttachProfile().adapted(1) == {}
+    for profile in (VllmProfile(), SglangProfile(), AttachProfile()):
+        assert profile.adapted(None) == {}
+    assert LlamacppProfile().adapted(None) == {"lora": [{"id": 0, "scale": 0.0}]}
 
 
 def plan_with(*adapters: Tuning) -> Plan:
