@@ -56,6 +56,7 @@ bench-footprint: env ## memory and start-up time of the idle agent
 
 bench-weights: env ## how fast weights come here, against what else is installed; needs nginx
 	@$(RUN)/python bench/weights.py
+	@$(RUN)/python bench/weights_lan.py
 
 clean: ## drop what was made
 	rm -rf .venv .demo dist build bench/results .pytest_cache .ruff_cache .hypothesis

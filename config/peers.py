@@ -35,12 +35,12 @@ class Peers(Section):
     @field_validator("listen")
     @classmethod
     def _is_an_address(cls, listen: str | None) -> str | None:
-        return listen if listen is None else _checked(listen)
+        return listen if listen is None else checked(listen)
 
     @field_validator("urls")
     @classmethod
     def _are_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_checked(url) for url in urls)
+        return tuple(checked(url) for url in urls)
 
     @model_validator(mode="after")
     def _has_a_key(self) -> Self:
@@ -65,7 +65,12 @@ def host_and_port(address: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 0
 
 
-def _checked(address: str) -> str:
+def checked(address: str) -> str:
+    """The same address.
+
+    Raises:
+        ValueError: It is no ``HOST:PORT``.
+    """
     problem = "must be HOST:PORT, such as 192.168.1.20:7717 or [fd00::20]:7717"
     try:
         host, port = host_and_port(address)

@@ -13,13 +13,14 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from ...backends.stores.base import Build, Progress
 from ...backends.stores.errors import DiskFailed, WeightsCorrupt
-from ...config.errors import AgentError, RefInvalid
+from ...config.errors import AgentError, RefInvalid, SecretUnusable
+from ...config.peers import Peers
 from ...config.settings import S3, Stores, Weights
 from ..weights import shelves, standalone
 from ..weights.alone import read_checksums
@@ -118,13 +119,29 @@ def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) ->
         is_held = alone.checksums is not None or not alone.is_verified
         held = alone if is_held else None
         job = FetchJob(place.model, place.ref, stores, weights, str(place.cache_dir), held)
+        job = replace(job, peers=_peers(args, place))
         _make_room(place, job, in_use(args))
         build = asyncio.run(fetch(job, told=told))
         _hold(place, alone)
         return _of_build(place, build)
     copy = standalone.Copy(place.ref, Path(os.path.abspath(to)), place.cache_dir)  # noqa: PTH100  # keeps links
-    work = standalone.bring(copy, stores=stores, weights=weights, alone=alone, told=told)
+    peers = _peers(args, place)
+    work = standalone.bring(
+        copy, stores=stores, weights=weights, alone=alone, told=told, peers=peers
+    )
     return _of_copy(copy, alone, asyncio.run(work))
+
+
+def _peers(args: Namespace, place: Place) -> Peers:
+    """Whom to ask before the store."""
+    asked, key = cast("list[str] | None", args.peer), cast("Path | None", args.peers_key)
+    if asked is None:
+        return place.peers
+    key_file = place.peers.key_file if key is None else os.path.abspath(key)  # noqa: PTH100  # keeps links
+    if key_file is None:
+        reason = "peers prove to each other that they share a key: name its file"
+        raise SecretUnusable(source="--peers-key", reason=reason)
+    return place.peers.model_copy(update={"urls": tuple(asked), "key_file": key_file})
 
 
 def _make_room(place: Place, job: FetchJob, protected: Collection[str]) -> None:

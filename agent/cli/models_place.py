@@ -11,6 +11,7 @@ from typing import cast
 
 from ...config.errors import RefInvalid
 from ...config.frozen import frozen
+from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
 from ...config.settings import Cache as CacheSettings
 from ...config.settings import ModelEntry, Settings, Stores, Weights
@@ -33,6 +34,7 @@ class Place:
         cache: Its bounds.
         stores: As configured, or by default.
         weights: As configured, or by default.
+        peers: As configured, or nobody.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Place:
     cache: CacheSettings
     stores: Stores
     weights: Weights
+    peers: Peers = NO_PEERS
 
 
 @frozen
@@ -56,6 +59,7 @@ class Ground:
     stores: Stores
     weights: Weights
     entries: tuple[ModelEntry, ...]
+    peers: Peers = NO_PEERS
 
 
 def ground_of(args: Namespace) -> Ground:
@@ -78,6 +82,7 @@ def ground_of(args: Namespace) -> Ground:
         settings.stores,
         settings.weights,
         settings.models,
+        settings.peers,
     )
 
 
@@ -97,7 +102,8 @@ def place_of(args: Namespace, text: str) -> Place:
     ref = entry.place if entry is not None else ModelRef.parse(text)
     named = cast("str | None", getattr(args, "id", None))
     model = named or (entry.id if entry is not None else model_of(ref))
-    return Place(model, ref, ground.cache_dir, ground.cache, ground.stores, ground.weights)
+    here, stores, weights = ground.cache_dir, ground.stores, ground.weights
+    return Place(model, ref, here, ground.cache, stores, weights, ground.peers)
 
 
 def in_use(args: Namespace) -> set[str]:

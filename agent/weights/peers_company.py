@@ -18,6 +18,9 @@ from .peers_talk import Answer, State, rank
 LINES_EACH = 4
 """Connections for bytes that a fetch has to one peer at most."""
 
+_LINES_TO_ASK = 16
+"""Where only a question is asked, and not to ask it may cost a range twice."""
+
 _RETRY_S = 1.0
 _MOST_RANKS = 2**16
 _LOOK_S = 0.25
@@ -151,7 +154,7 @@ class Company:
             ]
         for peer in able:
             try:
-                line = self._borrow(peer)
+                line = self._borrow(peer, most=_LINES_TO_ASK)
                 if line is None:
                     continue
                 is_good = False
@@ -244,10 +247,10 @@ class Company:
 
     # ── one line ──────────────────────────────────────────────────────────────────────
 
-    def _borrow(self, peer: Peer) -> PeerLine | None:
+    def _borrow(self, peer: Peer, *, most: int = LINES_EACH) -> PeerLine | None:
         """A line for this thread alone; ``None``: too many are in use."""
         with self._lock:
-            if peer.lent >= LINES_EACH or self._over.is_set():
+            if peer.lent >= most or self._over.is_set():
                 return None
             peer.lent += 1
             line = peer.lines.pop() if peer.lines else None

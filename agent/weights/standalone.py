@@ -20,6 +20,7 @@ from pathlib import Path
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
 from ...config.frozen import frozen
+from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from ...config.weights import Weights
@@ -81,6 +82,7 @@ async def bring(
     weights: Weights,
     alone: Alone,
     told: Callable[[Progress], None],
+    peers: Peers = NO_PEERS,
     environ: Mapping[str, str] = os.environ,
     command: Sequence[str] = CHILD,
 ) -> Record:
@@ -92,6 +94,7 @@ async def bring(
         weights: How bytes come here.
         alone: What they are held to.
         told: Hears of progress.
+        peers: Who may be asked before the store; nothing is passed on to them.
         environ: What the child may see of it, it gets.
         command: How the child is started.
 
@@ -102,7 +105,8 @@ async def bring(
         WeightsError: The leaf says what went wrong; final names hold what they held.
         OSError: The folder cannot be written to.
     """
-    job = FetchJob(copy.model, copy.ref, stores, weights, str(copy.to / STAGE_NAME), alone)
+    stage = str(copy.to / STAGE_NAME)
+    job = FetchJob(copy.model, copy.ref, stores, weights, stage, alone, peers=peers)
     await asyncio.to_thread(begin, copy, chunk_bytes=weights.chunk_bytes)
     _ = await arrive(job, told=told, environ=environ, command=command)
     return await asyncio.to_thread(deliver, copy)
