@@ -67,12 +67,15 @@ class Holding:
         due_bytes: What it may still take beyond that, such as the KV cache of its requests.
         is_promised: It is still loading: the system may not have seen its memory taken yet.
         is_evictable: It is idle and not pinned: it would go for another.
+        is_measured: Whether the system's reading is known to lack what it holds; of one that
+            could not be measured all may be still to come.
     """
 
     held_bytes: int
     is_promised: bool = False
     is_evictable: bool = False
     due_bytes: int = 0
+    is_measured: bool = True
 
 
 def needs_of(
@@ -151,7 +154,8 @@ def budget_bytes(
     holdings = tuple(holdings)
     held_bytes = sum(holding.held_bytes + holding.due_bytes for holding in holdings)
     promised_bytes = sum(
-        holding.due_bytes + (holding.held_bytes if holding.is_promised else 0)
+        holding.due_bytes
+        + (holding.held_bytes if holding.is_promised or not holding.is_measured else 0)
         for holding in holdings
     )
     room_bytes = min(ceiling_bytes(total_bytes) - held_bytes, available_bytes - promised_bytes)

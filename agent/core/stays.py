@@ -289,6 +289,7 @@ def holdings_of(stays: Iterable[Stay], busy: Collection[str]) -> list[Holding]:
             is_promised=stay.state is SlotState.LOADING,
             is_evictable=stay.model not in busy and stay.state not in COMING,
             due_bytes=stay.due_bytes,
+            is_measured=stay.holds_bytes is not None or stay.state is SlotState.UNLOADING,
         )
         for stay in stays
         if stay.state in HOLDS_MEMORY

@@ -210,10 +210,14 @@ def test_a_use_is_remembered() -> None:
 
 def test_what_each_resident_has_of_the_memory() -> None:
     def stay(state: SlotState, model: str = "a") -> Stay:
-        return Stay(model, state=state, needs_bytes=7)
+        return Stay(model, state=state, needs_bytes=7, holds_bytes=None if unknown else 7)
 
+    unknown = False
     every = [stay(state) for state in SlotState]
     assert [holding.held_bytes for holding in holdings_of(every, NOBODY)] == [7] * 4
     assert holdings_of([stay(SlotState.LOADING)], NOBODY) == [Holding(7, is_promised=True)]
     assert holdings_of([stay(SlotState.READY)], NOBODY) == [Holding(7, is_evictable=True)]
     assert holdings_of([stay(SlotState.READY)], frozenset({"a"})) == [Holding(7)]
+    unknown = True
+    (found,) = holdings_of([stay(SlotState.READY)], NOBODY)
+    assert found == Holding(7, is_evictable=True, is_measured=False)
