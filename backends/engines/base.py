@@ -82,6 +82,20 @@ class Delta:
     tool_calls: tuple[ToolCall, ...] = ()
     tokens: int = 0
 
+    def __init__(
+        self,
+        text: str = "",
+        reasoning: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+        tokens: int = 0,
+    ) -> None:
+        # written out: one is made for every token, and the general way takes three times as long
+        put = object.__setattr__
+        put(self, "text", text)
+        put(self, "reasoning", reasoning)
+        put(self, "tool_calls", tool_calls)
+        put(self, "tokens", tokens)
+
 
 @frozen
 class Native:
