@@ -244,9 +244,10 @@ class Bring:
     ) -> None:
         total = sum(target.remote.size_bytes for target in targets)
         grid = grid_for(total_bytes=total, asked_chunk_bytes=self._job.weights.chunk_bytes)
-        parts, journal, got = await asyncio.to_thread(self._prepare, targets, grid, promise)
         over = asyncio.Event()
         loop = asyncio.get_running_loop()
+        told = self._taking_over(total, loop)
+        parts, journal, got = await asyncio.to_thread(self._prepare, targets, grid, promise, told)
         pull, brought = await asyncio.to_thread(
             pull_for,
             self._job,
@@ -297,8 +298,26 @@ class Bring:
         for name in (JOURNAL_NAME, SHARED_NAME):
             (self._folder / name).unlink(missing_ok=True)
 
+    def _taking_over(self, total: int, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
+        """Who tells, from any thread, that so many bytes more were taken over."""
+        done, told_s = 0, 0.0
+
+        def told(count: int) -> None:
+            nonlocal done, told_s
+            done += count
+            if (now_s := time.monotonic()) - told_s >= self._tick_s:
+                told_s = now_s
+                at = Progress(done, total, done, bytes_reused=done)
+                _ = loop.call_soon_threadsafe(self._tell, "fetch", at)
+
+        return told
+
     def _prepare(
-        self, targets: list[Target], grid: Grid, promise: manifest.Manifest | None
+        self,
+        targets: list[Target],
+        grid: Grid,
+        promise: manifest.Manifest | None,
+        told: Callable[[int], None],
     ) -> tuple[list[Part], Journal, dict[int, int]]:
         """Claim nothing that is not there, make room for the rest, take over what is here."""
         boot, path, ref = self._boot, self._folder / JOURNAL_NAME, str(self._job.ref)
@@ -319,6 +338,7 @@ class Bring:
             grid,
             has_tags=self._job.ref.scheme == "s3",
             pieces=pieces_of(promise),
+            told=told,
             is_stopped=self._stopped.is_set,
         )
         got |= {number: parts[number].size_bytes for number in kept if parts[number].seal}

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,13 @@ def put(
 
 def bring(origin: Origin, cache: Path, model: str, *, ref: str | None = None) -> Progress:
     """Fetch; the last word of its progress, and only if the bytes are right."""
+    return words_of(origin, cache, model, ref=ref)[-1]
+
+
+def words_of(
+    origin: Origin, cache: Path, model: str, *, ref: str | None = None
+) -> Sequence[Progress]:
+    """Fetch; all words of its progress, and only if the bytes are right."""
     place = ModelRef.parse(ref or f"s3://models/{model}")
     job = FetchJob(model, place, stores_of(origin), quick(chunk_bytes=CHUNK_BYTES), str(cache))
     heard: list[Progress] = []
@@ -66,7 +73,7 @@ def bring(origin: Origin, cache: Path, model: str, *, ref: str | None = None) ->
     for name, data in origin.objects.items():
         if name != "manifest.json":
             assert (Path(build.folder) / name).read_bytes() == data, name
-    return heard[-1]
+    return heard
 
 
 def asked(origin: Origin) -> set[str]:
@@ -218,6 +225,14 @@ def test_a_tag_that_says_nothing_of_the_content_is_not_believed(
     _ = asked(origin)
     assert bring(origin, tmp_path, NEW).bytes_reused == 0
     assert asked(origin) == set(old)
+
+
+def test_whoever_waits_hears_of_it_while_it_is_copied(origin: Origin, tmp_path: Path) -> None:
+    put(origin, toy(), model=None)
+    _ = bring(origin, tmp_path, OLD)
+    words = [word for word in words_of(origin, tmp_path, NEW) if word.bytes_total]
+    first, last = words[0], words[-1]
+    assert 0 < first.bytes_reused == first.bytes_done < last.bytes_done == last.bytes_total
 
 
 def test_a_build_that_was_touched_is_no_source(origin: Origin, tmp_path: Path) -> None:
