@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Literal, NoReturn, Protocol, Self, cast
 
 from ...config.errors import AgentError, Retry
-from ...config.refusals import Overloaded, RequestCancelled
+from ...config.refusals import ModelCrashed, Overloaded, RequestCancelled
 from ..core.cold import missing_bytes
 from ..core.node import Node
 from ..core.slots import COMING
@@ -256,6 +256,8 @@ def _wait_s(error: AgentError, node: Node, model: str) -> int:
     """When it is worth to come again, in whole seconds."""
     if isinstance(error, Overloaded):
         return _BUSY_S
+    if isinstance(error, ModelCrashed) and error.waits_s is not None:
+        return min(max(1, math.ceil(error.waits_s)), _LATEST_S)
     stay = node.loads.stays.find(model, COMING)
     missing = missing_bytes(node.machine.stocks.get(model), stay)
     ready_s = node.loads.measured.ready_in_s(model, missing) if stay is not None else None

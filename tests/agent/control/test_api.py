@@ -12,8 +12,8 @@ from typing import NoReturn
 import pytest
 
 from poolhand.agent.control import api as room
-from poolhand.agent.control.api import MAX_CLIENTS, MAX_REQUEST_BYTES, Api, control_socket
-from poolhand.agent.control.asked import TEXT, Answer, Asked, NotAnswered, Routes
+from poolhand.agent.control.api import MAX_CLIENTS, MAX_LONG, MAX_REQUEST_BYTES, Api, control_socket
+from poolhand.agent.control.asked import TEXT, Answer, Asked, Long, NotAnswered, Routes
 from poolhand.agent.control.client import AgentNotRunning, get
 from poolhand.config.paths import StateUnusable
 
@@ -259,6 +259,48 @@ async def test_a_client_that_is_served_does_not_hold_up_the_end(path: Path) -> N
     writer.transport.abort()
     with pytest.raises(AgentNotRunning):
         get(path, "/v1/status", 1)
+
+
+async def test_long_answers_have_a_bound_of_their_own_and_end_with_their_client(
+    path: Path,
+) -> None:
+    begun, left = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def wait(_: Asked) -> Answer:
+        begun.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.release()
+        return Answer({})
+
+    routes: Routes = {
+        "/long": {"POST": Long(wait, 100, lambda answer: Answer({"said": answer.body}, 429))},
+        "/quick": {"GET": lambda _: Answer({})},
+    }
+    request = b"POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    ready = asyncio.Event()
+    with control_socket(path) as bound:
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+            serving = tasks.create_task(Api(routes).serve(bound, ready.set))
+            await ready.wait()
+            writers: list[asyncio.StreamWriter] = []
+            for _ in range(MAX_LONG):
+                _, writer = await asyncio.open_unix_connection(path)
+                writer.write(request)
+                await begun.acquire()
+                writers.append(writer)
+            status, told = await ask(path, request, is_whole=False)
+            assert status == 429
+            assert "64 are being answered" in str(told)
+            assert (await ask(path, b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+            writers[0].transport.abort()
+            await left.acquire()
+            writers[1].write(b"x" * 2 * MAX_REQUEST_BYTES)  # it was asked nothing more
+            await left.acquire()
+            for writer in writers:
+                writer.transport.abort()
+            serving.cancel()
 
 
 async def test_a_bug_in_a_route_ends_everything_loudly(path: Path) -> None:

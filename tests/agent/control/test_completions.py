@@ -29,7 +29,7 @@ from poolhand.backends.engines.base import (
 )
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineDied
-from poolhand.config.refusals import ContextExceeded, RequestRefused
+from poolhand.config.refusals import ContextExceeded, ModelCrashed, RequestRefused
 from poolhand.config.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -420,6 +420,15 @@ async def test_what_the_engine_refuses_has_its_own_status(
                 await asking
             assert problem(caught.value) == (status, code, "invalid_request_error")
             assert "retry-after" not in caught.value.response.headers
+
+
+async def test_a_model_that_comes_back_soon_says_when(tmp_path: Path) -> None:
+    crashed = ModelCrashed(model=MODEL, times=2, waits_s=7.2)
+    async with served(tmp_path, {MODEL: Scripted([crashed])}) as (_, api):
+        with pytest.raises(openai_error(503)) as caught:
+            await stream(api)
+        assert problem(caught.value)[1] == "model_crashed"
+        assert caught.value.response.headers["retry-after"] == "8"
 
 
 async def test_it_is_off_unless_it_is_wanted_and_may_be_switched_while_it_runs(

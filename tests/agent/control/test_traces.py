@@ -208,8 +208,9 @@ class Missing:
         if name.partition(".")[0] == "opentelemetry":
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
+OURS = tuple(f"poolhand.agent.control.{n}" for n in ("traces", "spans", "completions", "whole"))
 import poolhand.agent.daemon
-early = [n for n in sys.modules if n.startswith(("opentelemetry", "poolhand.agent.control.traces"))]
+early = [n for n in sys.modules if n.startswith(("opentelemetry", *OURS))]
 from poolhand.agent.control.traces import Traces
 from poolhand.config.telemetry import Telemetry
 made = Traces(Telemetry(traces=True), {}, note=lambda *a, **k: None, clock_s=lambda: 0.0)
