@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ...backends.stores.base import Progress, RemoteFile, Store
-from ...backends.stores.errors import FetchDied, WeightsCorrupt, WeightsUnsafe
-from ...backends.stores.paths import is_wanted, spares
+from ...backends.stores.base import Progress, Store
+from ...backends.stores.errors import FetchDied, WeightsCorrupt
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from . import manifest
-from .alone import all_targets, is_held
+from .alone import is_held
 from .behind import Syncing
 from .boot import boot_id
 from .cache import Cache
@@ -31,12 +30,13 @@ from .parts import Part, Target, prepare, sweep
 from .peers_join import Brought, pull_for
 from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
-from .publish import Digested, digest_in_place, expect, publish
+from .publish import Digested, digest_in_place, publish
 from .pull import Pull
 from .record import RECORD_NAME
 from .repair import claim
 from .reuse import here_now, keep_own, pieces_of, still_reused, take_over
 from .source import Source
+from .targets import targets_of
 from .tempo import Pace
 from .tensors import Arriving
 from .verify import changed_files, read_record, verify
@@ -110,7 +110,7 @@ class Bring:
         """List only."""
         store = self._find_store(self._job.ref, self._job.stores, os.environ)
         try:
-            targets, _ = await self._targets(store)
+            targets, _ = await targets_of(store, self._job)
         finally:
             await store.close()
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
@@ -121,7 +121,7 @@ class Bring:
 
         store = self._find_store(self._job.ref, self._job.stores, os.environ)
         try:
-            targets, _ = await self._targets(store)
+            targets, _ = await targets_of(store, self._job)
             return await look(store, targets, model=self._job.model)
         finally:
             await store.close()
@@ -139,7 +139,7 @@ class Bring:
             self._tell("list", Progress(0, 0))
             store = self._find_store(self._job.ref, self._job.stores, os.environ)
             try:
-                targets, promise = await self._targets(store)
+                targets, promise = await targets_of(store, self._job)
                 is_copy = self._job.alone is not None and self._job.alone.is_all
                 if self._job.ref.scheme == "file" and not is_copy:
                     await self._take_in_place(targets, promise)
@@ -172,61 +172,6 @@ class Bring:
             (self._folder / RECORD_NAME).unlink(missing_ok=True)
             return None
         return Result(record.size_bytes, len(record.files))
-
-    async def _targets(self, store: Store) -> tuple[list[Target], manifest.Manifest | None]:
-        """Which files to have, and what was promised about them."""
-        model = self._job.model
-        if self._job.alone is not None:
-            return await all_targets(store, self._job, self._job.alone)
-        found = await store.files()
-        for file in found:
-            if problem := manifest.path_problem(file.path):
-                raise WeightsUnsafe(model=model, reason=f"{file.path[:200]!r} {problem}")
-        listed = {file.path: file for file in found if not manifest.is_hidden(file.path)}
-        promise = await self._promise(store, listed.get(manifest.MANIFEST_NAME))
-        if promise is None:
-            if self._job.weights.require_manifest:
-                name, reason = manifest.MANIFEST_NAME, "the store has none, but it is required"
-                raise WeightsCorrupt(model=model, file=name, reason=reason)
-            targets = [Target(file, file.sha256) for file in listed.values()]
-        else:
-            expect(promise.aggregate_sha256, self._job, file=manifest.MANIFEST_NAME)
-            targets = self._promised(promise, listed)
-        if problem := manifest.paths_problem([target.remote.path for target in targets]):
-            raise WeightsUnsafe(model=model, reason=problem)
-        return targets, promise
-
-    def _promised(
-        self, promise: manifest.Manifest, listed: Mapping[str, RemoteFile]
-    ) -> list[Target]:
-        targets: list[Target] = []
-        spare = spares(file.path for file in promise.files)
-        for file in promise.files:
-            if not is_wanted(file.path) or file.path in spare:
-                if manifest.is_integrity(file.path):
-                    reason = f"{file.path[:200]!r} is of a kind that is not downloaded"
-                    raise WeightsUnsafe(model=self._job.model, reason=reason)
-                continue  # model cards and the like: promised, and of no use here
-            found = listed.get(file.path)
-            if found is None or found.size_bytes != file.size_bytes:
-                reason = "not in the store" if found is None else "size is not the promised one"
-                raise WeightsCorrupt(model=self._job.model, file=file.path, reason=reason)
-            targets.append(Target(found, file.sha256))
-        return targets
-
-    async def _promise(self, store: Store, file: RemoteFile | None) -> manifest.Manifest | None:
-        if file is None:
-            return None
-        problem = f"longer than {manifest.MAX_MANIFEST_BYTES} bytes"
-        if file.size_bytes <= manifest.MAX_MANIFEST_BYTES:
-            data = await store.read(file)
-            if manifest.is_foreign(data):
-                return None
-            try:
-                return manifest.parse(data, model=self._job.model)
-            except manifest.ManifestInvalid as error:
-                problem = str(error)
-        raise WeightsCorrupt(model=self._job.model, file=file.path, reason=problem)
 
     async def _take_in_place(
         self, targets: list[Target], promise: manifest.Manifest | None
