@@ -5,38 +5,27 @@ begins without it. Times are stored as wall-clock seconds and handed out as ages
 node's own clock means nothing after a restart.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ...config.errors import StateDamaged
 from ..core.assignment import MOST_EPOCH, Assignment, Source
 from ..core.effects import PersistAssignment, PersistMeasured, PersistOrders
-from ..core.events import AssignmentRead, Event, MeasuredRead, OrdersRead, StateUnsaved
+from ..core.events import AssignmentRead, Event, MeasuredRead, OrdersRead
 from ..core.measured import MOST_MODELS, Measured
+from .state_files import Strict, read_file, write_file
 
 FILE, ORDERS, MEASURED = "assignment.json", "orders.json", "measured.json"
 ASIDE = "assignment.bad"
-MOST_BYTES = 2**20
 
 _Key = Annotated[str, Field(min_length=1, max_length=1024)]
 _Bytes = Annotated[int, Field(ge=0, le=2**62)]
 _Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """A file's content, read as strictly as it is written."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
-
-
-Found = TypeVar("Found", bound=Strict)
 
 
 class _Record(Strict):
@@ -183,65 +172,3 @@ def _assignment(record: _Record) -> Assignment:
         only=tuple(record.only),
         moved_s=None if moved_s is None else min(0.0, moved_s - now_s),
     )
-
-
-def read_file(path: Path, shape: type[Found]) -> Found | None:
-    """A file's content; ``None`` if there is no such file.
-
-    Args:
-        path: Of the file.
-        shape: What it has to hold.
-
-    Raises:
-        StateDamaged: It cannot be read, or understood: then it was set aside.
-    """
-    try:
-        with path.open("rb") as file:
-            return shape.model_validate_json(file.read(MOST_BYTES))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _damaged(path, error.strerror or "unreadable") from error
-    except ValidationError as error:
-        raise _damaged(path, _set_aside(path)) from error
-
-
-def write_file(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
-    """Replace a file in one step; it is on the disk when this returns.
-
-    If it could not be written, ``StateUnsaved`` is told, and what was there still is.
-    """
-    fresh = path.with_suffix(".new")
-    try:
-        with fresh.open("w") as file:
-            file.write(json.dumps(record.model_dump(), indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(0o600)
-        fresh.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
-
-
-def _set_aside(path: Path) -> str:
-    """Keep the file for whoever wants to know, out of the way."""
-    aside = path.with_suffix(".bad")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return f"cannot be understood, and cannot be set aside: {error.strerror or error}"
-    return f"cannot be understood; kept as {aside.name}"
-
-
-def _damaged(path: Path, reason: str) -> StateDamaged:
-    return StateDamaged(path=str(path), reason=reason)
-
-
-def _sync(folder: Path) -> None:
-    """Have the rename on the disk, too."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

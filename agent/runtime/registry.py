@@ -33,7 +33,7 @@ from ..weights.registry import (
     read_listing,
     wanted,
 )
-from .assignment_file import Strict, read_file, write_file
+from .state_files import Strict, read_file, write_file
 
 FILE = "catalog.json"
 SOON_S = 5.0

@@ -1,0 +1,85 @@
+"""Files of the state folder: strict JSON, replaced in one step, set aside if they make no sense."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ...config.errors import StateDamaged
+from ..core.events import Event, StateUnsaved
+
+MOST_BYTES = 2**20
+
+
+class Strict(BaseModel):
+    """A file's content, read as strictly as it is written."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
+
+
+Found = TypeVar("Found", bound=Strict)
+
+
+def read_file(path: Path, shape: type[Found]) -> Found | None:
+    """A file's content; ``None`` if there is no such file.
+
+    Args:
+        path: Of the file.
+        shape: What it has to hold.
+
+    Raises:
+        StateDamaged: It cannot be read, or understood: then it was set aside.
+    """
+    try:
+        with path.open("rb") as file:
+            return shape.model_validate_json(file.read(MOST_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(path, error.strerror or "unreadable") from error
+    except ValidationError as error:
+        raise _damaged(path, _set_aside(path)) from error
+
+
+def write_file(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
+    """Replace a file in one step; it is on the disk when this returns.
+
+    If it could not be written, ``StateUnsaved`` is told, and what was there still is.
+    """
+    fresh = path.with_suffix(".new")
+    try:
+        with fresh.open("w") as file:
+            file.write(json.dumps(record.model_dump(), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o600)
+        fresh.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
+
+
+def _set_aside(path: Path) -> str:
+    """Keep the file for whoever wants to know, out of the way."""
+    aside = path.with_suffix(".bad")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"cannot be understood, and cannot be set aside: {error.strerror or error}"
+    return f"cannot be understood; kept as {aside.name}"
+
+
+def _damaged(path: Path, reason: str) -> StateDamaged:
+    return StateDamaged(path=str(path), reason=reason)
+
+
+def _sync(folder: Path) -> None:
+    """Have the rename on the disk, too."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
