@@ -29,6 +29,7 @@ from poolhand.backends.engines.base import (
 )
 from poolhand.backends.engines.echo import EchoEngine
 from poolhand.backends.engines.errors import EngineDied
+from poolhand.config.errors import LinkLost
 from poolhand.config.refusals import ContextExceeded, ModelCrashed, RequestRefused
 from poolhand.config.settings import Settings
 
@@ -287,6 +288,26 @@ async def test_a_drain_lets_what_runs_end_and_takes_nothing_new(tmp_path: Path) 
         assert "retry-after" in caught.value.response.headers
         chunks = [chunk async for chunk in coming]
         assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+async def test_a_coordinator_that_is_lost_is_no_business_of_local_programs(
+    tmp_path: Path,
+) -> None:
+    engines, slots = {MODEL: EchoEngine(pause_s=0.02)}, {"max_model_slots": 2}
+    async with served(tmp_path, engines, slots=slots) as (rig, api):
+        coming = await stream(api)
+        await anext(coming)
+        waiting = asyncio.ensure_future(stream(api, COLD))
+        await rig.until(happened.RequestOpened, 2)
+        lost = LinkLost(close_code=1006, reason="")
+        rig.tell(happened.LinkClosed(rig.world.line, 1006, lost))
+        chunks = [chunk async for chunk in coming]
+        assert chunks[-1].choices[0].finish_reason == "stop"
+        assert len(rig.world.node.answers.ledger) == 1, "whoever waits for a model goes on waiting"
+        waiting.cancel()
+        await rig.until(happened.RequestWithdrawn)
+        late = await api.chat.completions.create(model=MODEL, messages=SAID)
+        assert late.choices[0].finish_reason == "stop", "no line is needed for it"
 
 
 async def test_an_answer_that_is_cut_short_says_so_in_the_stream(tmp_path: Path) -> None:
