@@ -9,28 +9,18 @@ from pathlib import Path
 
 import openai
 import pytest
+from canaries import PROMPT, TOKEN, found_in, told, written
 from world import A, World, begun, text_of
 
 from poolhand.agent.cli.exits import Exit
 from poolhand.agent.cli.main import VERBS
-from poolhand.agent.control.client import get
 from poolhand.agent.dev.checkpoint import expected_text
 from poolhand.agent.dev.stage import ask, at
-from poolhand.config.paths import control_socket
 
 pytestmark = pytest.mark.e2e
 
-PROMPT = "canary-prompt-9f27"
-TOKEN = "canary-token-41ce"  # noqa: S105  # a made-up one
 ANSWERS = ("Hello from alpha", "Counting: one two", "tock tick", "costs \N{EURO SIGN}5")
 """Pieces of answers that are longer than any token of the checkpoint."""
-
-
-def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Every file that a process of this world has written, but the token's own."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "token":
-            yield path, path.read_bytes()
 
 
 def run_through(world: World) -> None:
@@ -85,8 +75,7 @@ def shown(world: World, config: Path) -> Iterator[tuple[str, bytes]]:
         )
         assert ended.returncode != Exit.USAGE, ended.stderr
         yield " ".join((verb, *words)), ended.stdout + ended.stderr
-    for target in ("/v1/status", "/v1/models", "/v1/config", "/metrics"):
-        yield target, get(control_socket(world.agent.state_dir), target, 10.0)[1]
+    yield from told(world.agent.state_dir)
 
 
 def mistaken(world: World, config: Path) -> None:
@@ -116,9 +105,7 @@ def with_token(world: World) -> Path:
 
 
 def has_no_canary(found: Iterable[tuple[object, bytes]]) -> None:
-    for name, content in found:
-        for canary in (PROMPT, TOKEN, *ANSWERS):
-            assert canary.encode() not in content, (name, canary)
+    assert not found_in(found, *ANSWERS)
 
 
 def test_canaries_are_found_nowhere(world: World) -> None:
@@ -155,3 +142,16 @@ def test_nor_where_the_owner_looks_or_errs_nor_after_a_crash(world: World) -> No
     assert {"agent.log", "killed.log", "machine.json", "tokenizer.json"} <= names
     assert (world.folder / "killed.log").read_text().count("SettingsRejected") == 3
     has_no_canary(found)
+
+
+def test_the_search_would_find_one(tmp_path: Path) -> None:
+    """Each world is searched at its end: see ``opened``."""
+    assert found_in(written(tmp_path)) == []
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "agent.log").write_text(f"x{PROMPT}y")
+    (tmp_path / "events").write_text(f"{TOKEN}")
+    (tmp_path / "token").write_text(TOKEN)
+    assert found_in(written(tmp_path)) == [
+        (str(tmp_path / "a" / "b" / "agent.log"), PROMPT),
+        (str(tmp_path / "events"), TOKEN),
+    ]

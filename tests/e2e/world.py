@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import cast
 
 import psutil
+from canaries import PROMPT, TOKEN, found_in, told, written
 from openai import DefaultHttpxClient, OpenAI, Stream
 from openai.types.chat import ChatCompletionChunk
 
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.agent.dev.stage import Actor, Stage, ask, at, each_of, stay_of
+from poolhand.config.secrets import DEFAULT_VARIABLE
 
 A, B, OTHER = "org/tiny-a", "org/tiny-b", "org/other"
 MIB = 2**20
@@ -100,7 +102,7 @@ class World(Stage):
     def join(self, config: Path, name: str = "agent", **environ: str) -> str:
         """Start an agent; the coordinator's name for it once it is registered."""
         before = set(self.providers())
-        _ = self.open_agent(config, name, environ)
+        _ = self.open_agent(config, name, {DEFAULT_VARIABLE: TOKEN, **environ})
 
         def registered() -> str | None:
             here = self.providers()
@@ -220,7 +222,7 @@ class World(Stage):
         """Ask for a stream."""
         return (client or self.client()).chat.completions.create(
             model=model,
-            messages=[{"role": "user", "content": said}],
+            messages=[{"role": "system", "content": PROMPT}, {"role": "user", "content": said}],
             max_tokens=most,
             stream=True,
             stream_options={"include_usage": True},
@@ -282,4 +284,8 @@ def opened(folder: Path, weights: Path, *coordinator: str) -> Generator[World]:
     with World(folder, weights) as world:
         world.begin(*coordinator)
         yield world
+        for actor in world.actors.values():
+            if actor.is_running and actor.state_dir != Path():
+                assert not found_in(told(actor.state_dir))
+    assert not found_in(written(folder)), "a canary is where none belongs"
     shutil.rmtree(folder, ignore_errors=True)
