@@ -385,7 +385,8 @@ Local policy stands before every command: nothing here reaches a model outside `
   with another pool with `epoch conflict`, what local policy forbids with `pool 'P' not allowed by
   local policy`; the answer's `epoch` and `assigned` are what holds now. A busy machine says
   `draining` at once: what runs is finished, new requests for the old pool get 503 `model 'X' not
-  loaded: outside assigned pool`. Then `applied`, or `failed` after `expires_at` or
+  loaded: outside assigned pool`. While accepted requests wait for a model, they are served first:
+  `assigned` is still the old pool, and whatever is new gets `provider draining for update`. Then `applied`, or `failed` after `expires_at` or
   `pools.move_deadline_s`: the old pool holds again, under a new epoch. For `pools.min_dwell_s`
   after a move the next one is refused. `assign_model` with `model_id` and `epoch` means the same
   with `pool` and `preload` set to the model.
