@@ -261,8 +261,8 @@ async def test_whoever_hangs_up_ends_the_answer_at_once(tmp_path: Path, *, has_b
 
 
 async def test_a_reader_who_stands_still_slows_the_engine(tmp_path: Path) -> None:
-    long = [Delta("x" * 2**15, tokens=1) for _ in range(400)]
-    engine = Scripted([Started(1), *long, Finished("stop", Usage(1, 400))])
+    long = [Delta("x" * 2**18, tokens=1) for _ in range(40)]
+    engine = Scripted([Started(1), *long, Finished("stop", Usage(1, 40))])
     async with served(tmp_path, {MODEL: engine}) as (rig, api):
         coming = await stream(api)
         await anext(coming)
@@ -271,10 +271,10 @@ async def test_a_reader_who_stands_still_slows_the_engine(tmp_path: Path) -> Non
             while before != engine.yielded:
                 before = engine.yielded
                 await asyncio.sleep(10 * BEAT_S)
-        assert before < 200, "it waits for room"
-        assert sum([len(text_of(chunk)) async for chunk in coming]) == 399 * 2**15
+        assert before < 30, "it waits for room"
+        assert sum([len(text_of(chunk)) async for chunk in coming]) == 39 * 2**18
         assert rig.ended()[0].outcome == "complete"
-        assert rig.local.chunks == 402, "with its reason and its usage"
+        assert rig.local.chunks == 42, "with its reason and its usage"
 
 
 async def test_a_drain_lets_what_runs_end_and_takes_nothing_new(tmp_path: Path) -> None:
