@@ -185,11 +185,12 @@ class Shelf:
         """How large a model is, in bytes; what speaks against it is found before they come."""
         has_begun = await asyncio.to_thread(self._cache.has_partial, job.model)
         foresee = self._wanted_now().foresee
-        if has_begun or foresee is None:
+        entry = self._settings.entry(job.model)
+        if has_begun or foresee is None or entry is None:  # an adapter is no model of its own
             listed = await asyncio.to_thread(self._cache.listed)
             return listed.get(listed_key(job.model, str(job.ref))) or await sizes(job)
         found = await look(job)
-        is_code_refused = choice(self._entry(job.model), self._settings) == "mlx"
+        is_code_refused = choice(entry, self._settings) == "mlx"
         error = foresee(job.model, found.weights_bytes, found.config, is_code_refused)
         if error is not None:
             raise error
