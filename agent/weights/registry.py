@@ -27,6 +27,8 @@ MAX_CATALOG_BYTES = 8 * 2**20
 MAX_OFFERED, MAX_ALIASES, MAX_ID_CHARS = 64, 256, 256
 """More builds or aliases, or longer names, are not taken over: they come from outside."""
 
+MAX_PREFIX_CHARS = 512
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]*")
 _ENDED = frozenset({"retired", "disabled", "deleted", "archived"})
@@ -136,7 +138,8 @@ def _listed(row: Mapping[str, object]) -> Listed | None:
     if not (isinstance(model, str) and isinstance(prefix, str) and isinstance(digest, str)):
         return None
     is_over = row.get("active") is False or row.get("status") in _ENDED
-    if is_over or not _is_id(model) or not _SHA256.fullmatch(digest):
+    is_odd = not _is_id(model) or not 0 < len(prefix) <= MAX_PREFIX_CHARS
+    if is_over or is_odd or not _SHA256.fullmatch(digest):
         return None
     return Listed(model, prefix.strip("/"), digest)
 

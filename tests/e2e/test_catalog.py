@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import A, World, make_weights, opened
+from world import A, World, opened
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.agent.dev.library import publish
@@ -25,7 +25,8 @@ refresh_s = 1
 @pytest.fixture
 def bucket(tmp_path: Path) -> Path:
     """Where the registry keeps its builds; empty."""
-    path = make_weights(tmp_path / "store") / "registry"
+    make_model(tmp_path / "store" / "models" / "tiny-a", preset="nano", name="alpha")
+    path = tmp_path / "store" / "registry"
     path.mkdir()
     return path
 

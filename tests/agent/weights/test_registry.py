@@ -54,6 +54,7 @@ def test_a_catalog_s_builds_and_aliases() -> None:
         row("org/a b"),
         row("x" * 300),
         row(r2_prefix=None),
+        row(r2_prefix="v2/" + "x" * 600),
         row(weight_hash="abc"),
         row(weight_hash=None),
         row(active=False),
