@@ -128,5 +128,6 @@ def test_a_promise_that_nothing_keeps_is_an_error(tmp_path: Path, cache_dir: Pat
     ):
         run = Run(tmp_path / "m", origin, company, SHA.hexdigest())
         assert isinstance(run.pull.error, WeightsCorrupt)
+        assert origin.sent_bytes == 2 * len(DATA), "the store itself was given its second chance"
         assert not run.part.final.exists()
         run.sharing.close()
