@@ -15,6 +15,7 @@ from .refs import ModelRef
 from .stores import ARRAY, Section
 
 Glob = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9*?\[][^\s]*$")]
+Place = Annotated[str, Field(max_length=256)]
 
 
 class Catalog(Section):
@@ -31,8 +32,8 @@ class Catalog(Section):
     """
 
     builds: Annotated[tuple[Glob, ...], ARRAY] = ()
-    store: str | None = None
-    url: str | None = None
+    store: Place | None = None
+    url: Place | None = None
     refresh_s: Annotated[float, Field(ge=1, le=86400)] = 600.0
 
     @field_validator("store")
