@@ -1,12 +1,13 @@
 """Fetches that end at a chosen step, again and again, out of one warm process.
 
-    python crash_points.py kill|power FOLDER FIRST LAST
+    python crash_points.py kill|power|synced FOLDER FIRST LAST
 
 Forks a child a fetch; a *step* is a call that changes the disk: a write, a sync, a rename, a
 removal, an allocation. The child ends just before its n-th. ``kill``: by SIGKILL, which takes
 nothing back that was written. ``power``: likewise, but first the disk is made to look as after
 a power cut: of what was not synced, any page may be missing and the journal is cut anywhere,
-the last renames may not have happened, and the journal is of another boot.
+the last renames may not have happened, and journal and record are of another boot. ``synced``:
+the same for a fetch that syncs every file before it gets its name.
 
 What lies on the disk is held against the truth after every end, and after every other it is
 fetched to its end, now and then through another end on the way. Prints a JSON list with one
@@ -33,12 +34,13 @@ from poolhand.agent.weights.bring import SYNC_EVERY_S, TICK_S, Bring
 from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.journal import JOURNAL_NAME, load
 from poolhand.agent.weights.lines import FetchJob
+from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.backends.stores.base import Progress, RemoteFile
 from poolhand.config.refs import ModelRef
 from poolhand.config.stores import Stores
 
 MODEL = "org/toy"
-OBJECTS = toy(shard_bytes=70_000, shards=24)
+OBJECTS = toy(shard_bytes=70_000, shards=30)
 SYNCS = ("fsync", "fdatasync")
 STEPS = ("pwrite", "write", *SYNCS, "replace", "rename", "unlink", "posix_fallocate")
 SECOND = (20, 110)
@@ -86,7 +88,7 @@ class Disk:
                 _ = after.rename(before)
                 if old is not None:
                     _ = after.write_bytes(old)
-        for path in self._folder.rglob(JOURNAL_NAME):
+        for path in (*self._folder.rglob(JOURNAL_NAME), *self._folder.rglob(RECORD_NAME)):
             _ = path.write_bytes(path.read_bytes().replace(boot_id().encode(), b"another"))
 
     def _take_back(self, path: Path) -> None:
@@ -158,9 +160,10 @@ class FolderStore(OriginStore):
         return self._listed
 
 
-def run(place: Path, cache: Path, *, is_syncing: bool = False) -> None:
+def run(place: Path, cache: Path, *, is_syncing: bool = False, syncs_first: bool = False) -> None:
     """One fetch in this process; one that is syncing syncs all the time."""
-    job = FetchJob(MODEL, REF, Stores(), quick(connections=2), str(cache))
+    weights = quick(connections=2).model_copy(update={"sync_first": syncs_first})
+    job = FetchJob(MODEL, REF, Stores(), weights, str(cache))
 
     def store(_ref: ModelRef, _stores: Stores, _environ: Mapping[str, str]) -> OriginStore:
         return FolderStore(place)
@@ -173,7 +176,13 @@ def run(place: Path, cache: Path, *, is_syncing: bool = False) -> None:
 
 
 def fetch(
-    place: Path, cache: Path, *, die_at: int | None, seed: int | None = None, is_power: bool = False
+    place: Path,
+    cache: Path,
+    *,
+    die_at: int | None,
+    seed: int | None = None,
+    is_power: bool = False,
+    syncs_first: bool = False,
 ) -> str:
     """One fetch in a process of its own; the call before which it ended, or nothing."""
     hears, tells = os.pipe()
@@ -181,7 +190,7 @@ def fetch(
     if not pid:
         disk = None if seed is None else Disk(cache, seed)
         Countdown(die_at or 0, tells, disk, is_power=is_power).arm()
-        run(place, cache, is_syncing=seed is not None)
+        run(place, cache, is_syncing=seed is not None, syncs_first=syncs_first)
         os._exit(0)
     os.close(tells)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -191,12 +200,17 @@ def fetch(
     return call
 
 
-def hold(cache: Path) -> None:
-    """Every final name is whole, and the journal claims no byte that is not there."""
+def hold(cache: Path, *, is_lost: bool = False) -> None:
+    """Every final name is whole, and the journal claims no byte that is not there.
+
+    Where bytes were lost that nobody had seen onto the platter, no build may be believed that
+    has them.
+    """
     place = Cache(cache).folder(MODEL)
-    for name, data in OBJECTS.items():
-        if (place / name).exists():
-            assert (place / name).read_bytes() == data, name
+    if not is_lost or Cache(cache).build(MODEL, str(REF)) is not None:
+        for name, data in OBJECTS.items():
+            if (place / name).exists():
+                assert (place / name).read_bytes() == data, name
     claims = load(place / JOURNAL_NAME, boot_id=boot_id())
     if claims is None:
         return
@@ -211,24 +225,29 @@ def hold(cache: Path) -> None:
             assert not is_here or here[span] == data[span], (listed.path, block)
 
 
-def through(place: Path, cache: Path, step: int, *, is_power: bool) -> str:
+def through(place: Path, cache: Path, step: int, mode: str) -> str:
     """A fetch that ends at this step, one that ends on the way back, and one that does not.
 
     Where power is lost, every other time a process is killed before that: what it had not
     synced is not synced yet.
     """
-    seed = step if is_power else None
+    is_power, syncs_first = mode != "kill", mode == "synced"
+    seed, is_lost = step if is_power else None, mode == "power"
     is_killed_first = is_power and step % 2 == 0
     cache.with_name("synced").unlink(missing_ok=True)
-    call = fetch(place, cache, die_at=step, seed=seed, is_power=is_power and not is_killed_first)
-    hold(cache)
+
+    def ended(at: int, *, is_cut: bool) -> str:
+        call = fetch(place, cache, die_at=at, seed=seed, is_power=is_cut, syncs_first=syncs_first)
+        hold(cache, is_lost=is_lost)
+        return call
+
+    call = ended(step, is_cut=is_power and not is_killed_first)
     if is_killed_first or step % 4 == 1:
         later = random.Random(step).randint(*SECOND)  # noqa: S311  # the same each time
-        call = fetch(place, cache, die_at=later, seed=seed, is_power=is_killed_first) or call
-        hold(cache)
+        call = ended(later, is_cut=is_killed_first) or call
     if step % 2 and not is_power:
         return call
-    assert not fetch(place, cache, die_at=None)
+    assert not fetch(place, cache, die_at=None, syncs_first=syncs_first)
     build = Cache(cache).build(MODEL, str(REF))
     assert build is not None
     here = Path(build.folder)
@@ -243,8 +262,8 @@ def main() -> int:
     _ = lay(place, OBJECTS)
     run(place, cache)  # once, so that no child has to import or to build anything
     shutil.rmtree(cache)
-    for step in range(first, last, 5 if mode == "power" else 1):
-        call = through(place, cache, step, is_power=mode == "power")
+    for step in range(first, last, 1 if mode == "kill" else 7):
+        call = through(place, cache, step, mode)
         points += [(step, call)] if call else []
         shutil.rmtree(cache)
     print(json.dumps(points))  # noqa: T201  # what the test counts
