@@ -5,7 +5,7 @@
 One nginx on loopback is everyone's origin; rounds are shuffled and interleaved, rows are
 medians. A peer's verified time is its own and ``openssl dgst -sha256`` over what it wrote.
 Ours is the fetching child from its start to its exit: listed, fetched, digested, looked into,
-on the platter, published. Prints a table and writes ``bench/results/weights.json``.
+published; nobody waits for the disk. Prints a table and writes ``bench/results/weights.json``.
 """
 
 import argparse

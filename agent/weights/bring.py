@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.stores.base import Progress, Store
 from ...backends.stores.errors import FetchDied, WeightsCorrupt
 from ...config.refs import ModelRef
-from ...config.stores import Stores
 from . import manifest
 from .alone import is_held
 from .behind import Syncing
@@ -41,7 +41,10 @@ from .tempo import Pace
 from .tensors import Arriving
 from .verify import changed_files, read_record, verify
 
-FindStore = Callable[[ModelRef, Stores, Mapping[str, str]], Store]
+if TYPE_CHECKING:  # it brings a library that takes half of the start
+    from ...config.stores import Stores
+
+FindStore = Callable[[ModelRef, "Stores", Mapping[str, str]], Store]
 Tell = Callable[[str, Progress], None]
 """Takes the phase (list, verify, fetch, publish) and how far it is."""
 

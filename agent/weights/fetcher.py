@@ -33,12 +33,12 @@ from .lines import (
     Mode,
     Result,
     Tensors,
-    decode_job,
     decode_limits,
     encode_error,
     encode_progress,
     encode_result,
     encode_tensors,
+    take_job,
 )
 
 _OPEN_FILES = 4096
@@ -51,7 +51,7 @@ def main(find_store: FindStore = store_for) -> int:
     Args:
         find_store: How a reference becomes a store.
     """
-    job, mode = decode_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
+    job, mode = take_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
     _allow_open_files()
     try:
         result = asyncio.run(_run(job, mode, find_store))

@@ -14,13 +14,13 @@ counts; after a power cut (another boot id) only what an ``S`` line covers does.
 the store lists with another size or ETag is forgotten.
 """
 
+import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import cast
 
 from ...config.frozen import frozen
 from .plan import Grid, bytes_here
@@ -31,17 +31,17 @@ MAX_JOURNAL_BYTES = 256 * 2**20
 _DIGITS = 64  # of a sha256 in hex
 
 
-class Listed(BaseModel):
+@frozen
+class Listed:
     """One file as it was listed when the journal began."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
     path: str
     size_bytes: int
     etag: str | None
 
 
-class Header(BaseModel):
+@frozen
+class Header:
     """What the lines of a journal refer to.
 
     Attributes:
@@ -49,12 +49,14 @@ class Header(BaseModel):
             no boot equals.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
-
     ref: str
     boot_id: str
     block_bytes: int
     files: tuple[Listed, ...]
+
+    def encode(self) -> bytes:
+        """The journal's first line, without its end."""
+        return json.dumps(asdict(self)).encode()
 
 
 @frozen
@@ -159,7 +161,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, claims: Claims) -> None:
-        lines = [claims.header.model_dump_json().encode()]
+        lines = [claims.header.encode()]
         for file, claim in enumerate(claims.files):
             lines += [b"B %d %d" % (file, block) for block, here in enumerate(claim.have) if here]
             if claim.marks:
@@ -245,12 +247,34 @@ def _seal_line(file: int, seal: Seal) -> bytes:
 
 def _header(line: bytes) -> Header | None:
     try:
-        header = Header.model_validate_json(line)
-    except ValidationError:
+        said: object = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    match said:
+        case {
+            "ref": str(ref),
+            "boot_id": str(boot),
+            "block_bytes": int(block_bytes),
+            "files": list(),
+        }:
+            files = [_listed(each) for each in cast("dict[str, list[object]]", said)["files"]]
+        case _:
+            return None
+    known = tuple(file for file in files if file is not None)
+    if len(known) != len(files) or isinstance(block_bytes, bool):
+        return None
+    header = Header(ref, boot, block_bytes, known)
     if header.block_bytes < 1 or any(file.size_bytes < 0 for file in header.files):
         return None
     return header
+
+
+def _listed(said: object) -> Listed | None:
+    match said:
+        case {"path": str(path), "size_bytes": int(size_bytes), "etag": str() | None as etag}:
+            return None if isinstance(size_bytes, bool) else Listed(path, size_bytes, etag)
+        case _:
+            return None
 
 
 def _covered(lines: Sequence[bytes]) -> int:

@@ -5,9 +5,10 @@ the fingerprint it had when the digest was taken: as long as the fingerprint is 
 nothing has to be read again.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import json
+import re
+from dataclasses import asdict
+from typing import cast, get_args
 
 from ...backends.stores.base import VerifiedBy
 from ...config.frozen import frozen
@@ -15,8 +16,8 @@ from ...config.frozen import frozen
 RECORD_NAME = "manifest.ok"
 MAX_RECORD_BYTES = 64 * 2**20
 
-_Count = Annotated[int, Field(ge=0)]
-_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_VERSION = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @frozen
@@ -28,11 +29,8 @@ class Fingerprint:
     inode: int
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
-
-
-class RecordFile(_Part):
+@frozen
+class RecordFile:
     """One verified file.
 
     Attributes:
@@ -44,13 +42,13 @@ class RecordFile(_Part):
     """
 
     path: str
-    size_bytes: _Count
-    sha256: _Sha256
+    size_bytes: int
+    sha256: str
     etag: str | None
     mtime_ns: int
     inode: int
-    chunks: tuple[_Sha256, ...] = Field(default=(), strict=False)
-    marks: tuple[_Sha256, ...] = Field(default=(), strict=False)
+    chunks: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -58,7 +56,8 @@ class RecordFile(_Part):
         return Fingerprint(self.size_bytes, self.mtime_ns, self.inode)
 
 
-class Record(_Part):
+@frozen
+class Record:
     """A verified build.
 
     Attributes:
@@ -71,18 +70,17 @@ class Record(_Part):
         mark_bytes: From one of ``RecordFile.marks`` to the next; 0: none.
     """
 
-    schema_version: Literal[1] = 1
     model: str
     ref: str
-    folder: str | None = None
     verified_by: VerifiedBy
-    weight_hash: _Sha256
-    weights_bytes: _Count
+    weight_hash: str
+    weights_bytes: int
     has_chat_template: bool
-    chunk_bytes: _Count = 0
-    mark_bytes: _Count = 0
+    files: tuple[RecordFile, ...]
+    folder: str | None = None
+    chunk_bytes: int = 0
+    mark_bytes: int = 0
     unsynced_boot: str | None = None
-    files: tuple[RecordFile, ...] = Field(strict=False)
 
     @property
     def size_bytes(self) -> int:
@@ -91,12 +89,104 @@ class Record(_Part):
 
     def encode(self) -> bytes:
         """The record as JSON text."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        return json.dumps({"schema_version": _VERSION, **asdict(self)}, indent=1).encode() + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> "Record | None":
         """Read a record; ``None`` if these bytes are none."""
         try:
-            return cls.model_validate_json(data)
-        except ValidationError:
+            return _record(_Fields(json.loads(data)))
+        except (ValueError, RecursionError):
             return None
+
+
+class _Fields:
+    """A JSON object's fields, each asked for by its kind; what is of another is no record.
+
+    Raises:
+        ValueError: From every method, and if it is no object at all.
+    """
+
+    def __init__(self, said: object) -> None:
+        if not isinstance(said, dict):
+            raise ValueError  # noqa: TRY004  # whoever reads the bytes expects this one
+        self._said = cast("dict[str, object]", said)
+
+    def text(self, name: str) -> str:
+        found = self._said.get(name)
+        if not isinstance(found, str):
+            raise ValueError(name)  # noqa: TRY004  # likewise
+        return found
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._said.get(name) is None else self.text(name)
+
+    def sha256(self, name: str) -> str:
+        return _sha256(self._said.get(name))
+
+    def whole(self, name: str) -> int:
+        found = self._said.get(name)
+        if type(found) is not int:  # a truth value is one, too
+            raise ValueError(name)
+        return found
+
+    def count(self, name: str, default: int | None = None) -> int:
+        if default is not None and name not in self._said:
+            return default
+        found = self.whole(name)
+        if found < 0:
+            raise ValueError(name)
+        return found
+
+    def truth(self, name: str) -> bool:
+        found = self._said.get(name)
+        if not isinstance(found, bool):
+            raise ValueError(name)  # noqa: TRY004  # likewise
+        return found
+
+    def items(self, name: str) -> list[object]:
+        found = self._said.get(name, [])
+        if not isinstance(found, list):
+            raise ValueError(name)  # noqa: TRY004  # likewise
+        return cast("list[object]", found)
+
+
+def _sha256(found: object) -> str:
+    if not isinstance(found, str) or not _SHA256.fullmatch(found):
+        raise ValueError
+    return found
+
+
+def _record(said: _Fields) -> Record:
+    verified_by = said.text("verified_by")
+    files = tuple(_file(_Fields(each)) for each in said.items("files"))
+    if said.count("schema_version", _VERSION) != _VERSION or not files:
+        raise ValueError
+    if verified_by not in get_args(VerifiedBy):
+        raise ValueError(verified_by)
+    return Record(
+        model=said.text("model"),
+        ref=said.text("ref"),
+        verified_by=cast("VerifiedBy", verified_by),
+        weight_hash=said.sha256("weight_hash"),
+        weights_bytes=said.count("weights_bytes"),
+        has_chat_template=said.truth("has_chat_template"),
+        files=files,
+        folder=said.text_or_none("folder"),
+        chunk_bytes=said.count("chunk_bytes", 0),
+        mark_bytes=said.count("mark_bytes", 0),
+        unsynced_boot=said.text_or_none("unsynced_boot"),
+    )
+
+
+def _file(said: _Fields) -> RecordFile:
+    return RecordFile(
+        path=said.text("path"),
+        size_bytes=said.count("size_bytes"),
+        sha256=said.sha256("sha256"),
+        etag=said.text_or_none("etag"),
+        mtime_ns=said.whole("mtime_ns"),
+        inode=said.whole("inode"),
+        chunks=tuple(_sha256(each) for each in said.items("chunks")),
+        marks=tuple(_sha256(each) for each in said.items("marks")),
+    )

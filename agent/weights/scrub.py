@@ -12,6 +12,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.errors import ModelMissing
@@ -189,8 +190,7 @@ class _Reading:
                 differ = ()
             reason = "its bytes are others than they were"
             return BadFile(file.path, reason, differ, self.piece_bytes)
-        seen = {"mtime_ns": mark.mtime_ns, "inode": mark.inode, "chunks": pieces}
-        return file.model_copy(update=seen)
+        return replace(file, mtime_ns=mark.mtime_ns, inode=mark.inode, chunks=pieces)
 
     def _digests(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The digests of the file up to the end of each piece, and those of the pieces."""
@@ -229,7 +229,7 @@ def _forget(fd: int) -> None:
 
 
 def _remember(folder: Path, record: Record, files: list[RecordFile], piece_bytes: int) -> None:
-    fresh = renewed(record, files).model_copy(update={"chunk_bytes": piece_bytes})
+    fresh = replace(renewed(record, files), chunk_bytes=piece_bytes)
     if fresh != record:
         write_atomically(folder / RECORD_NAME, fresh.encode())
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -6,6 +6,8 @@ believes them. This makes an end of that.
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.errors import CacheBusy
@@ -16,17 +18,19 @@ from .scrub import read_s
 from .verify import changed_files, place_of, read_record, write_atomically
 
 
-def settle(cache: Cache) -> tuple[str, ...]:
+def settle(cache: Cache, put: Callable[[int], None] = flush) -> tuple[str, ...]:
     """Sync every build that is not known to be on the platter; blocks as long as the disk does.
 
     Args:
         cache: Where builds lie.
+        put: Puts an open file on the platter.
 
     Returns:
         The models that are safe from now on.
 
     Raises:
-        OSError: The disk would not take them.
+        OSError: The disk would not take them; the build is none any more, for a second try would
+            succeed although the bytes are lost.
     """
     done: list[str] = []
     for folder in cache.orphans(()):
@@ -35,32 +39,35 @@ def settle(cache: Cache) -> tuple[str, ...]:
             continue
         try:
             with cache.lock(record.model):
-                if _is_settled(folder):
+                if _is_settled(folder, put):
                     done.append(record.model)
         except CacheBusy:
             continue  # somebody brings another one there
     return tuple(done)
 
 
-def _is_settled(folder: Path) -> bool:
+def _is_settled(folder: Path, put: Callable[[int], None]) -> bool:
     record = read_record(folder)
     if record is None or record.unsynced_boot is None or changed_files(folder, record):
         return False
     place = place_of(folder, record)
-    for path in {place / file.path for file in record.files}:
-        _sync(path)
-    for path in {(place / file.path).parent for file in record.files}:
-        _sync(path)
-    settled, before = record.model_copy(update={"unsynced_boot": None}), read_s(folder)
+    paths = {place / file.path for file in record.files}
+    try:
+        for path in (*paths, *{path.parent for path in paths}):
+            _sync(path, put)
+    except OSError:
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+        raise
+    settled, before = replace(record, unsynced_boot=None), read_s(folder)
     write_atomically(folder / RECORD_NAME, settled.encode())
     # its time says when the bytes were last seen to be right, and nobody looked at them now
     os.utime(folder / RECORD_NAME, (before, before))
     return True
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path, put: Callable[[int], None]) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        flush(fd)
+        put(fd)
     finally:
         os.close(fd)

@@ -15,6 +15,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.base import Progress
@@ -158,7 +159,7 @@ def deliver(copy: Copy) -> Record:
             _move(folder / file.path, final)
         if record.unsynced_boot is None:
             _sync_folders({(copy.to / file.path).parent for file in record.files})
-        whole = record.model_copy(update={"folder": str(copy.to)})
+        whole = replace(record, folder=str(copy.to))
         _remember(copy, whole)
         shutil.rmtree(copy.to / STAGE_NAME)
     return whole
@@ -176,10 +177,10 @@ def distrust(copy: Copy, paths: Collection[str]) -> None:
         return
     files = tuple(
         # no file has a negative inode: the fingerprint can never match
-        file.model_copy(update={"inode": -1}) if file.path in paths else file
+        replace(file, inode=-1) if file.path in paths else file
         for file in record.files
     )
-    _remember(copy, record.model_copy(update={"files": files}))
+    _remember(copy, replace(record, files=files))
 
 
 def _read_again(copy: Copy, record: Record) -> Record:
@@ -192,11 +193,10 @@ def _read_again(copy: Copy, record: Record) -> Record:
         if is_doubtful and mark is not None and mark.size_bytes == file.size_bytes:
             found = sha256_of(copy.to / file.path, view, is_stopped=lambda: False)
             if found == file.sha256:
-                seen = {"mtime_ns": mark.mtime_ns, "inode": mark.inode}
-                fresh.append(file.model_copy(update=seen))
+                fresh.append(replace(file, mtime_ns=mark.mtime_ns, inode=mark.inode))
                 continue
         fresh.append(file)
-    return record.model_copy(update={"files": tuple(fresh)})
+    return replace(record, files=tuple(fresh))
 
 
 def _is_back(copy: Copy, folder: Path, file: RecordFile) -> bool:

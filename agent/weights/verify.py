@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -158,7 +159,7 @@ def renewed(record: Record, files: Sequence[RecordFile]) -> Record:
     """A record after its files were read again, whose bytes were found to be right."""
     boot = record.unsynced_boot
     kept = boot if boot is not None and boot == boot_id() else None
-    return record.model_copy(update={"files": tuple(files), "unsynced_boot": kept})
+    return replace(record, files=tuple(files), unsynced_boot=kept)
 
 
 def _believed(record: Record | None) -> Record | None:
@@ -166,8 +167,8 @@ def _believed(record: Record | None) -> Record | None:
     if record is None or record.unsynced_boot in {None, boot_id()}:
         return record
     # no file has a negative inode: the fingerprint can never match, so the file is read
-    files = tuple(file.model_copy(update={"inode": -1}) for file in record.files)
-    return record.model_copy(update={"files": files})
+    files = tuple(replace(file, inode=-1) for file in record.files)
+    return replace(record, files=files)
 
 
 def place_of(folder: Path, record: Record) -> Path:
@@ -230,9 +231,7 @@ def verify(folder: Path, *, model: str, is_stopped: Callable[[], bool] = lambda:
             raise WeightsCorrupt(model=model, file=file.path, reason="file is gone")
         if sha256_of(place / file.path, view, is_stopped=is_stopped) != file.sha256:
             raise WeightsCorrupt(model=model, file=file.path, reason="hash mismatch")
-        fresh[file.path] = file.model_copy(
-            update={"mtime_ns": found.mtime_ns, "inode": found.inode}
-        )
+        fresh[file.path] = replace(file, mtime_ns=found.mtime_ns, inode=found.inode)
     record = renewed(record, [fresh.get(file.path, file) for file in record.files])
     write_atomically(folder / RECORD_NAME, record.encode())
     return describe(folder, record)

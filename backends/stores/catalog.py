@@ -6,14 +6,17 @@ asks for it, and what an adapter needs from PyPI later still, when it is opened.
 
 import importlib.util
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ...config.refs import ModelRef
-from ...config.stores import S3, Stores
 from .base import Store
 from .errors import StoreUnsupported
 
+if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
+    from ...config.stores import S3, Stores
 
-def store_for(ref: ModelRef, stores: Stores, environ: Mapping[str, str]) -> Store:
+
+def store_for(ref: ModelRef, stores: "Stores", environ: Mapping[str, str]) -> Store:
     """Choose the store of a reference; nothing is opened and nothing is asked yet.
 
     Args:
@@ -54,7 +57,7 @@ def store_for(ref: ModelRef, stores: Stores, environ: Mapping[str, str]) -> Stor
             return HttpsStore(ref, stores)
 
 
-def _s3(ref: ModelRef, config: S3, environ: Mapping[str, str]) -> Store:
+def _s3(ref: ModelRef, config: "S3", environ: Mapping[str, str]) -> Store:
     if not _is_installed("aiobotocore"):
         raise StoreUnsupported(scheme=ref.scheme, needs="pip install 'poolhand[s3]'")
     from .s3 import S3Store  # noqa: PLC0415  # an adapter, when it is chosen

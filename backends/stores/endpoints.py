@@ -8,12 +8,14 @@ reads an environment, a file or a clock: all of it comes in.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from ...config.errors import ConfigInvalid
 from ...config.frozen import frozen
-from ...config.stores import S3
+
+if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
+    from ...config.stores import S3
 
 Source = Literal["config", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile", "aws"]
 
@@ -76,7 +78,7 @@ class Origin:
 
 
 def choose(
-    config: S3, environ: Mapping[str, str], bucket: str, *, profile: Profile | None = None
+    config: "S3", environ: Mapping[str, str], bucket: str, *, profile: Profile | None = None
 ) -> Endpoint:
     """Decide where requests for ``bucket`` go.
 
@@ -164,7 +166,7 @@ def origin(url: str) -> Origin:
 
 
 def _candidates(
-    config: S3, environ: Mapping[str, str], profile: Profile
+    config: "S3", environ: Mapping[str, str], profile: Profile
 ) -> Iterator[tuple[Source, str]]:
     yield "config", (config.endpoint or "").strip()
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").strip().lower() == "true":
@@ -205,7 +207,7 @@ def _invalid(source: Source, problem: str) -> ConfigInvalid:
     )
 
 
-def _region(config: S3, environ: Mapping[str, str], profile: Profile, in_host: str | None) -> str:
+def _region(config: "S3", environ: Mapping[str, str], profile: Profile, in_host: str | None) -> str:
     named = (
         config.region,
         environ.get("AWS_REGION"),
@@ -222,7 +224,7 @@ def _region(config: S3, environ: Mapping[str, str], profile: Profile, in_host: s
 
 
 def _addressing(
-    config: S3, bucket: str, *, url: str | None, is_aws: bool, source: Source
+    config: "S3", bucket: str, *, url: str | None, is_aws: bool, source: Source
 ) -> Literal["path", "virtual"]:
     if config.addressing == "path" or not _DNS_SAFE.fullmatch(bucket):
         return "path"

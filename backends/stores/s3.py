@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ...config.frozen import frozen
 from ...config.refs import ModelRef
-from ...config.stores import S3
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
@@ -28,6 +27,9 @@ from .s3_errors import Answered, answer_errors, code_and_status, failures, of_an
 from .s3_lean import LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, encoded_key
+
+if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
+    from ...config.stores import S3
 
 _MOST_PAGES = 200
 """A listing that goes on longer, however little it lists, is not one of a model."""
@@ -68,7 +70,7 @@ class S3Store:
     def __init__(
         self,
         ref: ModelRef,
-        config: S3,
+        config: "S3",
         environ: Mapping[str, str],
         *,
         clock: Callable[[], float] = time.time,

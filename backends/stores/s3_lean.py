@@ -13,15 +13,17 @@ import time
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
-from ...config.stores import S3
 from .endpoints import Endpoint, Profile, bucket_url, origin
 from .s3_errors import Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from .signing import Credentials, Signer, encoded_key
+
+if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
+    from ...config.stores import S3
 
 _TRIES = 3
 _FIRST_WAIT_S = 0.1
@@ -35,7 +37,7 @@ _SHARED_FILES = (
 _OTHER_CHAINS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
-def suffices(config: S3, environ: Mapping[str, str], endpoint: Endpoint) -> bool:
+def suffices(config: "S3", environ: Mapping[str, str], endpoint: Endpoint) -> bool:
     """Whether this is all that is needed to reach ``endpoint``."""
     if endpoint.is_aws or config.profile or any(environ.get(name) for name in _OTHER_CHAINS):
         return False

@@ -173,7 +173,8 @@ async def test_a_disk_that_fails_is_told_of_and_gone_on_from(
     tmp_path: Path, code: str, call: str, number: int
 ) -> None:
     with Origin(toy()) as origin:
-        job = FetchJob(MODEL, REF, stores_of(origin), quick(), str(tmp_path))
+        weights = quick(sync_first=call == "fdatasync")  # else it is the keeper who syncs
+        job = FetchJob(MODEL, REF, stores_of(origin), weights, str(tmp_path))
         command = (*FAILING, code, call, str(number))
         with pytest.raises(WeightsError) as caught:
             async with asyncio.timeout(50):

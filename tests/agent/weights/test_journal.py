@@ -1,6 +1,7 @@
 """The journal never claims a missing byte: cut anywhere, killed anywhere, after any boot."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_cut_at_every_single_byte(tmp_path: Path) -> None:
 
 def test_a_torn_number_is_not_a_smaller_number(tmp_path: Path) -> None:
     listing = (Listed(path="a", size_bytes=4 * 200, etag=None),)
-    journal = Journal(tmp_path / "j", nothing(HEADER.model_copy(update={"files": listing})))
+    journal = Journal(tmp_path / "j", nothing(replace(HEADER, files=listing)))
     journal.arrived(0, 123)
     journal.close()
     data = (tmp_path / "j").read_bytes()
@@ -145,7 +146,7 @@ def test_a_line_told_while_syncing_is_not_covered(tmp_path: Path) -> None:
 
 
 def test_an_unknown_boot_is_another_boot(tmp_path: Path) -> None:
-    header = HEADER.model_copy(update={"boot_id": ""})
+    header = replace(HEADER, boot_id="")
     journal = Journal(tmp_path / "j", nothing(header))
     journal.arrived(0, 0)
     journal.close()
@@ -169,7 +170,7 @@ def test_any_bytes_are_read_without_a_word(data: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_tail_is_survived(tail: bytes) -> None:
-    data = HEADER.model_dump_json().encode() + b"\nB 0 1\n"
+    data = HEADER.encode() + b"\nB 0 1\n"
     claims = read(data + tail, boot_id="boot-1")
     assert claims is not None
     assert [len(claim.have) for claim in claims.files] == [3, 2]
@@ -177,7 +178,7 @@ def test_any_tail_is_survived(tail: bytes) -> None:
 
 @pytest.mark.parametrize("change", [{"block_bytes": 0}, {"block_bytes": -4}])
 def test_a_header_that_cannot_be_is_none(change: dict[str, int]) -> None:
-    data = HEADER.model_copy(update=change).model_dump_json().encode() + b"\n"
+    data = replace(HEADER, **change).encode() + b"\n"
     assert read(data, boot_id="boot-1") is None
 
 
@@ -195,20 +196,20 @@ def test_a_changed_file_is_forgotten_and_no_other(
 ) -> None:
     old = read(written(tmp_path / "j", [("arrived", 0, 0), ("arrived", 1, 0)]), boot_id="boot-1")
     first, second = HEADER.files
-    listing = (first.model_copy(update=change), second)
-    new = carry_over(old, HEADER.model_copy(update={"files": listing}))
+    listing = (replace(first, **change), second)
+    new = carry_over(old, replace(HEADER, files=listing))
     assert said(new)[0] == {(1, 0)}
 
 
 @pytest.mark.parametrize("change", [{"ref": "s3://b/other"}, {"block_bytes": 8}])
 def test_another_source_or_grid_begins_anew(tmp_path: Path, change: dict[str, object]) -> None:
     old = read(written(tmp_path / "j", [("arrived", 0, 0)]), boot_id="boot-1")
-    assert said(carry_over(old, HEADER.model_copy(update=change)))[0] == set()
+    assert said(carry_over(old, replace(HEADER, **change)))[0] == set()
 
 
 def test_files_may_move_in_the_listing(tmp_path: Path) -> None:
     old = read(written(tmp_path / "j", [("arrived", 0, 2)]), boot_id="boot-1")
-    new = carry_over(old, HEADER.model_copy(update={"files": HEADER.files[::-1]}))
+    new = carry_over(old, replace(HEADER, files=HEADER.files[::-1]))
     assert said(new)[0] == {(1, 2)}
 
 
@@ -235,7 +236,7 @@ def test_a_straggler_after_the_close_is_dropped(tmp_path: Path) -> None:
 
 def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     listing = tuple(Listed(path=f"{n}", size_bytes=4 * 200, etag=None) for n in range(4))
-    journal = Journal(tmp_path / "j", nothing(HEADER.model_copy(update={"files": listing})))
+    journal = Journal(tmp_path / "j", nothing(replace(HEADER, files=listing)))
 
     def claim(file: int) -> None:
         for block in range(200):

@@ -1,6 +1,8 @@
 """What agent and child say to each other comes through whole, and nothing else means anything."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.agent.weights.lines import (
+    Alone,
     FetchJob,
     Mode,
     Result,
@@ -19,6 +22,7 @@ from poolhand.agent.weights.lines import (
     encode_limit,
     encode_progress,
     encode_result,
+    take_job,
 )
 from poolhand.backends.stores.base import Progress
 from poolhand.backends.stores.errors import (
@@ -38,6 +42,7 @@ from poolhand.backends.stores.errors import (
     WeightsUnsafe,
 )
 from poolhand.config.errors import AgentError, ConfigInvalid
+from poolhand.config.peers import Peers
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores, Weights
 
@@ -151,3 +156,32 @@ def test_an_error_of_the_configuration_comes_through_whole_enough_to_be_told() -
     told = decode(encode_error(ConfigInvalid(path="a.toml", line=None, problem="no")))
     assert isinstance(told, ConfigInvalid)
     assert (str(told), told.line, told.others) == ("a.toml: no", None, ())
+
+
+def test_the_child_takes_plain_values_of_what_the_agent_has_validated() -> None:
+    s3 = S3(endpoint="http://127.0.0.1:1", unsigned=True)
+    weights = Weights(connections=3, max_bytes_per_s=7)
+    ref = ModelRef.parse("s3://bucket/a/b")
+    job = FetchJob("a/b", ref, Stores(s3=s3), weights, "/cache", Alone(is_all=False))
+    taken, mode = take_job(encode_job(job, "fetch"))
+    assert mode == "fetch"
+    assert (taken.model, taken.ref, taken.cache_dir) == ("a/b", ref, "/cache")
+    assert taken.alone == Alone(is_all=False)
+    assert vars(taken.stores.s3) == s3.model_dump()
+    assert vars(taken.weights) == weights.model_dump()
+    assert not taken.peers.is_on
+    with pytest.raises(AttributeError):
+        _ = getattr(taken.weights, "conections")  # noqa: B009  # no key of that name
+
+
+@pytest.mark.parametrize("ref", ["hf://org/name", "gs://bucket/a", "s3://bucket/a"])
+def test_where_values_are_not_enough_it_validates_as_before(ref: str) -> None:
+    peers = Peers(urls=("10.0.0.1:7717",), key_file="/k") if ref.startswith("s3") else Peers()
+    job = FetchJob("a", ModelRef.parse(ref), Stores(), Weights(), "/cache", peers=peers)
+    assert take_job(encode_job(job, "list")) == (job, "list")
+
+
+def test_the_childs_start_takes_no_library_that_validates() -> None:
+    told = "import sys, poolhand.agent.weights.fetcher as f; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, check=True)  # noqa: S603  # our own
+    assert done.stdout.split() == [b"False"]

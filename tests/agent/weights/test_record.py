@@ -1,5 +1,7 @@
 """The record that makes a folder a build comes back as it was written, or not at all."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ RECORD = Record(
     weight_hash=SHA,
     weights_bytes=1,
     has_chat_template=False,
-    files=(FILE, FILE.model_copy(update={"path": "b", "etag": None, "chunks": (SHA, SHA)})),
+    files=(FILE, replace(FILE, path="b", etag=None, chunks=(SHA, SHA))),
 )
 
 

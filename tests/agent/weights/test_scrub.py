@@ -1,6 +1,7 @@
 """Bytes read again, and what is mended: only what is bad."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,9 +140,7 @@ def pieces_of(cache: Cache, folder: Path) -> None:
     """Take digests of small pieces, as a record of another make might have them."""
     record = read_record(folder)
     assert record is not None
-    write_atomically(
-        folder / RECORD_NAME, record.model_copy(update={"chunk_bytes": PIECE}).encode()
-    )
+    write_atomically(folder / RECORD_NAME, replace(record, chunk_bytes=PIECE).encode())
     assert scrub(folder, model=MODEL).bad == ()
 
 
@@ -219,7 +218,7 @@ def test_what_is_not_ours_is_not_mended(cache: Cache) -> None:
     found = scrub(folder, model=MODEL)
     with cache.lock(MODEL), pytest.raises(CacheBusy):
         _ = set_aside(cache, MODEL, found.record, found.bad, chunk_bytes=2**20)
-    elsewhere = found.record.model_copy(update={"folder": str(folder)})
+    elsewhere = replace(found.record, folder=str(folder))
     with pytest.raises(WeightsCorrupt, match="not ours"):
         _ = set_aside(cache, MODEL, elsewhere, found.bad, chunk_bytes=2**20)
     assert (folder / SHARD).is_file()

@@ -1,5 +1,6 @@
 """What is written later: believed in this boot, read again in another, settled by the keeper."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -90,3 +91,15 @@ def test_of_another_boot_nothing_is_settled_unread(cache: Cache) -> None:
     record = read_record(folder)
     assert record is not None
     assert record.unsynced_boot == "another"
+
+
+def test_what_the_disk_did_not_take_is_no_build(cache: Cache) -> None:
+    _ = published(cache, boot_id())
+
+    def put(_fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    with pytest.raises(OSError, match="lost"):
+        _ = settle(cache, put)
+    assert cache.build(MODEL, REF) is None
+    assert settle(cache) == ()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -296,7 +297,7 @@ async def test_killed_while_files_get_their_names(
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         _ = (copy.to / file.path).rename(folder / file.path)
     _ = (
-        (folder / "manifest.ok").write_bytes(record.model_copy(update={"folder": None}).encode())
+        (folder / "manifest.ok").write_bytes(replace(record, folder=None).encode())
         if folder.is_dir()
         else folder.mkdir(parents=True)
     )

@@ -272,7 +272,11 @@ def stores_of(origin: Origin) -> Stores:
 
 
 def quick(
-    *, chunk_bytes: int = 2**16, connections: int = 4, require_manifest: bool = False
+    *,
+    chunk_bytes: int = 2**16,
+    connections: int = 4,
+    require_manifest: bool = False,
+    sync_first: bool = False,
 ) -> Weights:
     return Weights(
         chunk_bytes=chunk_bytes,
@@ -280,6 +284,7 @@ def quick(
         stall_timeout_s=1.0,
         no_progress_s=0.0,
         require_manifest=require_manifest,
+        sync_first=sync_first,
     )
 
 

@@ -1,0 +1,20 @@
+"""Settings as plain values: what the fetching child needs of tables checked elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+
+class Table:
+    """A table's keys as attributes; a table in it is one likewise.
+
+    Args:
+        values: What a model of the settings said of itself.
+    """
+
+    def __init__(self, values: object) -> None:
+        for name, value in cast("Mapping[str, object]", values).items():
+            setattr(self, name, Table(cast("object", value)) if isinstance(value, dict) else value)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the key holds
+        """A key that nobody gave is a bug; the method is here for the type checker."""
+        raise AttributeError(name)
