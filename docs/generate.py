@@ -386,9 +386,9 @@ Local policy stands before every command: nothing here reaches a model outside `
   local policy`; the answer's `epoch` and `assigned` are what holds now. A busy machine says
   `draining` at once: what runs is finished, new requests for the old pool get 503 `model 'X' not
   loaded: outside assigned pool`. While accepted requests wait for a model, they are served first:
-  `assigned` is still the old pool, and whatever is new gets `provider draining for update`. Then `applied`, or `failed` after `expires_at` or
-  `pools.move_deadline_s`: the old pool holds again, under a new epoch. For `pools.min_dwell_s`
-  after a move the next one is refused. `assign_model` with `model_id` and `epoch` means the same
+  `assigned` is still the old pool, and whatever is new gets `provider draining for update`. Then
+  `applied`, or `failed` after `expires_at` or `pools.move_deadline_s`: the old pool holds again,
+  under a new epoch. For `pools.min_dwell_s` after a move the next one is refused. `assign_model` with `model_id` and `epoch` means the same
   with `pool` and `preload` set to the model.
 * **`unload_model`** gives an idle model's memory back; **`cancel_load`** gives up a load that no
   request waits for, keeps the bytes that are here, and leaves the resident model alone.
