@@ -131,6 +131,7 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
     default: object = Settings.model_validate({"coordinator": {"url": "ws://127.0.0.1:1"}})
     for key in at:
         default = getattr(default, key)
+    url = "https://127.0.0.1:7" if "catalog" in at else "ws://127.0.0.1:7"
     flag = "--threads=2" if "llamacpp" in at else "--dtype=auto"
     text, expected = {
         "models": ('[{id = "m", ref = "file:///m"}]', None),
@@ -150,7 +151,16 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "timezone": ("UTC", "UTC"),
         "yield_to": ('["heat"]', ("heat",)),
         "heat": ("fair", "fair"),
-        "url": ("ws://127.0.0.1:7", "ws://127.0.0.1:7"),
+        "url": (url, url),
+        "builds": ('["org/*"]', ("org/*",)),
+        "store": ("s3://bucket/x", "s3://bucket/x"),
+        "listen": ("127.0.0.1:7717", "127.0.0.1:7717"),
+        "urls": ('["h:1"]', ("h:1",)),
+        "endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        "sample_ratio": ("0.5", 0.5),
+        "key_header": ("X-Key", "X-Key"),
+        "key_scheme": ("basic", "basic"),
+        "timeout_s": ("5.0", 5.0),
         "default": ("vllm", "vllm"),
         "by_pool": ('["p=vllm"]', ("p=vllm",)),
         "gpus": ('["0,1"]', ("0,1",)),
@@ -171,7 +181,8 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
                 text, expected = "/text", "/text"
                 if at[-1] in {"assigned", "backend_label", "version_label", "token_keychain"}:
                     text, expected = "1.2.3", "1.2.3"
-    loaded = load(write(URL), {variable(at): text})
+    needs = {"POOLHAND_PEERS__KEY_FILE": "/key"} if at[0] == "peers" else {}
+    loaded = load(write(URL), {**needs, variable(at): text})
     value: object = loaded.settings
     for key in at:
         value = getattr(value, key)
