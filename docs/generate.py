@@ -388,8 +388,8 @@ Local policy stands before every command: nothing here reaches a model outside `
   loaded: outside assigned pool`. While accepted requests wait for a model, they are served first:
   `assigned` is still the old pool, and whatever is new gets `provider draining for update`. Then
   `applied`, or `failed` after `expires_at` or `pools.move_deadline_s`: the old pool holds again,
-  under a new epoch. For `pools.min_dwell_s` after a move the next one is refused. `assign_model` with `model_id` and `epoch` means the same
-  with `pool` and `preload` set to the model.
+  under a new epoch. For `pools.min_dwell_s` after a move the next one is refused. `assign_model`
+  with `model_id` and `epoch` means the same with `pool` and `preload` set to the model.
 * **`unload_model`** gives an idle model's memory back; **`cancel_load`** gives up a load that no
   request waits for, keeps the bytes that are here, and leaves the resident model alone.
 * **`drain`** finishes what runs and takes nothing new until **`undrain`** or the end of the line;
