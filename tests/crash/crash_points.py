@@ -45,6 +45,8 @@ SYNCS = ("fsync", "fdatasync")
 STEPS = ("pwrite", "write", *SYNCS, "replace", "rename", "unlink", "posix_fallocate")
 SECOND = (20, 110)
 PAGE_BYTES = 4096
+NEVER = 99_999
+"""Beyond all steps, and odd: the power goes when the fetch is over."""
 
 
 class Disk:
@@ -77,12 +79,13 @@ class Disk:
         old = after.read_bytes() if after.is_file() else None
         self._renames.append((before, after, old))
 
-    def cut(self) -> None:
-        """Take back what no sync has made safe, or some of it."""
+    def cut(self, *, keeps_names: bool = False) -> None:
+        """Take back what no sync has made safe, or some of it; or all but names and record."""
         for path in sorted(self._folder.rglob("*")):
-            if path.is_file():
+            if path.is_file() and not (keeps_names and path.name == RECORD_NAME):
                 self._take_back(path)
-        kept = self._chance.randint(0, len(self._renames))
+        count = len(self._renames)
+        kept = count if keeps_names else self._chance.randint(0, count)
         for before, after, old in reversed(self._renames[kept:]):
             if after.exists() and before.parent.exists():
                 _ = after.rename(before)
@@ -102,8 +105,11 @@ class Disk:
             new if new == old or self._chance.random() < 0.5 else old.ljust(len(new), b"\0")
             for new, old in zip(pages, olds, strict=True)
         ]
+        before = path.stat()
         with path.open("r+b") as file:
             _ = file.write(b"".join(mixed))
+        # the worst case: the file system kept size and time, and lost the bytes
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 class Countdown:
@@ -136,6 +142,12 @@ class Countdown:
                 return call(*args, **named)
 
         return counted
+
+    def over(self) -> None:
+        """The step never came: the power goes now, if it was to go."""
+        self._is_over = True
+        if self._disk and self._is_power:
+            self._disk.cut(keeps_names=True)
 
     def _end(self, name: str) -> None:
         self._is_over = True
@@ -189,8 +201,11 @@ def fetch(
     pid = os.fork()
     if not pid:
         disk = None if seed is None else Disk(cache, seed)
-        Countdown(die_at or 0, tells, disk, is_power=is_power).arm()
-        run(place, cache, is_syncing=seed is not None, syncs_first=syncs_first)
+        countdown = Countdown(die_at or 0, tells, disk, is_power=is_power)
+        countdown.arm()
+        is_syncing = seed is not None and die_at != NEVER
+        run(place, cache, is_syncing=is_syncing, syncs_first=syncs_first)
+        countdown.over()
         os._exit(0)
     os.close(tells)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -262,7 +277,8 @@ def main() -> int:
     _ = lay(place, OBJECTS)
     run(place, cache)  # once, so that no child has to import or to build anything
     shutil.rmtree(cache)
-    for step in range(first, last, 1 if mode == "kill" else 7):
+    steps = range(first, last) if mode == "kill" else (*range(first, last, 7), NEVER)
+    for step in steps:
         call = through(place, cache, step, mode)
         points += [(step, call)] if call else []
         shutil.rmtree(cache)
