@@ -138,13 +138,13 @@ class Bench:
     def compare(self, origin: Nginx, *, is_tls: bool) -> None:
         """The rounds of one scheme."""
         url = origin.url(is_tls=is_tls)
+        scheme = "https" if is_tls else "http"
         for number in range(self.rounds):
             for shape in self.models.values():
                 if is_tls and shape.name == "small":
                     continue
                 folder = self.disk / "to"
                 found = commands(url, shape.name, list(shape.files), folder, origin.ca_file)
-                scheme = "https" if is_tls else "http"
                 clients = [OURS, RAW, *self.still_asked(scheme, shape.name, found)]
                 random.shuffle(clients)
                 for client in clients:
