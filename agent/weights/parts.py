@@ -7,7 +7,6 @@ believed.
 
 import errno
 import os
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,6 +180,8 @@ def sweep(folder: Path, kept: Sequence[str]) -> None:
                 (place / name).unlink()
             elif not any((place / name).iterdir()):
                 (place / name).rmdir()
+    import shutil  # noqa: PLC0415  # the agent imports this file and never tidies with it
+
     shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run by deb/check.sh inside, as root of a machine that is thrown away: `sh -eux`.
-trap 'journalctl --unit=poolhand --no-pager --output=cat --lines=20' EXIT
+trap 'journalctl --unit=poolhand --unit=poolhand-gpu --no-pager --output=cat --lines=20' EXIT
 show() { systemctl show "$1" --property="$2" --value; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 await() {

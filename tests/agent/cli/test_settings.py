@@ -129,7 +129,7 @@ def test_one_value(cli: Cli, tmp_path: Path) -> None:
         "models[org/a].ref": "file:///a\n",
         "pools.allowed": "[]\n",
         "cache.dir": "",
-        "control": "control.port = unset\ncontrol.key_file = unset\n",
+        "control": "control.openai_api = false\ncontrol.port = unset\ncontrol.key_file = unset\n",
     }.items():
         ended = cli("config", "get", key, "--config", path)
         assert (ended.returncode, ended.stdout) == (Exit.OK, out)

@@ -96,6 +96,9 @@ def test_the_liar_is_named_and_the_true_one_is_not(tmp_path: Path, cache_dir: Pa
             time.sleep(0.01)
         assert company.banned == {f"127.0.0.1:{liar.port}": "lied"}
         assert all(peer.brought_bytes > 0 for peer in company.peers), "both had a share"
+        while origin.sent_bytes < len(DATA):  # counted a moment after it was sent
+            assert time.monotonic() < give_up_s
+            time.sleep(0.01)
         assert origin.sent_bytes == len(DATA), "all that peers brought was read again, once"
         assert run.pull.bytes_done == len(DATA)
         claims = load(run.journal_path, boot_id="x")

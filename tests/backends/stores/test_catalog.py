@@ -108,4 +108,5 @@ def test_without_the_extra_it_names_what_to_install() -> None:
 
 def test_what_a_store_is_costs_next_to_nothing_to_import() -> None:
     base = ["poolhand", "poolhand.backends", "poolhand.backends.stores"]
-    assert python(BASE) == f"{[*base, 'poolhand.backends.stores.base']} []"
+    values = ["poolhand.config", "poolhand.config.frozen"]
+    assert python(BASE) == f"{[*base, 'poolhand.backends.stores.base', *values]} []"
