@@ -85,7 +85,14 @@ class Bench:
     # ── one client, once ──────────────────────────────────────────────────────────────
 
     def job(
-        self, url: str, shape: Shape, folder: Path, *, ca: Path | None = None, connections: int = 8
+        self,
+        url: str,
+        shape: Shape,
+        folder: Path,
+        *,
+        ca: Path | None = None,
+        connections: int = 8,
+        most: int = 32,
     ) -> bytes:
         """The fetching child's line of input."""
         s3 = S3(endpoint=url, unsigned=True, ca_file=str(ca) if ca else None)
@@ -93,7 +100,7 @@ class Bench:
             model=MODEL,
             ref=ModelRef.parse(f"s3://{shape.name}/{PREFIX}"),
             stores=Stores(s3=s3),
-            weights=Weights(connections=connections),
+            weights=Weights(connections=connections, max_connections=most),
             cache_dir=str(folder),
         )
         return encode_job(job, "fetch")
@@ -180,7 +187,9 @@ class Bench:
         """The share of the link, and what a kill at half costs."""
         shape = self.models["two"]
         for _ in range(self.rounds):
-            said = self.job(link.url, shape, self.fresh(), connections=LINK_CONNECTIONS)
+            said = self.job(
+                link.url, shape, self.fresh(), connections=LINK_CONNECTIONS, most=LINK_CONNECTIONS
+            )
             ran = run(CHILD, said=said)
             _check(ran)
             full = LINK_RATE * LINK_CONNECTIONS
@@ -190,7 +199,9 @@ class Bench:
     def killed(self, link: Link, shape: Shape) -> float:
         """MiB fetched beyond what was missing, after a kill at half."""
         folder = self.fresh()
-        said = self.job(link.url, shape, folder, connections=LINK_CONNECTIONS)
+        said = self.job(
+            link.url, shape, folder, connections=LINK_CONNECTIONS, most=LINK_CONNECTIONS
+        )
         before = link.sent_bytes()
         child = subprocess.Popen(CHILD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         assert child.stdin is not None  # noqa: S101  # for the type checker

@@ -13,7 +13,7 @@ class Weights(Section):
     """``[weights]``: how bytes come here.
 
     Attributes:
-        connections: Connections that a fetch begins with.
+        connections: Connections that a fetch begins with, once a few are seen to wait for the link.
         max_connections: The most that it may find worth having.
         chunk_bytes: One ranged read.
         stall_timeout_s: A connection that brings nothing for so long is given up.

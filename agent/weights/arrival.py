@@ -32,6 +32,10 @@ class Ground(Protocol):
         """A block was written."""
         ...
 
+    def came(self, file: int, view: memoryview, offset: int) -> None:
+        """These bytes were written, and nobody writes there again."""
+        ...
+
     def wrote(self, count: int) -> None:
         """So many bytes were; may rest, and may raise to end the read."""
         ...
@@ -97,6 +101,7 @@ class Arrival:
         while done < len(view):
             done += os.pwrite(self._fd, view[done:], offset + done)
         self.at = offset + len(view)
+        self._ground.came(self._file, view, offset)
         size_bytes = self._ground.size_bytes(self._file)
         while (
             self.at

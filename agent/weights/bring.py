@@ -209,7 +209,10 @@ class Bring:
         self._brought = brought
         try:
             weights = self._job.weights
-            pull.start(weights.connections, most=weights.max_connections)
+            # as many as were asked for at once if no more are wanted: somebody knows the link
+            is_asked = weights.connections == weights.max_connections
+            cores = 0 if is_asked else os.cpu_count() or 1
+            pull.start(weights.connections, most=weights.max_connections, cores=cores)
             self._pull = pull
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
             await self._watch(pull, over, total, arriving, lambda: still_reused(got, parts))

@@ -1,9 +1,10 @@
 """A file's sha256, taken behind the bytes that arrive.
 
-Blocks arrive in any order; sha256 needs them in file order. Whoever completes the block at
-the frontier reads on from there, out of the page cache, until the next gap. So the digest
-is over what lies on the disk, costs no memory beyond the caller's buffer, and on resume
-works the same as at first. Without a frontier: :func:`sha256_of`.
+Blocks arrive in any order; sha256 needs them in file order. What comes next is digested out of
+the buffer that it was written from; whoever completes the block at the frontier reads on from
+there, out of the page cache, until the next gap. So the digest is over what was written, costs
+no memory beyond the caller's buffer, and on resume works the same as at first. Without a
+frontier: :func:`sha256_of`.
 
 On its way it takes *marks*: the digest of all bytes so far, every 16 MiB. They cost next to
 nothing, for the digest is at hand, and tell later which piece of a damaged file is the first
@@ -83,6 +84,26 @@ class FrontierDigest:
         with self._lock:
             self._have[block] = 1
 
+    def take(self, piece: memoryview, at: int) -> None:
+        """Digest what was just written, if it comes next: then nobody has to read it back.
+
+        Args:
+            piece: What lies in the file from ``at`` on, and is never written again.
+            at: Its place in the file.
+        """
+        with self._lock:
+            if self._is_busy or self._at != at or self._expected:
+                return
+            self._is_busy = True
+        done = 0
+        while done < len(piece):
+            part = piece[done : done + self._mark_bytes - self._at % self._mark_bytes]
+            self._sha256.update(part)
+            done += len(part)
+            self._went(len(part))
+        with self._lock:
+            self._is_busy = False
+
     def advance(self, buffer: memoryview, *, is_stopped: Callable[[], bool]) -> str | None:
         """Digest as far as the bytes reach, unless another thread is at it.
 
@@ -106,8 +127,9 @@ class FrontierDigest:
             with self._lock:
                 stop = self._frontier()
                 if stop <= self._at:
-                    # a finished digest stays busy: its value is given out once
-                    self._is_busy = self._at == self._size_bytes
+                    # a finished digest stays busy: its value is given out once, and not before
+                    # whoever wrote the last byte has claimed it
+                    self._is_busy = self._at == stop == self._size_bytes
                     return self._sha256.hexdigest() if self._is_busy else None
             self._read_to(stop, buffer, is_stopped)
 
@@ -125,9 +147,12 @@ class FrontierDigest:
             if count == 0:
                 raise EOFError
             self._sha256.update(piece[:count])
-            self._at += count
-            if count == to_mark or self._at == self._size_bytes:
-                self._mark()
+            self._went(count)
+
+    def _went(self, count: int) -> None:
+        self._at += count
+        if self._at % self._mark_bytes == 0 or self._at == self._size_bytes:
+            self._mark()
 
     def _mark(self) -> None:
         """Take a mark; if it is not the expected one, go back to the one before."""

@@ -1,6 +1,7 @@
 """How many connections, how fast at most, and which of them is too slow (pure).
 
-Three small rules without a clock of their own: :class:`Crew` looks for the number of
+Small rules without a clock of their own: :class:`Opening` begins with few connections as long
+as the processor is what bounds them, :class:`Crew` looks for the number of
 connections that the store and the link reward, :class:`Bucket` keeps all of them together
 under one rate, and :func:`laggards` picks the reads that are to be begun anew elsewhere.
 """
@@ -18,7 +19,41 @@ _LAG = 4.0
 _LEAST_LAG_S = 2.0
 _ENOUGH_PEERS = 3
 _BURST_S = 0.25
+_BUSY = 0.35
 _LONGEST_WAIT_S = 5.0
+
+
+class Opening:
+    """As many connections as there are cores to do their work, until they wait for their link.
+
+    One that is always busy receiving, writing and digesting takes bytes in file order, so that
+    nothing has to be read back to be digested; more of them would only stand in its way. As
+    soon as the process rests for a good part of the time, the link is what bounds it.
+
+    Args:
+        wanted: How many there should be on a link.
+        cores: How many the process may use.
+
+    Attributes:
+        count: How many to begin with.
+    """
+
+    def __init__(self, wanted: int, *, cores: int) -> None:
+        self.count = min(wanted, max(2, cores))
+        self._cores = min(cores, self.count)
+        self._then: tuple[float, float] | None = None
+
+    def is_too_few(self, now_s: float, cpu_s: float) -> bool:
+        """Whether they wait for their link; to be asked a few times a second.
+
+        Args:
+            now_s: Of any clock that only goes forward.
+            cpu_s: What the process has used of its cores so far.
+        """
+        then, self._then = self._then, (now_s, cpu_s)
+        if then is None or now_s <= then[0]:
+            return False
+        return (cpu_s - then[1]) / (now_s - then[0]) < _BUSY * self._cores
 
 
 class Crew:

@@ -17,7 +17,7 @@ from ...config.frozen import frozen
 from .cache import PARTIAL_NAME
 from .digests import FrontierDigest
 from .journal import Claim, Claims, Seal
-from .plan import Grid
+from .plan import Grid, bytes_here
 from .verify import fingerprint
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -66,6 +66,13 @@ class Part:
     def size_bytes(self) -> int:
         """Length of the whole file."""
         return self.target.remote.size_bytes
+
+    @property
+    def here_bytes(self) -> int:
+        """What has arrived of it."""
+        if self.seal is not None:
+            return self.size_bytes
+        return bytes_here(self.have, size_bytes=self.size_bytes, grid=self._grid)
 
     def open(self) -> tuple[int, FrontierDigest]:
         """The file and its digest; opened by whoever comes first."""

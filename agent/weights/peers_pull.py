@@ -126,8 +126,9 @@ class PullTogether(Pull):
         """What peers brought so far."""
         return self._company.brought_bytes
 
-    def start(self, connections: int, *, most: int | None = None) -> None:
-        """Start the workers, half of which may be with peers while the store has work."""
+    def start(self, connections: int, *, most: int | None = None, cores: int = 0) -> None:
+        """Start all workers at once, half of which may be with peers while the store has work."""
+        _ = cores  # who asks peers waits for a link from the beginning
         self._most_at_peers = max(1, connections // 2)
         super().start(connections, most=most)
 
@@ -153,6 +154,9 @@ class PullTogether(Pull):
     def arrived_lent(self, file: int, block: int) -> None:
         """A block came from a peer: claim it, and offer it to nobody."""
         super().arrived(file, block)
+
+    def came(self, file: int, view: memoryview, offset: int) -> None:
+        """Nothing is digested before it is claimed: a range may come again from elsewhere."""
 
     # ── which range, from whom ────────────────────────────────────────────────────────
 
@@ -311,6 +315,10 @@ class _FromPeer:
     def arrived(self, file: int, block: int) -> None:
         """A block was written."""
         self._pull.arrived_lent(file, block)
+
+    def came(self, file: int, view: memoryview, offset: int) -> None:
+        """These bytes were written."""
+        self._pull.came(file, view, offset)
 
     def wrote(self, count: int) -> None:
         """So many bytes were; may rest, and may raise to end the read."""

@@ -12,17 +12,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ...backends.stores.base import Location, RemoteFile
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
 from .arrival import Arrival
 from .behind import writing_behind
 from .digests import Interrupted, PieceBad
 from .journal import Journal
-from .pace import LOOK_EVERY_S, Bucket, Crew, laggards
+from .pace import LOOK_EVERY_S, Bucket, Crew, Opening, laggards
 from .parts import Part
 from .patience import Patience
-from .plan import Chunk, Grid, bytes_here, missing, round_robin
+from .plan import Chunk, Grid, missing, round_robin
 from .ranges import CredentialsStale, Hiccup, RangeReader, Span
 from .source import Source
 from .verify import check_file
@@ -68,6 +67,7 @@ class Pull:
         self._running: dict[int, Arrival] = {}
         self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
         self._crew = Crew(start=1, most=1)
+        self._opening: Opening | None = None
         self._wanted = self._workers = self._started = 0
         self._refusals = 0
         self._looked: tuple[float, int] | None = None
@@ -79,7 +79,7 @@ class Pull:
         self.error: AgentError | OSError | None = None
         self.is_broken = False
         self.forgotten: deque[int] = deque()
-        self.bytes_resumed = sum(self._here(part) for part in parts)
+        self.bytes_resumed = sum(part.here_bytes for part in parts)
         self._bytes_counted = self.bytes_resumed
         queues: list[list[Chunk]] = []
         for index, part in enumerate(parts):
@@ -101,16 +101,18 @@ class Pull:
         """Whether every file has its final name."""
         return self._unsealed == 0
 
-    def start(self, connections: int, *, most: int | None = None) -> None:
+    def start(self, connections: int, *, most: int | None = None, cores: int = 0) -> None:
         """Start the workers; daemon threads, so that nothing they wait for delays an exit.
 
         Args:
             connections: To begin with.
             most: Bound of what :meth:`look` may make of it; ``None``: it stays as it is.
+            cores: Begin with one for each of so many, until they wait for the link; 0: with all.
         """
         self._crew = Crew(start=connections, most=max(connections, most or 0))
+        self._opening = Opening(connections, cores=cores) if cores else None
         tasks = len(self._chunks) + len(self._catch_up)
-        self._grow(min(connections, tasks))
+        self._grow(min(self._opening.count if self._opening else connections, tasks))
         if not tasks:
             self._ended()
 
@@ -125,12 +127,16 @@ class Pull:
                 self._hurry(now_s)
             if self._looked is None:
                 self._looked = (now_s, self._bytes_counted)
+        if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
+            self._opening = None
+            self._grow(self._crew.count)
         then_s, then_bytes = self._looked
         if now_s - then_s >= LOOK_EVERY_S:
             done, refusals, self._refusals = self.bytes_done, self._refusals, 0
             rate = (done - then_bytes) / (now_s - then_s)
             self._looked = (now_s, done)
-            self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
+            if self._opening is None:
+                self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
 
     def _hurry(self, now_s: float) -> None:
         so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
@@ -173,14 +179,9 @@ class Pull:
             part.sync()
         self._journal.synced(count)
 
-    def _here(self, part: Part) -> int:
-        if part.seal is not None:
-            return part.size_bytes
-        return bytes_here(part.have, size_bytes=part.size_bytes, grid=self._grid)
-
     def _missing(self, index: int) -> list[Chunk]:
-        part = self._parts[index]
-        return missing(index, size_bytes=part.size_bytes, have=part.have, grid=self._grid)
+        size_bytes, have = self._parts[index].size_bytes, self._parts[index].have
+        return missing(index, size_bytes=size_bytes, have=have, grid=self._grid)
 
     # ── one worker ────────────────────────────────────────────────────────────────────
 
@@ -270,7 +271,7 @@ class Pull:
         while arrival.at < chunk.stop:
             span = Span(remote.path, arrival.at, chunk.stop, remote.size_bytes, remote.etag)
             try:
-                reader.read(self._locate(remote), span, arrival.write)
+                reader.read(self._source.place(remote), span, arrival.write)
             except Hiccup as hiccup:
                 if self._stop.is_set():
                     raise Interrupted from hiccup
@@ -284,12 +285,6 @@ class Pull:
                     self._source.note_date(stale.date)
                 self._refresh(seen_refreshes)
                 was_refreshed = True
-
-    def _locate(self, remote: RemoteFile) -> Location:
-        try:
-            return self._source.locate(remote)
-        except StoreUnreachable as error:  # a new token or address, from a store that is away
-            raise Hiccup(reason="no token or address to be had") from error
 
     def _rest(self, patience: Patience, hiccup: Hiccup, got_bytes: int) -> None:
         self._refusals += hiccup.is_refusal
@@ -331,6 +326,10 @@ class Pull:
         span = self._grid.block_span(block, size_bytes=self._parts[file].size_bytes)
         self._begin_writing(fd, span.start, len(span))
 
+    def came(self, file: int, view: memoryview, offset: int) -> None:
+        """Bytes were written: digest them at once if it is their turn."""
+        self._parts[file].open()[1].take(view, offset)
+
     def open(self, file: int) -> int:
         """The open file that a chunk is written to."""
         return self._parts[file].open()[0]
@@ -357,12 +356,12 @@ class Pull:
             return
         if sha256 is None:
             return
-        path, promised = part.target.remote.path, part.target.sha256
-        if promised not in {None, sha256}:
+        target = part.target
+        if target.sha256 not in {None, sha256}:
             self._read_again(file)
             return
-        is_plain = part.target.is_plain
-        check_file(part.path, path=path, model=self._source.model, is_plain=is_plain)
+        path, model = target.remote.path, self._source.model
+        check_file(part.path, path=path, model=model, is_plain=target.is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
         with self._change:

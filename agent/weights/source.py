@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from ...backends.stores.base import Location, RemoteFile
+from ...backends.stores.errors import StoreUnreachable
 from ...config.frozen import frozen
+from .ranges import Hiccup
 
 
 @frozen
@@ -33,3 +35,14 @@ class Source:
     note_date: Callable[[str], None] | None = None
     no_progress_s: float = 0.0
     syncs_first: bool = True
+
+    def place(self, remote: RemoteFile) -> Location:
+        """Where to read a file now.
+
+        Raises:
+            Hiccup: That takes a new token or address, from a store that is away.
+        """
+        try:
+            return self.locate(remote)
+        except StoreUnreachable as error:
+            raise Hiccup(reason="no token or address to be had") from error

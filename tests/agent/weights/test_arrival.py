@@ -1,5 +1,6 @@
 """A chunk on its way: what it claims, and when it is hurried."""
 
+import os
 from pathlib import Path
 
 from poolhand.agent.weights.arrival import Arrival
@@ -14,6 +15,11 @@ class Ground:
         self.file = path.open("w+b")
         self.claimed: list[int] = []
         self.counts: list[int] = []
+        self.came_to: list[int] = []
+
+    def came(self, file: int, view: memoryview, offset: int) -> None:
+        assert os.pread(self.file.fileno(), len(view), offset) == view
+        self.came_to.append(offset)
 
     def open(self, file: int) -> int:
         return self.file.fileno()

@@ -193,3 +193,92 @@ def test_marks_of_another_file_are_given_up(fd: int) -> None:
         digest.arrived(block)
     assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA).hexdigest()
     assert digest.marks == marks_of(DATA, 4000)
+
+
+@given(
+    order=st.permutations(range(11)),
+    piece_bytes=st.integers(1, 1500),
+    lazy=st.sets(st.integers(0, 10)),
+)
+def test_what_is_taken_as_it_comes_gives_the_same_digest_and_marks(
+    fd: int, order: list[int], piece_bytes: int, lazy: set[int]
+) -> None:
+    """Whoever takes pieces at once and whoever only claims blocks may alternate."""
+    made = [
+        FrontierDigest(
+            fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11), mark_bytes=2500
+        )
+        for _ in range(2)
+    ]
+    buffer = memoryview(bytearray(512))
+    told: list[str | None] = []
+    for block in order:
+        for digest in made:
+            stop = min(len(DATA), 1000 * (block + 1))
+            if digest is made[0] and block not in lazy:
+                for at in range(1000 * block, stop, piece_bytes):
+                    digest.take(memoryview(DATA)[at : min(stop, at + piece_bytes)], at)
+            digest.arrived(block)
+            told.append(digest.advance(buffer, is_stopped=never))
+    assert told[-2:] == [hashlib.sha256(DATA).hexdigest()] * 2
+    assert set(told[:-2]) == {None}
+    assert made[0].marks == made[1].marks
+
+
+def test_what_was_taken_is_not_read_back(tmp_path: Path) -> None:
+    with (tmp_path / "empty").open("w+b") as empty:
+        digest = FrontierDigest(
+            empty.fileno(), size_bytes=len(DATA), block_bytes=1000, have=bytearray(11)
+        )
+        for at in range(0, len(DATA), 700):
+            digest.take(memoryview(DATA)[at : at + 700], at)
+        for block in range(11):
+            digest.arrived(block)
+        told = digest.advance(memoryview(bytearray(512)), is_stopped=never)
+    assert told == hashlib.sha256(DATA).hexdigest()
+
+
+def test_a_file_that_cannot_be_read_back_is_an_error(tmp_path: Path) -> None:
+    with (tmp_path / "gone").open("w+b") as gone:
+        number = gone.fileno()
+    digest = FrontierDigest(number, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
+    digest.take(memoryview(DATA)[1000:2000], 1000)  # not its turn
+    digest.arrived(0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        _ = digest.advance(memoryview(bytearray(512)), is_stopped=never)
+
+
+def test_nobody_is_told_before_the_last_block_is_claimed(fd: int) -> None:
+    """The file is renamed by whoever is told; until then its last writer writes to it."""
+    digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
+    buffer = memoryview(bytearray(512))
+    digest.take(memoryview(DATA), 0)
+    for block in range(11):
+        assert digest.advance(buffer, is_stopped=never) is None
+        digest.arrived(block)
+    assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA).hexdigest()
+
+
+def test_with_marks_to_hold_to_everything_is_read_from_the_disk(tmp_path: Path) -> None:
+    first = FrontierDigest(
+        os.open(os.devnull, os.O_RDONLY),
+        size_bytes=4,
+        block_bytes=2,
+        have=bytearray(2),
+        mark_bytes=2,
+    )
+    first.take(memoryview(b"good"), 0)
+    path = tmp_path / "bad"
+    _ = path.write_bytes(b"goXd")
+    with path.open("rb") as bad:
+        again = FrontierDigest(
+            bad.fileno(),
+            size_bytes=4,
+            block_bytes=2,
+            have=bytearray(b"\x01\x01"),
+            expected=first.marks,
+            mark_bytes=2,
+        )
+        again.take(memoryview(b"good"), 0)
+        with pytest.raises(PieceBad):
+            _ = again.advance(memoryview(bytearray(8)), is_stopped=never)

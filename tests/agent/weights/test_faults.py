@@ -160,7 +160,6 @@ FAILING = (sys.executable, str(Path(__file__).with_name("failing_disk.py")))
     ("code", "call", "number"),
     [
         ("EIO", "pwrite", 7),
-        ("EIO", "preadv", 3),
         ("EIO", "fdatasync", 1),
         ("EIO", "write", 9),
         ("EIO", "replace", 3),

@@ -1,9 +1,10 @@
 """Connections, the common rate and laggards: examples and laws."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.weights.pace import FEWEST, Bucket, Crew, laggards
+from poolhand.agent.weights.pace import FEWEST, Bucket, Crew, Opening, laggards
 
 
 def counts(crew: Crew, rates: list[float]) -> list[int]:
@@ -81,3 +82,18 @@ def test_quick_peers_do_not_make_a_second_slow() -> None:
 
 def test_without_peers_nobody_is_slow() -> None:
     assert laggards({1: (1e6, 1)}, [(0.1, 1)] * 2) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "count"), [(8, 2, 2), (8, 1, 2), (1, 4, 1), (8, 64, 8)]
+)
+def test_it_opens_with_what_the_cores_can_do(wanted: int, cores: int, count: int) -> None:
+    assert Opening(wanted, cores=cores).count == count
+
+
+def test_it_opens_wide_as_soon_as_it_waits_for_the_link() -> None:
+    opening = Opening(8, cores=2)
+    assert not opening.is_too_few(0.0, 5.0), "nothing to compare with yet"
+    assert not opening.is_too_few(0.25, 5.4), "busy"
+    assert not opening.is_too_few(0.25, 5.4), "no time has passed"
+    assert opening.is_too_few(0.5, 5.45), "rests"
