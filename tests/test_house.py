@@ -104,6 +104,16 @@ def test_names_say_what_a_thing_is() -> None:
     assert files | classes == set()
 
 
+def test_frozen_values_are_made_without_a_compiler() -> None:
+    """But for those that are made for every token: there the library's are quicker."""
+    compiled = [
+        named(path)
+        for path in SOURCES
+        if "@dataclass(frozen=True" in path.read_text(encoding="utf-8")
+    ]
+    assert compiled == ["backends/engines/messages.py"]
+
+
 def test_there_is_as_much_test_as_source() -> None:
     lines = {True: 0, False: 0}
     for path in (*SOURCES, *TESTS):

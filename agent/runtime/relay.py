@@ -31,6 +31,7 @@ from ...backends.engines.base import (
 )
 from ...backends.engines.errors import EngineDied, EngineNotRunning
 from ...config.errors import AgentError, LinkLost
+from ...config.frozen import frozen
 from ...config.refusals import RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
@@ -65,7 +66,7 @@ Carry = Callable[[bytes], bool | Awaitable[bool]]
 else once there is."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """A request that can be read; it is shown to the engine and to nobody else.
 
