@@ -45,7 +45,6 @@ def test_an_owner_s_program_and_a_coordinator_s_client_are_answered_side_by_side
     ):
         theirs, ours = world.stream("Hello!"), world.stream("Hello!", "tiny", client=mine)
         begun(theirs)
-        begun(ours)
         now = at(world.agent.status(), "requests")
         assert number(now, "local") + number(now, "local_served") == 1
         theirs.close()
