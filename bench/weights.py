@@ -28,7 +28,20 @@ from pathlib import Path
 
 import weights_overlap
 from weights_peers import commands, receive
-from weights_rig import MIB, PREFIX, Link, Nginx, Ran, Shape, keep_hot, lay, own_cpu_s, run, shapes
+from weights_rig import (
+    MIB,
+    PREFIX,
+    Link,
+    Nginx,
+    Ran,
+    Row,
+    Shape,
+    keep_hot,
+    lay,
+    own_cpu_s,
+    run,
+    shapes,
+)
 
 from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.lines import FetchJob, encode_job
@@ -44,17 +57,6 @@ FAR_BEHIND = 1.5
 
 LINK_RATE, LINK_DELAY_S, LINK_CONNECTIONS = 80_000_000, 0.05, 16
 MODEL = "bench/model"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure; ``met`` holds it against the demand."""
-
-    name: str
-    value: float
-    demand: float
-    aim: float
-    met: bool
 
 
 @dataclass(frozen=True, slots=True)

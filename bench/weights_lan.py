@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from weights_rig import MIB, PREFIX, Shape, lay, listing
+from weights_rig import MIB, PREFIX, Row, Shape, lay, listing
 
 from poolhand.agent.weights.lines import FetchJob, encode_job
 from poolhand.agent.weights.manifest import prefix, weight_hash
@@ -40,17 +40,6 @@ RESULTS = Path(__file__).parent / "results" / "weights_lan.json"
 MODEL, BUCKET, PORT, STORE_PORT = "bench/lan", "lan", 7717, 8080
 FETCH = [sys.executable, "-m", "poolhand.agent.weights.child"]
 _START_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure; ``met`` holds it against the demand."""
-
-    name: str
-    value: float
-    demand: float
-    aim: float
-    met: bool
 
 
 @dataclass(frozen=True, slots=True)
