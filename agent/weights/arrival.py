@@ -65,6 +65,8 @@ class Arrival:
         self._patience = 1
         self._begun_s = self._origin_s = time.monotonic()
         self._seen: tuple[float, int] | None = None
+        self._rested_s = 0.0
+        self._rests_since_s: float | None = None
         self.start = self.at = chunk.start
         self.asked_bytes = chunk.stop - chunk.start
 
@@ -90,10 +92,12 @@ class Arrival:
         return was and self._patience <= _MOST_PATIENCE
 
     def is_dripping(self, now_s: float, window_s: float) -> bool:
-        """Whether hardly a byte came over a whole window."""
+        """Whether hardly a byte came over a whole window; the rests that we took do not count."""
+        since_s = self._rests_since_s
+        awake_s = (now_s if since_s is None else since_s) - self._rested_s
         if self._seen is None or self.at - self._seen[1] >= _DRIP_BYTES:
-            self._seen = (now_s, self.at)
-        return now_s - self._seen[0] > window_s
+            self._seen = (awake_s, self.at)
+        return awake_s - self._seen[0] > window_s
 
     def write(self, view: memoryview, offset: int) -> None:
         """Write bytes to their place and claim each block that they complete."""
@@ -111,4 +115,7 @@ class Arrival:
                 break
             self._ground.arrived(self._file, self._block)
             self._block += 1
+        self._rests_since_s = begun_s = time.monotonic()
         self._ground.wrote(len(view))
+        self._rested_s += time.monotonic() - begun_s
+        self._rests_since_s = None

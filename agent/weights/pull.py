@@ -123,8 +123,7 @@ class Pull:
             now_s: Of the monotonic clock; to be called a few times a second.
         """
         with self._change:
-            if self._bucket.rate_bytes_s is None:  # else slow is what was asked for
-                self._hurry(now_s)
+            self._hurry(now_s)
             if self._looked is None:
                 self._looked = (now_s, self._bytes_counted)
         if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
@@ -139,8 +138,10 @@ class Pull:
                 self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
 
     def _hurry(self, now_s: float) -> None:
-        so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
-        slow = set(laggards(so_far, self._finished))
+        slow: set[int] = set()
+        if self._bucket.rate_bytes_s is None:  # else slow is what was asked for
+            so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
+            slow = set(laggards(so_far, self._finished))
         for key, arrival in self._running.items():
             if key in slow or arrival.is_dripping(now_s, self._source.stall_timeout_s):
                 arrival.hurry(now_s)

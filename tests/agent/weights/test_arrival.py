@@ -1,6 +1,8 @@
 """A chunk on its way: what it claims, and when it is hurried."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from poolhand.agent.weights.arrival import Arrival
@@ -16,6 +18,7 @@ class Ground:
         self.claimed: list[int] = []
         self.counts: list[int] = []
         self.came_to: list[int] = []
+        self.rest: Callable[[], None] = lambda: None
 
     def came(self, file: int, view: memoryview, offset: int) -> None:
         assert os.pread(self.file.fileno(), len(view), offset) == view
@@ -32,6 +35,7 @@ class Ground:
 
     def wrote(self, count: int) -> None:
         self.counts.append(count)
+        self.rest()
 
 
 def test_a_block_is_claimed_when_its_last_byte_is_written(tmp_path: Path) -> None:
@@ -70,4 +74,19 @@ def test_a_drip_is_no_stream(tmp_path: Path) -> None:
     assert arrival.is_dripping(21.0, 20.0)
     arrival.at = 70_000
     assert not arrival.is_dripping(21.5, 20.0), "enough came after all"
+    ground.file.close()
+
+
+def test_a_rest_that_was_asked_for_is_no_drip(tmp_path: Path) -> None:
+    """With a limit on the rate a connection may bring little, but then it is we who wait."""
+    ground = Ground(tmp_path / "f")
+    arrival = Arrival(ground, Chunk(0, 0, 10**6), lambda: None)
+    begun_s = time.monotonic()
+    assert not arrival.is_dripping(begun_s, 20.0)
+    seen: list[bool] = []
+    ground.rest = lambda: seen.append(arrival.is_dripping(begun_s + 60.0, 20.0))
+    arrival.write(memoryview(b"a"), 0)
+    assert seen == [False]
+    assert not arrival.is_dripping(begun_s + 19.0, 20.0)
+    assert arrival.is_dripping(begun_s + 60.0, 20.0), "between its rests it brought nothing"
     ground.file.close()

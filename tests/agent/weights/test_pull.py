@@ -225,6 +225,21 @@ def test_a_connection_that_stands_still_is_not_waited_for(origin: Origin, tmp_pa
     assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
 
 
+def test_a_drip_is_left_under_a_limit_too(origin: Origin, tmp_path: Path) -> None:
+    """Slow is what was asked for, but not from one connection that hardly brings a byte."""
+
+    def fault(number: int, path: str, asked: str) -> Reply | None:
+        return Reply(drip_s=0.3) if number == 1 else None
+
+    origin.fault = fault
+    run = Run(tmp_path, origin, max_bytes_per_s=10_000_000)
+    run.pull.start(3)
+    begun_s = time.monotonic()
+    look_until_over(run)
+    assert run.pull.is_done
+    assert time.monotonic() - begun_s < 30.0, "at this pace the chunk alone takes three minutes"
+
+
 def test_all_connections_together_keep_to_the_limit_until_it_is_lifted(
     origin: Origin, tmp_path: Path
 ) -> None:
