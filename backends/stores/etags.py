@@ -7,6 +7,14 @@ Source:
     RFC 9110, 8.8.3: an entity tag is a quoted string, ``W/`` before a weak one.
 """
 
+_MOST_LETTERS = 1024
+"""A longer one would not fit into a request that every server takes."""
+
+
+def is_fit(tag: str) -> bool:
+    """Whether a tag can be sent back as it is: printable ASCII, and not too much of it."""
+    return len(tag) <= _MOST_LETTERS and tag.isascii() and tag.isprintable()
+
 
 def quoted(tag: str) -> str:
     """The tag in the form that ``If-Match`` wants."""

@@ -24,6 +24,9 @@ SEGMENT_BYTES = 255
 MOST_OBJECTS = 20_000
 """More under one prefix is no model: the prefix is wrong, or somebody means harm."""
 
+MOST_BYTES = 2**50
+"""A longer file is a slip of the store's. S3 takes 50 TB, ext4 and XFS files 16 TiB and 8 EiB."""
+
 WANTED = frozenset({"safetensors", "gguf", "json", "jinja", "model", "txt", "tiktoken"})
 """Suffixes that are downloaded: weights, configuration, chat templates, tokenizers."""
 
@@ -79,10 +82,11 @@ def wanted(
 
     Raises:
         ModelMissing: The weights are there as several GGUF models, of which one is meant.
-        WeightsUnsafe: The weights are there as pickles only, or two names would meet in one
-            file on a file system that ignores case.
+        WeightsUnsafe: The weights are there as pickles only, a file is said to be longer than any
+            is, or two names would meet in one file on a file system that ignores case.
     """
     listed = [file for file in files if not _is_hidden(file.path)]
+    _refuse_endless(listed, model)
     kept = sorted((file for file in listed if is_wanted(file.path)), key=lambda file: file.path)
     spare = spares(file.path for file in kept)
     kept = [file for file in kept if file.path not in spare]
@@ -109,9 +113,11 @@ def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, 
         model: For the message.
 
     Raises:
-        WeightsUnsafe: Two names would meet in one file on a file system that ignores case.
+        WeightsUnsafe: Two names would meet in one file on a file system that ignores case, or a
+            file is said to be longer than any is.
     """
     kept = sorted(files, key=lambda file: file.path)
+    _refuse_endless(kept, model)
     _refuse_meeting_names(kept, model)
     return tuple(kept)
 
@@ -165,6 +171,13 @@ def _refuse_several_models(files: list[RemoteFile], model: str) -> None:
             "keep the one that is meant under a prefix of its own"
         )
         raise ModelMissing(model=model, reason=reason)
+
+
+def _refuse_endless(files: Iterable[RemoteFile], model: str) -> None:
+    for file in files:
+        if file.size_bytes > MOST_BYTES:
+            reason = f"{file.path!a} is said to be longer than {MOST_BYTES >> 40} TiB"
+            raise WeightsUnsafe(model=model, reason=reason)
 
 
 def _refuse_meeting_names(files: list[RemoteFile], model: str) -> None:

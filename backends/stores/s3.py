@@ -8,6 +8,7 @@ Requests go out unsigned if the operator says so, and also if no credentials are
 anywhere; the latter is noted, and a store that then refuses is reported with that reason.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from ...config.refs import ModelRef
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
-from .etags import is_other, quoted
+from .etags import is_fit, is_other, quoted
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
 from .s3_lean import LeanSession, is_elsewhere, suffices
@@ -30,6 +31,9 @@ from .signing import Credentials, Signer, encoded_key
 
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
+
+PATIENCE_S = 60.0
+"""For one answer of the control plane from its first byte to its last: a drip is no progress."""
 
 _MOST_PAGES = 200
 """A listing that goes on longer, however little it lists, is not one of a model."""
@@ -59,6 +63,7 @@ class S3Store:
         environ: The process's own environment: it decides the endpoint and the region here,
             and the credential chain of botocore reads the same by itself.
         clock: Seconds since the epoch, for signatures.
+        patience_s: For one answer, its last byte included.
 
     Attributes:
         notes: What a person may want to know about the access, one sentence each.
@@ -74,7 +79,9 @@ class S3Store:
         environ: Mapping[str, str],
         *,
         clock: Callable[[], float] = time.time,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._bucket = ref.container
         self._prefix = f"{ref.path}/" if ref.path else ""
         self._model = str(ref)
@@ -127,9 +134,10 @@ class S3Store:
             asked["IfMatch"] = file.etag
         state = await self._opened()
         with self._told(file.path):
-            answer = await state.client.get_object(**asked)
-            async with cast("Body", answer["Body"]) as body:
-                content = await body.read()
+            async with asyncio.timeout(self._patience_s):
+                answer = await state.client.get_object(**asked)
+                async with cast("Body", answer["Body"]) as body:
+                    content = await body.read()
         told = answer.get("ETag")
         if is_other(file.etag, told if isinstance(told, str) else None):
             raise WeightsChanged(model=self._model, file=file.path)
@@ -191,7 +199,8 @@ class S3Store:
         """
         old = self._open
         with self._told():
-            self._open = await self._connect(old)
+            async with asyncio.timeout(self._patience_s):
+                self._open = await self._connect(old)
         if old is not None:
             await old.client.close()
 
@@ -258,7 +267,8 @@ class S3Store:
         state = await self._opened()
         with self._told():
             try:
-                return await state.client.list_objects_v2(**asked)
+                async with asyncio.timeout(self._patience_s):
+                    return await state.client.list_objects_v2(**asked)
             except Answered as error:
                 if not self._is_lean or not is_elsewhere(error):
                     raise
@@ -278,6 +288,8 @@ class S3Store:
         except ValueError as error:
             raise WeightsUnsafe(model=self._model, reason=f"the key {error}") from None
         tag = quoted(etag) if isinstance(etag, str) and etag else None
+        if tag is not None and not is_fit(tag):
+            raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
         return RemoteFile(path, size, tag, key)
 
     @contextmanager

@@ -7,7 +7,9 @@ other case takes :class:`~.s3_session.Session`, which this has the face of.
 """
 
 import asyncio
+import contextlib
 import os
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -118,8 +120,12 @@ class LeanClient:
     ) -> tuple[str | None, bytes]:
         wait_s = _FIRST_WAIT_S
         for left in reversed(range(_TRIES)):
+            opened: list[HTTPConnection] = []
             try:
-                return await asyncio.to_thread(self._once, bucket, key, query, more)
+                return await asyncio.to_thread(self._once, bucket, key, query, more, opened)
+            except asyncio.CancelledError:
+                _hang_up(opened)  # else the thread would stay for as long as the store likes
+                raise
             except Answered as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 is_passing = isinstance(status, int) and (
@@ -137,7 +143,12 @@ class LeanClient:
         raise AssertionError  # the last try returns or raises
 
     def _once(
-        self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
+        self,
+        bucket: str,
+        key: str,
+        query: Mapping[str, str],
+        more: Mapping[str, str],
+        opened: list[HTTPConnection],
     ) -> tuple[str | None, bytes]:
         place = origin(bucket_url(self._endpoint, bucket))
         target = f"{place.prefix}/{encoded_key(key)}" if key else place.prefix or "/"
@@ -154,6 +165,7 @@ class LeanClient:
             )
         headers.update(more)
         connection = self._connection(place.host, place.port, is_tls=place.is_tls)
+        opened.append(connection)
         try:
             connection.request("GET", f"{target}?{asked}" if asked else target, headers=headers)
             response = connection.getresponse()
@@ -202,6 +214,12 @@ def _keys(environ: Mapping[str, str]) -> Credentials | None:
     if not access or not secret:
         return None
     return Credentials(access, secret, environ.get("AWS_SESSION_TOKEN") or None)
+
+
+def _hang_up(opened: list[HTTPConnection]) -> None:
+    for connection in opened:
+        with contextlib.suppress(OSError, AttributeError):  # closed already
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _paid(asked: Mapping[str, object]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.backends.stores.etags import is_other, quoted
+from poolhand.backends.stores.etags import is_fit, is_other, quoted
 
 opaque = st.text("0123456789abcdef-", min_size=1, max_size=40)
 
@@ -28,6 +28,16 @@ def test_whether_it_is_another_version(
     expected: bool,  # noqa: FBT001  # a table's column
 ) -> None:
     assert is_other(listed, told) is expected
+
+
+@pytest.mark.parametrize("tag", ['"a\r\nX-Evil: 1"', '"a\0"', '"中"', '"\xe9"', "x" * 1025])
+def test_a_tag_that_no_header_takes(tag: str) -> None:
+    assert not is_fit(tag)
+
+
+@given(tag=opaque)
+def test_law_usual_tags_are_fit(tag: str) -> None:
+    assert is_fit(quoted(tag))
 
 
 @given(tag=opaque, other=opaque)

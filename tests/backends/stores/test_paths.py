@@ -1,6 +1,7 @@
 """Hostile names and useless kinds."""
 
 import posixpath
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 from poolhand.backends.stores.base import RemoteFile
 from poolhand.backends.stores.errors import ModelMissing, WeightsUnsafe
 from poolhand.backends.stores.paths import (
+    MOST_BYTES,
     PATH_BYTES,
     SEGMENT_BYTES,
+    Choose,
+    everything,
     is_wanted,
     is_weights,
     metadata,
@@ -91,6 +95,15 @@ def test_what_passes_stays_under_its_folder(path: str) -> None:
     assert posixpath.normpath(joined) == joined, "nothing in it is left to be resolved"
     assert joined.startswith("/cache/model/")
     assert passed == path
+
+
+@pytest.mark.parametrize("choose", [wanted, metadata, everything])
+@pytest.mark.parametrize("size_bytes", [MOST_BYTES + 1, 2**63, 10**30])
+def test_a_file_longer_than_any_refuses_the_build(choose: Choose, size_bytes: int) -> None:
+    file = RemoteFile("config.json", size_bytes, None, "k")
+    with pytest.raises(WeightsUnsafe, match="1024 TiB"):
+        _ = choose([file], model="m")
+    assert choose([replace(file, size_bytes=MOST_BYTES)], model="m")
 
 
 def test_only_known_kinds_are_kept_in_order() -> None:

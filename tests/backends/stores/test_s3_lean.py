@@ -1,5 +1,6 @@
 """Where two plain GETs do: when, what they ask, and what their answers may be."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from poolhand.backends.stores.endpoints import choose
-from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsChanged
+from poolhand.backends.stores.errors import (
+    StoreDenied,
+    StoreUnreachable,
+    WeightsChanged,
+    WeightsUnsafe,
+)
 from poolhand.backends.stores.s3 import S3Store
 from poolhand.backends.stores.s3_lean import suffices
 from poolhand.config.refs import ModelRef
@@ -113,6 +119,14 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "entities": (reply(b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>'), StoreUnreachable),
     "a size in words": (reply(page("tiny/a.json").replace(b">8<", b">many<")), StoreUnreachable),
     "no size": (reply(page("tiny/a.json").replace(b"<Size>8</Size>", b"")), StoreUnreachable),
+    "a size beyond all": (
+        reply(page("tiny/a.json").replace(b">8<", b">%d<" % 2**63)),
+        WeightsUnsafe,
+    ),
+    "a tag with a line's end": (
+        reply(page("tiny/a.json").replace(b"&quot;e&quot;", b"&#13;&#10;X-Evil: 1")),
+        StoreUnreachable,
+    ),
     "no HTTP": (b"hello\r\n\r\n", StoreUnreachable),
     "denied": (
         reply(b"<Error><Code>AccessDenied</Code></Error>", "403 Forbidden"),
@@ -132,6 +146,31 @@ async def test_what_makes_no_sense(
         with pytest.raises(kind):
             _ = await store.files()
         await store.close()
+
+
+@pytest.mark.parametrize("is_lean", [True, False])
+async def test_an_answer_that_drips_is_given_up(*, is_lean: bool) -> None:
+    left = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _ = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        leaving = asyncio.ensure_future(reader.read())
+        while not (await asyncio.wait([leaving], timeout=0.05))[0]:
+            writer.write(b" ")
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    config = S3(endpoint=url, unsigned=is_lean)
+    assert suffices(config, os.environ, choose(config, os.environ, "models")) is is_lean
+    store = S3Store(REF, config, os.environ, patience_s=0.5)
+    async with server, asyncio.timeout(20):
+        with pytest.raises(StoreUnreachable, match="no answer in time"):
+            _ = await store.files()
+        await store.close()
+        _ = await left.wait()  # else the end of the program would wait for a thread
 
 
 async def test_a_busy_store_is_asked_again_and_a_version_insisted_on(listening: Listening) -> None:
