@@ -254,6 +254,9 @@ class Loads:
 
     def sampled(self, loads: Mapping[str, Load]) -> list[Said]:
         """Engines were read: a peak that was never seen before is written down."""
+        for model, load in loads.items():
+            if load.memory_active_bytes is not None:
+                self.stays.measured(model, load.memory_active_bytes)
         return [self._kept()] if self.measured.sampled(loads) else []
 
     def came(self, outcomes: Iterable[Outcome]) -> list[Said]:

@@ -45,11 +45,25 @@ class Machine:
         """An engine is gone, and what was read of it is of no meaning any more."""
         self.loads.pop(model, None)
 
-    def free_bytes(self, settings: Settings, stays: Iterable[Stay], busy: Collection[str]) -> int:
-        """What a new model could take as things are; 0 if that cannot be told."""
+    def free_bytes(
+        self,
+        settings: Settings,
+        stays: Iterable[Stay],
+        busy: Collection[str],
+        *,
+        are_loaded: bool = False,
+    ) -> int:
+        """What a new model could take as things are; 0 if that cannot be told.
+
+        Args:
+            settings: They say what is never promised.
+            stays: Every stay, in any state.
+            busy: Models with requests that have not ended.
+            are_loaded: Whether to take it that those that load have taken all of theirs already.
+        """
         return budget_bytes(
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=report.reserve_bytes(settings),
-            holdings=holdings_of(stays, busy),
+            holdings=holdings_of(stays, busy, are_loaded=are_loaded),
         )

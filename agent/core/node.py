@@ -323,11 +323,13 @@ class Node:
     # ── slots, pool, leaving ──────────────────────────────────────────────────────────
 
     def _settle(self, now_s: float) -> list[Outcome]:
-        busy = self.answers.ledger.busy()
-        return self.loads.stays.settle(
+        busy, stays = self.answers.ledger.busy(), self.loads.stays
+        free_bytes = partial(self.machine.free_bytes, self.settings)
+        return stays.settle(
             slots=self.settings.slots.max_model_slots,
             busy=busy,
-            free_bytes=lambda: self.machine.free_bytes(self.settings, self.loads.stays.all(), busy),
+            free_bytes=lambda: free_bytes(stays.all(), busy),
+            later_bytes=lambda: free_bytes(stays.all(), busy, are_loaded=True),
             now_s=now_s,
             outside=self.moves.outside(),
             pinned=self.loads.kept(now_s),

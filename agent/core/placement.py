@@ -5,6 +5,7 @@ is changed here.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias
 
 from ...config.frozen import frozen
 from ...config.refusals import InsufficientMemory, ModelNotInPool, PlacementError, SlotsBusy
@@ -46,6 +47,10 @@ class Evict:
 @frozen
 class Wait:
     """Somebody is on the way out already: ask again when he is gone."""
+
+
+Settled: TypeAlias = Refuse | Grant | Evict | Wait
+"""What :func:`settle` may answer."""
 
 
 def admit(
@@ -105,7 +110,7 @@ def settle(
     outside: Collection[str] = (),
     pinned: Collection[str] = (),
     now_s: float = 0.0,
-) -> Refuse | Grant | Evict | Wait:
+) -> Settled:
     """Decide whether a STAGED stay may take a slot now.
 
     Args:
@@ -146,6 +151,21 @@ def settle(
         )
         return Evict(cheapest.model)
     return Refuse(SlotsBusy(model=staged.model, slots=slots))
+
+
+def in_doubt(now: Settled, later: Settled) -> Settled:
+    """Wait for the end of a load, where that may show room.
+
+    What a load was promised may be missing from the machine's reading already, or not yet.
+    Nobody is refused, and nobody has to go, before that is known.
+
+    Args:
+        now: What :func:`settle` says if all of it is still to be taken.
+        later: What it says if all of it was taken.
+    """
+    has_room = isinstance(later, Grant) and not isinstance(now, Grant)
+    has_hope = isinstance(later, Evict) and isinstance(now, Refuse)
+    return Wait() if has_room or has_hope else now
 
 
 def reload_cost(stay: Stay, now_s: float) -> float:

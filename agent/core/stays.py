@@ -7,6 +7,7 @@ stay that ends says so as a value: :class:`LoadEnded` for whoever asked for a lo
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from ...backends.engines.base import Loaded
@@ -131,6 +132,7 @@ class Stays:
         busy: Collection[str],
         free_bytes: Callable[[], int],
         now_s: float,
+        later_bytes: Callable[[], int] | None = None,
         outside: Collection[str] = (),
         pinned: Collection[str] = (),
     ) -> list[Outcome]:
@@ -141,22 +143,26 @@ class Stays:
             busy: Models with requests that have not ended.
             free_bytes: The budget as the stays are at that moment.
             now_s: The node's time.
+            later_bytes: The same, if those that load have taken all of theirs already;
+                unset: nobody loads.
             outside: Residents outside the pool.
             pinned: Models that make way for no other.
         """
         outcomes: list[Outcome] = []
         for staged in [stay for stay in self._stays if stay.state is SlotState.STAGED]:
-            answer = placement.settle(
+            ask = partial(
+                placement.settle,
                 staged,
                 stays=self._stays,
                 slots=slots,
                 busy=busy,
-                free_bytes=free_bytes(),
                 outside=outside,
                 pinned=pinned,
                 now_s=now_s,
             )
-            match answer:
+            now = ask(free_bytes=free_bytes())
+            later = now if later_bytes is None else ask(free_bytes=later_bytes())
+            match placement.in_doubt(now, later):
                 case placement.Grant():
                     loading = self._move(staged, SlotEvent.GRANTED, now_s)
                     if loading.build is not None:
@@ -199,6 +205,12 @@ class Stays:
         )
         self._move(answering, SlotEvent.LOADED, now_s)
         return [LoadEnded(model, stay.askers, None)]
+
+    def measured(self, model: str, holds_bytes: int) -> None:
+        """An engine that could not be measured once it was loaded was read at last."""
+        stay = self.ready(model)
+        if stay is not None and stay.holds_bytes is None:
+            self._put(stay, replace(stay, holds_bytes=holds_bytes))
 
     def used(self, model: str, now_s: float) -> None:
         """A request of the model has ended."""
@@ -281,15 +293,27 @@ class Stays:
             self._stays[at] = after
 
 
-def holdings_of(stays: Iterable[Stay], busy: Collection[str]) -> list[Holding]:
-    """What each resident has of the memory, for the admission."""
+def holdings_of(
+    stays: Iterable[Stay], busy: Collection[str], *, are_loaded: bool = False
+) -> list[Holding]:
+    """What each resident has of the memory, for the admission.
+
+    Args:
+        stays: Every stay, in any state.
+        busy: Models with requests that have not ended.
+        are_loaded: Whether to take it that those that load have taken all of theirs already.
+    """
     return [
         Holding(
             held_bytes=stay.takes_bytes,
-            is_promised=stay.state is SlotState.LOADING,
+            is_promised=stay.state is SlotState.LOADING and not are_loaded,
             is_evictable=stay.model not in busy and stay.state not in COMING,
             due_bytes=stay.due_bytes,
-            is_measured=stay.holds_bytes is not None or stay.state is SlotState.UNLOADING,
+            is_measured=(
+                stay.holds_bytes is not None
+                or stay.state is SlotState.UNLOADING
+                or (are_loaded and stay.state is SlotState.LOADING)
+            ),
         )
         for stay in stays
         if stay.state in HOLDS_MEMORY

@@ -11,7 +11,7 @@ from poolhand.agent.core.wishes import PROGRESS_EVERY_S
 from poolhand.agent.wire.inbound import DesiredModels, PrefetchModel
 from poolhand.agent.wire.outbound import PrefetchModelStatus
 from poolhand.agent.wire.types import DesiredModel
-from poolhand.backends.engines.base import Loaded
+from poolhand.backends.engines.base import Load, Loaded
 from poolhand.backends.stores.base import ELSEWHERE, Build, Progress, Stock
 from poolhand.backends.stores.errors import StoreUnreachable
 from poolhand.config.refusals import ModelNotInPool, NodeDraining, SlotsBusy
@@ -269,3 +269,21 @@ def test_a_model_elsewhere_takes_no_memory_here() -> None:
     stay = here.stays.ready("org/a")
     assert stay is not None
     assert stay.takes_bytes == 0
+
+
+def test_an_engine_that_could_not_be_measured_is_measured_when_it_is_read() -> None:
+    here = with_resident()
+    (stay,) = here.stays.all()
+    measured_bytes = stay.holds_bytes
+    here.sampled({"org/a": Load(memory_active_bytes=7)})
+    assert here.stays.all()[0].holds_bytes == measured_bytes, "its own word at the start counts"
+    bare = loads()
+    bare.asked("org/a", NOBODY, 0.0)
+    bare.came(bare.stays.fetched("org/a", 0.0))
+    bare.verified("org/a", build("org/a"), 0.0)
+    bare.stays.settle(slots=1, busy=NOBODY, free_bytes=lambda: 64 * GIB, now_s=0.0)
+    bare.loaded("org/a", Loaded(0.1, None, None), 0.0)
+    bare.sampled({"org/a": Load(), "org/b": Load(memory_active_bytes=7)})
+    assert bare.stays.all()[0].holds_bytes is None
+    bare.sampled({"org/a": Load(memory_active_bytes=7)})
+    assert bare.stays.all()[0].holds_bytes == 7

@@ -13,6 +13,7 @@ from poolhand.agent.core.placement import (
     Refuse,
     Wait,
     admit,
+    in_doubt,
     is_promised,
     settle,
 )
@@ -172,3 +173,28 @@ def test_laws_of_admission(model: str, stays: list[Stay], slots: int, busy: froz
             outside = not POOL.serves(model)
             assert why(answer) is (ModelNotInPool if outside else SlotsBusy)
             assert outside or len(promised) >= slots
+
+
+def test_nobody_is_refused_or_sent_away_for_memory_that_a_load_may_have_taken_already() -> None:
+    loading, idle = stay("a", S.LOADING), stay("b", S.READY, gives=4)
+    busy = frozenset({"b"})
+
+    def ask(
+        *stays: Stay, free: int, later: int, slots: int = 3, busy: frozenset[str] = frozenset()
+    ) -> object:
+        here = [*stays, STAGED]
+        now = settle(STAGED, stays=here, slots=slots, busy=busy, free_bytes=free)
+        then = settle(STAGED, stays=here, slots=slots, busy=busy, free_bytes=later)
+        return in_doubt(now, then)
+
+    assert why(ask(loading, free=5, later=5)) is SlotsBusy, "no doubt"
+    assert ask(loading, free=5, later=10) == Wait(), "it may fit once that one is there"
+    assert why(ask(loading, free=5, later=9)) is SlotsBusy, "it will not"
+    assert ask(loading, idle, free=6, later=10) == Wait(), "the idle one need not go yet"
+    assert ask(loading, idle, free=6, later=9) == Evict("b"), "it has to go anyway"
+    assert ask(loading, idle, free=5, later=6) == Wait(), "neither suffices alone"
+    assert why(ask(loading, idle, free=5, later=6, busy=busy)) is SlotsBusy, "it answers"
+    full = ask(loading, idle, free=5, later=60, slots=2, busy=busy)
+    assert why(full) is SlotsBusy, "there will be no slot"
+    assert ask(loading, idle, free=6, later=60, slots=2) == Evict("b"), "for the slot"
+    assert ask(loading, idle, free=5, later=6, slots=2) == Wait()
