@@ -38,6 +38,9 @@ class Mlx(Section):
         prefill_step_tokens: The pause that other streams see while a prompt is read.
         max_running: Requests answered side by side.
         max_output_tokens: Bound of one answer.
+        prompt_cache_gib: Most that is kept of finished answers, so that a chat that goes on is not
+            read again from its beginning; 0: nothing. How soon an answer begins then tells whether
+            somebody has asked the like before.
     """
 
     isolation: Literal["child", "inprocess"] = "child"
@@ -47,6 +50,7 @@ class Mlx(Section):
     prefill_step_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
     max_running: Annotated[int, Field(ge=1, le=256)] = 8
     max_output_tokens: Annotated[int, Field(ge=1)] = 32768
+    prompt_cache_gib: Annotated[float, Field(ge=0, le=4096)] = 0.0
 
 
 class Server(Section):

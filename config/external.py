@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from .stores import ARRAY, HostPort, Section
+from .stores import ARRAY, HostPort, KeychainName, Section
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -75,7 +75,7 @@ class External(Section):
     key_file: str | None = None
     key_env: str | None = None
     key_credential: str | None = None
-    key_keychain: str | None = None
+    key_keychain: KeychainName | None = None
     scheme: Scheme | None = None
     headers: Annotated[tuple[str, ...], ARRAY] = ()
     drop: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z_]+$")], ...], ARRAY] = ()

@@ -20,7 +20,7 @@ from .external import External
 from .hours import Hours, Owner
 from .peers import Peers
 from .refs import ModelRef
-from .stores import ARRAY, S3, Section, Stores, absent
+from .stores import ARRAY, S3, KeychainName, Section, Stores, absent
 from .telemetry import Telemetry
 from .weights import Weights
 
@@ -30,7 +30,6 @@ Name = Annotated[
     str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
 ]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-KeychainName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 
 PROVIDER_PATH = "/ws/provider"
 """Where a coordinator listens for nodes, if the URL does not say."""

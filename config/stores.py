@@ -17,6 +17,9 @@ HostPort = Annotated[
 ]
 """A host by name or by address, and perhaps a port; IPv6 addresses in brackets."""
 
+KeychainName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+"""What an entry of the macOS keychain may be called: nothing its own tool takes for a flag."""
+
 
 class Section(BaseModel):
     """Base of every table of the file."""

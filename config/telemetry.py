@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from .stores import Section
+from .stores import KeychainName, Section
 
 TRACES_PATH = "/v1/traces"
 """Where a collector takes traces. Source: OTLP specification, "OTLP/HTTP Request"."""
@@ -43,7 +43,7 @@ class Telemetry(Section):
     key_file: str | None = None
     key_env: str | None = None
     key_credential: str | None = None
-    key_keychain: str | None = None
+    key_keychain: KeychainName | None = None
     ca_file: str | None = None
     timeout_s: Annotated[float, Field(gt=0, le=300)] | None = None
 

@@ -44,7 +44,8 @@ class ModelNeeds:
 
     Attributes:
         weights_bytes: All tensors, as their headers say.
-        kv_bytes: The KV cache of one request of full length.
+        kv_bytes: The KV cache of one request of full length, and of finished answers where
+            they are kept.
         overhead_bytes: The engine beside them.
     """
 
@@ -85,6 +86,7 @@ def needs_of(
     context_tokens: int,
     dtype_bytes: int = 2,
     prefill_step_tokens: int = 512,
+    kept_bytes: int = 0,
 ) -> ModelNeeds:
     """What a model will take once it is loaded.
 
@@ -95,6 +97,7 @@ def needs_of(
             a model made for less is asked for less.
         dtype_bytes: Bytes of one cached number.
         prefill_step_tokens: Prompt tokens that the engine reads at once.
+        kept_bytes: What the engine may keep of finished answers.
     """
     request_bytes = None
     if shape is not None:
@@ -106,7 +109,7 @@ def needs_of(
         request_bytes = weights_bytes // UNKNOWN_KV_PART
     return ModelNeeds(
         weights_bytes=weights_bytes,
-        kv_bytes=request_bytes,
+        kv_bytes=request_bytes + kept_bytes,
         overhead_bytes=overhead_bytes(weights_bytes),
     )
 

@@ -2,7 +2,7 @@
 
 from ...backends.stores.base import Build, Stock
 from ...config.settings import Settings
-from .admission import ModelNeeds, needs_of
+from .admission import GIB, ModelNeeds, needs_of
 from .measured import Measurements
 from .shape import ModelShape
 from .slots import SlotState, Stay
@@ -20,8 +20,11 @@ def estimate(settings: Settings, model: str, build: Build) -> ModelNeeds:
     most_tokens = settings.memory.kv_context_tokens
     if entry is not None and entry.context_tokens is not None:
         most_tokens = min(most_tokens, entry.context_tokens)
+    # only a setting says so: which engine `auto` is, nobody knows without a look at the machine
+    is_mlx = entry is None or entry.engine in {"auto", "mlx"}
+    kept_bytes = int(settings.engines.mlx.prompt_cache_gib * GIB) if is_mlx else 0
     shape = ModelShape.from_config(build.config)
-    return needs_of(build.weights_bytes, shape, context_tokens=most_tokens)
+    return needs_of(build.weights_bytes, shape, context_tokens=most_tokens, kept_bytes=kept_bytes)
 
 
 def missing_bytes(stock: Stock | None, stay: Stay | None) -> int:

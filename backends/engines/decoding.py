@@ -49,6 +49,19 @@ class Step:
 
 
 @frozen
+class Inserted:
+    """A row that is to be answered.
+
+    Attributes:
+        row: Its number.
+        known_tokens: So many of its prompt's tokens need not be read again.
+    """
+
+    row: int
+    known_tokens: int
+
+
+@frozen
 class Memory:
     """What the engine's library says it holds, in bytes."""
 
@@ -87,8 +100,8 @@ class Speaker(Protocol):
         """The text of an answer to this prompt, still empty."""
         ...
 
-    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> int:
-        """Begin to answer; the row's number."""
+    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> Inserted:
+        """Begin to answer."""
         ...
 
     def step(self) -> list[Step]:
@@ -117,6 +130,7 @@ class _Row:
     max_tokens: int
     sampling: Sampling
     inserted_s: float = 0.0
+    known_tokens: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -240,11 +254,9 @@ class Loop:
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._max_running:
             row = self._waiting.popleft()
-            number = self._model.insert(
-                row.tokens, max_tokens=row.max_tokens, sampling=row.sampling
-            )
-            row.inserted_s = self._clock()
-            self._running[number] = row
+            begun = self._model.insert(row.tokens, max_tokens=row.max_tokens, sampling=row.sampling)
+            row.inserted_s, row.known_tokens = self._clock(), begun.known_tokens
+            self._running[begun.row] = row
             self._has_news = True
 
     def _step(self) -> None:
@@ -259,7 +271,8 @@ class Loop:
         for step in steps:
             row = self._running[step.row]
             if row.text.tokens == 0:
-                self._pace.prefilled(row.prompt_tokens, now_s - row.inserted_s)
+                read_tokens = row.prompt_tokens - row.known_tokens
+                self._pace.prefilled(read_tokens, now_s - row.inserted_s)
             rows.append(row.text.take(step.token, ends=step.ends))
             if (end := self._ended(step, row)) is not None:
                 ends.append(end)

@@ -1,19 +1,11 @@
-"""A provider's key: read where the operator keeps it, each time an engine starts.
+"""A provider's key: read where the operator keeps it, each time an engine starts."""
 
-It is never an argument of a command. The keychain's own tool is asked for the entry by its name
-and answers on a pipe.
-"""
-
-import subprocess
-import sys
 from collections.abc import Mapping
 
 from ...config.errors import SecretUnusable
 from ...config.external import External
-from ...config.secrets import Secret, checked, from_credential, from_file, from_variable
-
-KEYCHAIN_TOOL = "/usr/bin/security"
-KEYCHAIN_PATIENCE_S = 10.0
+from ...config.keychain import from_keychain
+from ...config.secrets import Secret, from_credential, from_file, from_variable
 
 HEADERS: Mapping[str, str] = {
     "bearer": "Authorization",
@@ -22,20 +14,12 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def key_of(
-    external: External,
-    environ: Mapping[str, str],
-    *,
-    platform: str = sys.platform,
-    tool: str = KEYCHAIN_TOOL,
-) -> Secret | None:
+def key_of(external: External, environ: Mapping[str, str]) -> Secret | None:
     """Read the key from the one source that is named; blocks for the keychain.
 
     Args:
         external: Names the source, its path absolute.
         environ: The process's environment.
-        platform: As ``sys.platform`` says it.
-        tool: What asks the macOS keychain.
 
     Returns:
         ``None`` if no source is named: some servers want no key.
@@ -51,7 +35,7 @@ def key_of(
     elif external.key_credential is not None:
         found = from_credential(external.key_credential, environ)
     elif external.key_keychain is not None:
-        return _from_keychain(external.key_keychain, platform, tool)
+        found = from_keychain(external.key_keychain, environ)
     else:
         return None
     if found.secret is None:
@@ -66,26 +50,3 @@ def shown(external: External, key: Secret | None) -> dict[str, str]:
     scheme = external.shows_key_as
     text = key.reveal()
     return {HEADERS[scheme]: f"Bearer {text}" if scheme == "bearer" else text}
-
-
-def _from_keychain(name: str, platform: str, tool: str) -> Secret:
-    source = f"keychain entry {name!r}"
-    if platform != "darwin":
-        raise SecretUnusable(source=source, reason="only a Mac has a keychain")
-    if name.startswith("-"):
-        raise SecretUnusable(source=source, reason="its name cannot begin with a dash")
-    try:
-        asked = subprocess.run(  # noqa: S603 - the system's own tool, by its full path
-            [tool, "find-generic-password", "-w", "-s", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=KEYCHAIN_PATIENCE_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise SecretUnusable(source=source, reason="the keychain does not answer") from None
-    except OSError as error:
-        raise SecretUnusable(source=source, reason=error.strerror or "no tool") from None
-    if asked.returncode != 0:
-        raise SecretUnusable(source=source, reason="the keychain does not give it out")
-    return checked(asked.stdout, source)

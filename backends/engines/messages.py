@@ -30,6 +30,7 @@ class LoadModel(Message):
 
     Attributes:
         context_tokens: The operator's bound; ``None``: the model's own.
+        prompt_cache_bytes: Most that is kept of finished answers for the next; 0: nothing.
     """
 
     TAG: ClassVar[str] = "load"
@@ -38,6 +39,7 @@ class LoadModel(Message):
     context_tokens: int | None
     prefill_step_tokens: int
     max_running: int
+    prompt_cache_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

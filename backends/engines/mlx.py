@@ -90,7 +90,11 @@ class MlxEngine:
         self.model = model
         self._settings = settings
         self._load_message = LoadModel(
-            folder, context_tokens, settings.prefill_step_tokens, settings.max_running
+            folder,
+            context_tokens,
+            settings.prefill_step_tokens,
+            settings.max_running,
+            int(settings.prompt_cache_gib * 2**30),
         )
         self._is_ours = command is None
         self._child = self._other_side(command)

@@ -96,6 +96,7 @@ def load(
         sampling=advised(_document(folder / "generation_config.json")),
         prefill_step_tokens=message.prefill_step_tokens,
         max_running=message.max_running,
+        prompt_cache_bytes=message.prompt_cache_bytes,
     )
 
 

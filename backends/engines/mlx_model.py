@@ -13,15 +13,18 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Literal, Protocol, cast
 
 import mlx.core as mx
 from jinja2 import TemplateError
 from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from .answer_text import AnswerText, Detokenizer, ToolParser, Tools
 from .asked import Asked, BadRequest, Sampling, TooLong
-from .decoding import Step
+from .decoding import Inserted, Step
+from .kept import Kept, Layers
 from .mlx_sampling import processors, sampler
 from .pace import Pace
 from .watchdog import at_most
@@ -73,11 +76,17 @@ class Tokenizer(Protocol):
         ...
 
 
+class _Layer(Protocol):
+    state: object
+    nbytes: int
+
+
 class _Response(Protocol):
     uid: int
     token: int
     finish_reason: Literal["stop", "length"] | None
-    prompt_cache: Sequence[object] | None
+    all_tokens: list[int] | None
+    prompt_cache: Sequence[_Layer] | None
 
 
 class _Splitting:
@@ -127,6 +136,7 @@ class Model:
         sampling: Sampling,
         prefill_step_tokens: int,
         max_running: int,
+        prompt_cache_bytes: int = 0,
     ) -> None:
         self.context_tokens = context_tokens
         self.sampling = sampling
@@ -140,6 +150,8 @@ class Model:
             prefill_batch_size=min(8, max_running),
             prefill_step_size=prefill_step_tokens,
         )
+        self._kept = Kept(most_bytes=prompt_cache_bytes, shortened=_shortened)
+        self._keeps = prompt_cache_bytes > 0
         self.pace = Pace()
         # the first answer compiles kernels, so another one is timed
         self.kv_bytes_per_token = _kv_bytes_per_token(self._probe(2, 1, Pace()))
@@ -184,20 +196,34 @@ class Model:
             is_reasoning=initial == "reasoning",
         )
 
-    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> int:
-        """Begin to answer; the row's number."""
+    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> Inserted:
+        """Begin to answer, where an earlier answer like it left off."""
+        known, cache = self._kept.find(tokens)
         rows = self._batch.insert(
-            [tokens],
+            [tokens[known:]],
             max_tokens=[max_tokens],
+            caches=None if cache is None else [cache],
+            all_tokens=[tokens[:known]],
             samplers=[sampler(sampling)],
             logits_processors=[processors(sampling)],
         )
-        return rows[0]
+        return Inserted(rows[0], known)
 
     def step(self) -> list[Step]:
         """Read on in prompts and decode one token of each row that is through."""
         _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
+        for made in responses:
+            if self._keeps and made.all_tokens and made.prompt_cache:
+                # else they would hold on to the whole batch that they are cut out of
+                mx.eval([layer.state for layer in made.prompt_cache])
+                held_bytes = sum(layer.nbytes for layer in made.prompt_cache)
+                self._kept.keep(made.all_tokens, list(made.prompt_cache), held_bytes)
         return [Step(made.uid, made.token, made.finish_reason) for made in responses]
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept of finished answers."""
+        return self._kept.held_bytes
 
     def remove(self, rows: list[int]) -> None:
         """Forget these rows."""
@@ -210,7 +236,7 @@ class Model:
     def drop(self) -> None:
         """Give the memory back; nothing can be asked of it any more."""
         self._batch.close()
-        del self._batch, self._tokenizer
+        del self._batch, self._tokenizer, self._kept
         gc.collect()
         mx.clear_cache()
         if mx.metal.is_available():
@@ -292,6 +318,15 @@ class Model:
                 if made.finish_reason is not None:
                     pace.decoded(said - 1, now_s - first_s)
                     return made.prompt_cache or ()
+
+
+def _shortened(layers: Layers, tokens: int) -> Layers | None:
+    """A copy of a row's layers without its last tokens; ``None`` if they are of another kind."""
+    if tokens and not can_trim_prompt_cache(layers):
+        return None
+    copied = deepcopy(layers)
+    trim_prompt_cache(copied, tokens)
+    return copied
 
 
 def _chars(said: object) -> int:

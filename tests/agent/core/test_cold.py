@@ -30,6 +30,17 @@ def test_a_longer_context_takes_more_and_a_model_s_own_bound_counts() -> None:
     assert estimate(settings(), "org/a", build("org/a")).weights_bytes == 4 * GIB
 
 
+def test_what_an_engine_keeps_of_finished_answers_is_counted() -> None:
+    keeps = settings(engines={"mlx": {"prompt_cache_gib": 0.5}})
+    more = estimate(keeps, "org/a", build("org/a")).kv_bytes
+    assert more == estimate(settings(), "org/a", build("org/a")).kv_bytes + 512 * 2**20
+    rows = [{"id": "org/a", "ref": "s3://models/a", "engine": "vllm"}]
+    served = settings(pools={}, models=rows, engines={"mlx": {"prompt_cache_gib": 0.5}})
+    assert estimate(served, "org/a", build("org/a")) == estimate(
+        settings(), "org/a", build("org/a")
+    )
+
+
 @pytest.mark.parametrize(
     ("stock", "stay", "missing"),
     [

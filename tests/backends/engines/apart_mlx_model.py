@@ -45,7 +45,7 @@ def say(model: Model, body: dict[str, object], most: int = 64) -> str:
     asked = read("text" if "prompt" in body else "chat", body, defaults=COLD)
     tokens = model.tokens(asked)
     text = model.answer(1, asked, tokens)
-    row = model.insert(tokens, max_tokens=most, sampling=COLD)
+    row = model.insert(tokens, max_tokens=most, sampling=COLD).row
     said, ends = "", None
     while ends is None:
         for step in model.step():
@@ -73,7 +73,7 @@ def test_what_a_token_keeps_is_measured(model: Model) -> None:
 
 def test_a_row_that_is_removed_says_no_more(model: Model) -> None:
     tokens = model.tokens(read("chat", chat("[loop]"), defaults=COLD))
-    kept, gone = (model.insert(tokens, max_tokens=6, sampling=COLD) for _ in range(2))
+    kept, gone = (model.insert(tokens, max_tokens=6, sampling=COLD).row for _ in range(2))
     while not model.step():
         pass
     model.remove([gone])
@@ -116,3 +116,44 @@ def test_it_works_in_the_thread_that_made_it(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(work).result() == expected_text("other", "<|say|>")
+
+
+def turns(said: str) -> dict[str, object]:
+    messages = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": "[unicode]"},
+    ]
+    return {"messages": messages}
+
+
+def test_a_chat_that_goes_on_is_not_read_again_and_says_the_same(tmp_path: Path) -> None:
+    make_model(tmp_path, preset="nano", name="nano")
+    room = LoadModel(str(tmp_path), None, 64, 4, prompt_cache_bytes=2**20)
+    model = mlx_loading.load(room, progressed=nothing)
+    said = say(model, chat("hello"))
+    asked = read("chat", turns(said), defaults=COLD)
+    tokens = model.tokens(asked)
+    first = len(model.tokens(read("chat", chat("hello"), defaults=COLD)))
+    begun = model.insert(tokens, max_tokens=1, sampling=COLD)
+    assert first - 1 <= begun.known_tokens < len(tokens)
+    model.remove([begun.row])
+    assert 0 < model.kept_bytes <= 2**20
+    # side by side with one that knows nothing, both say what a fresh model says
+    strange = model.insert(model.tokens(read("text", {"prompt": "x"}, defaults=COLD)),
+                           max_tokens=3, sampling=COLD)  # fmt: skip
+    assert strange.known_tokens == 0
+    row = model.insert(tokens, max_tokens=64, sampling=COLD).row
+    text = model.answer(1, asked, tokens)
+    answer, ends = "", None
+    while ends is None:
+        for step in model.step():
+            if step.row == row:
+                answer += text.take(step.token, ends=step.ends).text
+                ends = step.ends
+    assert answer == expected_text("nano", "<|unicode|>")
+    for number in range(40):
+        say(model, chat(f"{number} " * 20), 2)
+        assert model.kept_bytes <= 2**20
+    model.drop()
+    mlx_loading.leave()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from poolhand.backends.engines.answer_text import AnswerText
 from poolhand.backends.engines.asked import Asked, Sampling
-from poolhand.backends.engines.decoding import Loop, Memory, Step
+from poolhand.backends.engines.decoding import Inserted, Loop, Memory, Step
 from poolhand.backends.engines.frames import FROM_CHILD_BYTES, Decoder, encode, from_child
 from poolhand.backends.engines.messages import (
     AskStats,
@@ -85,11 +85,11 @@ class Counting:
             is_reasoning=False,
         )
 
-    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> int:
+    def insert(self, tokens: list[int], *, max_tokens: int, sampling: Sampling) -> Inserted:
         number = max(self.rows, default=self.steps * 100) + 1
         self.rows[number] = max_tokens
         self.most_rows = max(self.most_rows, len(self.rows))
-        return number
+        return Inserted(number, 0)
 
     def step(self) -> list[Step]:
         self.steps += 1

@@ -47,7 +47,7 @@ def test_what_is_named_and_not_there_is_a_failure(tmp_path: Path) -> None:
         external(key_keychain="k"),
     ):
         with pytest.raises(SecretUnusable):
-            key_of(named, {}, platform="linux")
+            key_of(named, {"PATH": "/nowhere"})
 
 
 @pytest.mark.parametrize(("text", "mode"), [("", 0o600), ("a b", 0o600), (KEY, 0o644)])
@@ -58,21 +58,23 @@ def test_what_is_no_key_is_a_failure(tmp_path: Path, text: str, mode: int) -> No
 
 
 TOOL = """#!/bin/sh
-test "$*" = "find-generic-password -w -s openai" || exit 44
+test "$*" = "find-generic-password -s openai -w" || exit 44
 echo {key}
 """
 
 
 def test_a_keychain_is_asked_by_its_own_tool(tmp_path: Path) -> None:
-    tool = tmp_path / "security"
+    tool, environ = tmp_path / "security", {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     tool.write_text(TOOL.format(key=KEY))
     tool.chmod(0o700)
-    key = key_of(external(key_keychain="openai"), {}, platform="darwin", tool=str(tool))
+    key = key_of(external(key_keychain="openai"), environ)
     assert key is not None
     assert key.reveal() == KEY
-    for name, program in (("other", str(tool)), ("-w", str(tool)), ("openai", "/nowhere/tool")):
+    for name, there in (("other", environ), ("openai", {"PATH": "/nowhere"})):
         with pytest.raises(SecretUnusable):
-            key_of(external(key_keychain=name), {}, platform="darwin", tool=program)
+            key_of(external(key_keychain=name), there)
+    with pytest.raises(ValueError, match="pattern"):
+        external(key_keychain="-w")
 
 
 @pytest.mark.parametrize(
