@@ -16,7 +16,7 @@ from typing import cast
 
 from .errors import ConfigInvalid, ConfigUnreadable
 from .frozen import frozen
-from .lines import KeyPath, Lines, spots
+from .lines import KeyPath, Lines, said_again, spots
 
 MOST_BYTES = 2**20
 """A longer file is none that a person wrote."""
@@ -27,6 +27,9 @@ MOST_FILES = 256
 _AT = re.compile(r"(?P<words>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end .*)\)")
 _TWICE, _NAMES = re.compile(r"\('.*'\)|\('.*',\)"), re.compile(r"'([^']*)'")
 """A table's name, as the parser writes it, and the words of it."""
+
+_MANY_DIGITS = re.compile(r"[0-9_]{4300,}")
+"""More than Python reads. Source: sys.int_info.default_max_str_digits."""
 
 Table = dict[str, object]
 
@@ -102,8 +105,10 @@ def _extras(path: Path) -> Sequence[Path]:
     folder = extras_dir(path)
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208  # names are all that is needed
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+    except FileNotFoundError:
+        if not folder.is_symlink():
+            return ()
+        raise ConfigUnreadable(path=str(folder), reason="it is a link to nowhere") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise ConfigUnreadable(path=str(folder), reason=reason or "no valid path") from error
@@ -159,6 +164,8 @@ def _parsed(text: str, path: str) -> Table:
         line, column = Lines(text).at(len(text))
         if found["line"]:
             line, column = int(found["line"]), int(found["column"])
+        if found["words"] == "Cannot overwrite a value":
+            _refuse_said_again(text, path, (line, column))
         words = found["words"][:1].lower() + found["words"][1:]
         words = _TWICE.sub(lambda at: f"[{'.'.join(_NAMES.findall(at[0]))}]", words)
         problem = f"no valid TOML: {words}" + ("" if found["line"] else ", at the end of the file")
@@ -166,7 +173,25 @@ def _parsed(text: str, path: str) -> Table:
     except RecursionError as error:
         raise ConfigInvalid(path=path, line=None, problem="it is nested too deeply") from error
     except ValueError as error:  # a number with more digits than Python reads
-        raise ConfigInvalid(path=path, line=None, problem="a number is too long") from error
+        at = _MANY_DIGITS.search(text)
+        line, column = Lines(text).at(at.start()) if at else (None, 0)
+        problem = "a number is too long"
+        raise ConfigInvalid(path=path, line=line, column=column, problem=problem) from error
+
+
+def _refuse_said_again(text: str, path: str, until: tuple[int, int]) -> None:
+    """Name the key and both of its lines, where the parser only says that there was a value."""
+    lines = Lines(text)
+    again = said_again(text[: lines.offset(*until)])
+    if again is None:
+        return
+    keys, first, second = again
+    name = ".".join(str(key) for key in keys)
+    problem = f"no valid TOML: {name} has a value already, in line {lines.at(first)[0]}"
+    line, column = lines.at(second)
+    raise ConfigInvalid(
+        path=path, line=line, column=column, problem=problem, suggestion="leave one of the two"
+    )
 
 
 def _lay_over(below: Table, above: Table, at: KeyPath = ()) -> Mapping[KeyPath, int]:

@@ -51,6 +51,10 @@ class Lines:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
+    def offset(self, line: int, column: int) -> int:
+        """The character that is there."""
+        return self._starts[line - 1] + column - 1
+
 
 def key_lines(text: str) -> Mapping[KeyPath, int]:
     """Find the line of every table, key and array item.
@@ -76,6 +80,20 @@ def spots(text: str) -> Mapping[KeyPath, Spot]:
     return reader.spots
 
 
+def said_again(text: str) -> tuple[KeyPath, int, int] | None:
+    """The last key that has a value for the second time.
+
+    Args:
+        text: TOML up to the place where ``tomllib`` will have no more of it.
+
+    Returns:
+        Its path, and the offsets of the first and of the last time; ``None`` if there is none.
+    """
+    reader = _Reader(text)
+    reader.read()
+    return reader.again
+
+
 class _Reader:
     """Walks over one text, once."""
 
@@ -84,6 +102,7 @@ class _Reader:
         self._at = 0
         self._tables: dict[KeyPath, int] = {}  # how many [[tables]] of this name so far
         self.spots: dict[KeyPath, Spot] = {}
+        self.again: tuple[KeyPath, int, int] | None = None
 
     def read(self) -> None:
         prefix: KeyPath = ()
@@ -120,7 +139,9 @@ class _Reader:
         path = prefix
         for key, at in self._keys():
             path = (*path, key)
-            self.spots.setdefault(path, Spot(at, at, at))
+            known = self.spots.setdefault(path, Spot(at, at, at))
+            if known.start != known.end:
+                self.again = (path, known.key, at)
         self._at += 1  # the equals sign
         self._skip_blank()
         self._value(path)

@@ -159,6 +159,9 @@ def _told(one: ErrorDetails, places: Places) -> Problem:
         case "missing" if at == ("coordinator",):
             words = "there is no [coordinator]; its url says whom this node calls"
             return places.problem(at, words)
+        case "tuple_type" if _repeats_a_table(at):
+            words = f"{dotted(at)} must be an array of tables"
+            return places.problem(at, words, f"begin each with [[{dotted(at)}]]")
         case "literal_error" if isinstance(one["input"], str):
             known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
             words = f"{dotted(at)} must be one of {', '.join(known)}"
@@ -227,6 +230,12 @@ def _table_at(at: KeyPath) -> type[Section] | None:
         field = table.model_fields.get(key)
         table = None if field is None else table_of(field) or entry_of(field)
     return table
+
+
+def _repeats_a_table(at: KeyPath) -> bool:
+    table = _table_at(at[:-1])
+    field = table.model_fields.get(str(at[-1])) if table else None
+    return field is not None and entry_of(field) is not None
 
 
 def entry_of(field: FieldInfo) -> type[Section] | None:

@@ -4,7 +4,8 @@ The rule: ``POOLHAND_``, then the key's path in capitals, its parts joined by tw
 underscores. A key that holds text takes the value as it is; every other takes it as TOML
 would read it: ``POOLHAND_SLOTS__MAX_MODEL_SLOTS=2``, ``POOLHAND_POOLS__ALLOWED='["org/*"]'``,
 ``POOLHAND_MODELS='[{id = "a", ref = "file:///a"}]'``. An empty variable counts as not set.
-A variable that begins like a table of ours and is none is a mistake, and is told so; what
+A variable that begins like a table of ours and is none is a mistake, and is told so, and one
+that has a key's name of several words without its table (``POOLHAND_MAX_MODEL_SLOTS``); what
 else begins with ``POOLHAND_`` is somebody else's.
 """
 
@@ -47,6 +48,8 @@ def read(environ: Mapping[str, str]) -> FromEnvironment:
     """Gather every setting that the environment makes."""
     known = {variable(at): (at, key) for at, key in leaves(Settings)}
     tables = tuple(PREFIX + name.upper() for name in Settings.model_fields)
+    # no single word: a cluster sets POOLHAND_PORT for a service of our name
+    homeless = {variable((at[-1],)): one for one, (at, _) in known.items() if "_" in at[-1]}
     token = environ.get(variable(("coordinator", "token_env")))
     found = FromEnvironment()
     for name, text in sorted(environ.items()):
@@ -55,10 +58,11 @@ def read(environ: Mapping[str, str]) -> FromEnvironment:
         if name in known:
             at, key = known[name]
             _take(found, at, key, text)
-        elif name.startswith(tables):
+        elif name.startswith(tables) or name in homeless:
             place = f"environment variable {name}"
             words = "there is no such setting"
-            found.problems.append(Problem(place, None, words, nearest(name, known)))
+            near = f"did you mean {homeless[name]}?" if name in homeless else nearest(name, known)
+            found.problems.append(Problem(place, None, words, near))
     return found
 
 

@@ -154,8 +154,10 @@ def _stamp(path: Path) -> _Stamp | None:
     folder = extras_dir(path)
     try:
         names = tuple(sorted(os.listdir(folder)))  # noqa: PTH208  # names are all that is needed
-    except (OSError, ValueError):
+    except FileNotFoundError:
         names = ()
+    except (OSError, ValueError):
+        return None
     try:
         facts = [one.stat() for one in (path, *(folder / name for name in names))]
     except (OSError, ValueError):

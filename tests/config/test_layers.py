@@ -53,6 +53,20 @@ def test_which_files_there_are(tmp_path: Path) -> None:
         read_files(path)
 
 
+def test_what_stands_in_the_place_of_the_folder_is_not_passed_over(tmp_path: Path) -> None:
+    path, folder = tmp_path / "agent.toml", tmp_path / "agent.d"
+    path.touch()
+    folder.touch()
+    with pytest.raises(ConfigUnreadable, match=r"agent\.d: cannot read it: Not a directory"):
+        read_files(path)
+    folder.unlink()
+    folder.symlink_to(tmp_path / "away")
+    with pytest.raises(ConfigUnreadable, match="it is a link to nowhere"):
+        read_files(path)
+    (tmp_path / "away").mkdir()
+    assert list(read_files(path)) == [path]
+
+
 def test_a_byte_that_is_no_text_has_its_place() -> None:
     with pytest.raises(ConfigInvalid, match="toml:2:5: it is not UTF-8"):
         lay({A: b"a = 1\nb = \xff\n"})

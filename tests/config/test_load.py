@@ -285,6 +285,7 @@ def test_a_bad_value_of_the_environment_is_told_as_such(write: Write) -> None:
         ("[slots]\nmax_model_slots = true", "4:19: slots.max_model_slots must be a whole number"),
         ("[slots]\nmax_model_slots = 65", "4:19: slots.max_model_slots must be 64 or less"),
         ("[pools]\nallowed = 'a'", '4:11: pools.allowed must be an array, such as ["a", "b"]'),
+        ("[models]\nid = 'a'", "3:1: models must be an array of tables (begin each with [[models]])"),
         ("[pools]\nallowed = [\n'a',\n1]", "6:1: pools.allowed[1] must be text in quotes"),
         ("[pools]\nassigned = ''", "4:12: pools.assigned must not be empty"),
         ("[pools]\nassigned = '-a'", "4:12: pools.assigned must match ^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$"),
@@ -337,11 +338,13 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) ->
     [
         ("a = \n", "agent.toml:1:5", "invalid value"),
         ("[a\n", "agent.toml:1:3", ""),
-        ("x = 1\nx = 2\n", "agent.toml:2:6", "cannot overwrite a value"),
+        ("x = 1\n x = 2\n", "agent.toml:2:2", "x has a value already, in line 1 (leave one of the two)"),
+        ("[a.b]\nx = 'z'\ny = 1\nx = 2\n", "agent.toml:4:1", "a.b.x has a value already, in line 2"),
+        ("[[a]]\nx = 1\n[[a]]\nx = 1\nx.y = 2\n", "agent.toml:5:1", "has a value already, in line 4"),
         ('a = "', "agent.toml:1:6", "at the end of the file"),
         ('\n\na = """', "agent.toml:3:8", "at the end of the file"),
     ],
-)
+)  # fmt: skip
 def test_no_toml(write: Write, text: str, place: str, words: str) -> None:
     (problem,) = told(write(text))
     assert problem.startswith(f"{place}: no valid TOML: ")
@@ -380,7 +383,7 @@ def test_a_file_that_no_person_wrote(write: Write) -> None:
     assert load(write(URL + "#" * (MOST_BYTES - len(URL))), {})
     assert told(write(b"#" * 10 * MOST_BYTES)) == ["agent.toml: it is larger than 1 MiB"]
     assert told(write(f"a = {'[' * 100_000}")) == ["agent.toml: it is nested too deeply"]
-    assert told(write(f"a = {'1' * 10_000}")) == ["agent.toml: a number is too long"]
+    assert told(write(f"a = {'1' * 10_000}")) == ["agent.toml:1:5: a number is too long"]
 
 
 def test_no_value_is_quoted_that_might_be_a_secret(write: Write) -> None:

@@ -40,6 +40,17 @@ def test_two_close_names_do_not_hide_one_another() -> None:
     ]
 
 
+def test_a_key_without_its_table_is_not_passed_over() -> None:
+    found = read({"POOLHAND_MAX_MODEL_SLOTS": "2", "POOLHAND_PORT": "tcp://10.0.0.1:80"})
+    assert found.values == {}
+    assert [(one.place, one.suggestion) for one in found.problems] == [
+        (
+            "environment variable POOLHAND_MAX_MODEL_SLOTS",
+            "did you mean POOLHAND_SLOTS__MAX_MODEL_SLOTS?",
+        )
+    ]
+
+
 def test_a_second_line_is_no_way_to_a_second_key() -> None:
     found = read({"POOLHAND_SLOTS__MAX_MODEL_SLOTS": "1\nslots = 3"})
     assert found.values == {}
