@@ -6,6 +6,7 @@ from typing import cast
 from .meanings import meanings, purpose, unit
 from .problems import entry_of, table_of
 from .settings import Section, Settings
+from .stores import TABLE
 
 SCHEMA_NAME = "agent.schema.json"
 """The name under which the schema lies beside a configuration file."""
@@ -16,15 +17,18 @@ _Named = tuple[tuple[str, ...], type[Section]]
 
 def schema() -> Mapping[str, object]:
     """The schema of the whole file. Source of its dialect: JSON Schema, draft 2020-12."""
-    whole = cast("_Json", Settings.model_json_schema())
-    tables = cast("dict[str, _Json]", whole.get("$defs", {}))
+    said: dict[str, _Json] = {}
     for at, section in _tables(Settings, ()):
-        table = whole if section is Settings else tables[section.__name__]
+        table = cast("_Json", section.model_json_schema())
+        said |= cast("dict[str, _Json]", table.pop("$defs", {}))
+        said[section.__name__] = table
         _describe(table, section, at)
+    whole = said.pop(Settings.__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "poolhand's agent.toml",
-        **{name: part for name, part in whole.items() if name not in {"title", "description"}},
+        "$defs": {name: said[name] for name in sorted(said)},
+        **{name: part for name, part in whole.items() if name != "description"},
     }
 
 
@@ -42,6 +46,8 @@ def _describe(table: _Json, section: type[Section], at: tuple[str, ...]) -> None
     words = meanings(section, at)
     for name, key in cast("dict[str, _Json]", table.get("properties", {})).items():
         key.pop("title", None)
+        if TABLE in key:
+            key["$ref"] = f"#/$defs/{key.pop(TABLE)}"
         if name in words:
             key["description"] = words[name]
         if unit(name):

@@ -20,7 +20,7 @@ from .external import External
 from .hours import Hours, Owner
 from .peers import Peers
 from .refs import ModelRef
-from .stores import ARRAY, S3, KeychainName, Section, Stores, absent
+from .stores import ARRAY, S3, KeychainName, Section, Stores, Table, absent
 from .telemetry import Telemetry
 from .weights import Weights
 
@@ -193,8 +193,8 @@ class ModelEntry(Section):
     context_tokens: Annotated[int, Field(ge=16)] | None = None
     pinned: bool = False
     weight_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    serving: Serving = absent()
-    attach: Attach = absent()
+    serving: Table[Serving] = absent()
+    attach: Table[Attach] = absent()
     external: External | None = None
 
     @model_validator(mode="after")
@@ -322,23 +322,23 @@ class Settings(Section):
     """Everything the operator can choose. Only ``coordinator.url`` has no default."""
 
     coordinator: Coordinator
-    wire: Wire = absent()
-    pools: Pools = absent()
-    slots: Slots = absent()
+    wire: Table[Wire] = absent()
+    pools: Table[Pools] = absent()
+    slots: Table[Slots] = absent()
     models: Annotated[tuple[ModelEntry, ...], ARRAY] = ()
-    catalog: Catalog = absent()
-    stores: Stores = absent()
-    cache: Cache = absent()
-    weights: Weights = absent()
-    peers: Peers = absent()
-    engines: Engines = absent()
-    requests: Requests = absent()
-    memory: Memory = absent()
-    hours: Hours = absent()
-    owner: Owner = absent()
-    log: Log = absent()
-    control: Control = absent()
-    telemetry: Telemetry = absent()
+    catalog: Table[Catalog] = absent()
+    stores: Table[Stores] = absent()
+    cache: Table[Cache] = absent()
+    weights: Table[Weights] = absent()
+    peers: Table[Peers] = absent()
+    engines: Table[Engines] = absent()
+    requests: Table[Requests] = absent()
+    memory: Table[Memory] = absent()
+    hours: Table[Hours] = absent()
+    owner: Table[Owner] = absent()
+    log: Table[Log] = absent()
+    control: Table[Control] = absent()
+    telemetry: Table[Telemetry] = absent()
 
     @field_validator("models")
     @classmethod

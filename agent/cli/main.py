@@ -17,6 +17,7 @@ A verb imports what it needs when it is chosen, so that ``--version`` stays quic
 no argument for a token: everybody on the machine can read arguments.
 """
 
+import gc
 import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -27,6 +28,7 @@ from typing import Protocol, cast
 
 from ... import __version__
 from ...config.errors import AgentError, ConfigError, ConfigInvalid
+from ..runtime.postponed import import_later
 from .exits import MEANINGS, Exit
 
 VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -57,6 +59,11 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """By verb: its file in this folder, and what it is for. The next verb is a line here."""
 
 
+_SELDOM = 50_000
+"""New objects from one look of the collector to the next: looking at what imports have made, again
+and again, it would take a sixth of a verb's time."""
+
+
 class Verb(Protocol):
     """What the file of a verb offers; only the chosen one is imported."""
 
@@ -81,10 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if callable(reconfigure := getattr(stream, "reconfigure", None)):
             reconfigure(errors="replace")  # a narrow terminal must not end a verb
-    # nobody's plug-ins are looked for: that would be a tenth of every verb that reads a file
-    _ = os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    import_later()
     words = sys.argv[1:] if argv is None else list(argv)
     name = words[0] if words else ""
+    if name != "run":  # it stays, and takes care of itself
+        gc.set_threshold(_SELDOM)
     try:
         chosen = _file_of(name) if name in VERBS else None
         args = _parser({name: chosen} if chosen else {}).parse_args(words)

@@ -3,7 +3,6 @@
 import gc
 from argparse import ArgumentParser, Namespace
 
-from ..runtime.thrift import import_later
 from .places import add_config, add_state_dir, config_of, own_state_of
 
 
@@ -21,7 +20,6 @@ def main(args: Namespace) -> int:
     """
     # a fifth of the start would be the collector, looking at what imports made to stay
     gc.disable()
-    import_later()
     from ..daemon import run  # noqa: PLC0415  # after the collector is off
 
     gc.enable()

@@ -1,0 +1,27 @@
+"""Modules that libraries bring and nobody calls."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from poolhand.agent.runtime.postponed import import_later
+import_later()
+import poolhand.agent.daemon
+print(sorted({"zipfile", "email", "shutil", "http.client", "h11._events"} & set(sys.modules)))
+import h11, importlib.metadata, urllib.request
+h11.Connection(h11.SERVER)
+print(callable(urllib.request.urlopen), importlib.metadata.version("pydantic") > "2")
+print(sorted({"zipfile", "email", "shutil", "http.client", "h11._events"} & set(sys.modules)))
+"""
+
+
+def test_what_is_never_called_is_not_imported_and_comes_whole_when_it_is_needed() -> None:
+    ended = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines() == [
+        "[]",
+        "True True",
+        "['email', 'h11._events', 'http.client', 'shutil', 'zipfile']",
+    ]
