@@ -24,6 +24,9 @@ from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged,
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 15.0
+WHOLE_TIMEOUT_S = 30.0
+"""For one answer from its first byte to its last: a drip is no progress."""
+
 MOST_REDIRECTS = 3
 ATTEMPTS = 2
 """One more for a store that is busy or had closed the line; the next fetch does the rest."""
@@ -62,6 +65,7 @@ class HttpClient:
         guard: Judges every URL before it is touched.
         ca_file: PEM file to trust instead of the system's authorities.
         pause: Waits so many seconds before the second attempt.
+        whole_timeout_s: For one answer, its last byte included.
     """
 
     def __init__(
@@ -71,7 +75,9 @@ class HttpClient:
         *,
         ca_file: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        whole_timeout_s: float = WHOLE_TIMEOUT_S,
     ) -> None:
+        self._whole_timeout_s = whole_timeout_s
         self.store = store
         self.ca_file = ca_file
         self._guard = guard
@@ -165,6 +171,10 @@ class HttpClient:
     ) -> Answer:
         connection = self._connection(peer, is_fresh=form is not None)
         is_kept = False
+        is_late = threading.Event()
+        alarm = threading.Timer(self._whole_timeout_s, _hang_up, (connection.sock, is_late))
+        alarm.daemon = True
+        alarm.start()
         try:
             target = "/" + url.partition("://")[2].partition("#")[0].partition("/")[2]
             method = "GET" if form is None else "POST"
@@ -178,8 +188,11 @@ class HttpClient:
             connection.endheaders(form)
             response = connection.getresponse()
             body = self._body(response, most_bytes)
+            if is_late.is_set():  # else a body without a length would pass for whole
+                raise TimeoutError
             is_kept = response.isclosed() and not response.will_close
         finally:
+            alarm.cancel()
             if not is_kept:
                 connection.close()
         with self._lock:
@@ -246,6 +259,12 @@ def refusal(
         wait = f", and asks for {asked} s of patience" if asked.isdecimal() else ""
         return StoreUnreachable(store=store, reason=f"it is busy or broken ({status}){wait}")
     return StoreUnreachable(store=store, reason=f"it answers {status}")
+
+
+def _hang_up(sock: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
+    with suppress(OSError):  # closed already
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _bare(place: Origin) -> Origin:

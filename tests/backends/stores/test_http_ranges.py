@@ -262,3 +262,25 @@ def test_what_a_status_means(status: int, file: str, kind: type[WeightsError]) -
     assert "s3cret" not in f"{error} {got!r}"
     assert ("7 s of patience" in str(error)) == (status in {429, 500})
     assert ("not for you" in str(error)) == (status in {401, 403})
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 100000\r\n", ""])
+async def test_an_answer_that_drips_is_given_up(length: str) -> None:
+    """Twice, as anything that goes wrong on the way."""
+    left: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _ = await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
+        leaving = asyncio.ensure_future(reader.read())
+        while not (await asyncio.wait([leaving], timeout=0.05))[0]:
+            writer.write(b"{")
+        writer.close()
+        left.put_nowait(leaving.result())
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server, asyncio.timeout(20):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = HttpClient("s", Guard("s", [named(url)]), whole_timeout_s=0.3)
+        with pytest.raises(StoreUnreachable):
+            _ = await asyncio.to_thread(client.ask, url, most_bytes=10_000)
+        assert [await left.get(), await left.get()] == [b"", b""]

@@ -148,13 +148,14 @@ async def test_what_makes_no_sense(
         await store.close()
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 100000\r\n", ""])
 @pytest.mark.parametrize("is_lean", [True, False])
-async def test_an_answer_that_drips_is_given_up(*, is_lean: bool) -> None:
+async def test_an_answer_that_drips_is_given_up(length: str, *, is_lean: bool) -> None:
     left = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _ = await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
         leaving = asyncio.ensure_future(reader.read())
         while not (await asyncio.wait([leaving], timeout=0.05))[0]:
             writer.write(b" ")
