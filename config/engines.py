@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .adapters import AdapterLine, checked
-from .flags import Flag, LlamacppFlags, SglangFlags, VllmFlags
+from .flags import AnyFlags, LlamacppFlags, SglangFlags, VllmFlags
 from .stores import ARRAY, Section, absent
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -145,7 +145,7 @@ class Serving(Section):
             and where its weights live. For vLLM, SGLang and llama.cpp.
         images: Whether pictures in a chat are passed on; unset: if the model's files say that it
             sees (for an attached server: not).
-        flags: Instead of the engine's own flags.
+        flags: Instead of the engine's own flags; only those that are on its list.
     """
 
     max_running: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -155,7 +155,7 @@ class Serving(Section):
     load_format: ModelLoadFormat | None = None
     adapters: Annotated[tuple[AdapterLine, ...], ARRAY] = ()
     images: bool | None = None
-    flags: Annotated[tuple[Flag, ...], ARRAY] | None = None
+    flags: AnyFlags = None
 
     @field_validator("adapters")
     @classmethod

@@ -4,7 +4,10 @@ Nothing on these lists opens a port, runs code out of a model, reads another fil
 what is asked.
 """
 
+import re
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,12 +16,13 @@ from .stores import ARRAY
 
 Flag = Annotated[str, Field(pattern=r"^--[a-z][a-z0-9-]*(=[ -~]+)?$", max_length=1024)]
 
+_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
+
 VLLM_FLAGS = frozenset(
     [
         "--async-scheduling",
         "--attention-backend",
         "--block-size",
-        "--compilation-config",
         "--cpu-offload-gb",
         "--disable-custom-all-reduce",
         "--dtype",
@@ -96,25 +100,42 @@ LLAMACPP_FLAGS = frozenset(
         "--ubatch-size",
     ]
 )
+FLAGS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"vllm": VLLM_FLAGS, "sglang": SGLANG_FLAGS, "llamacpp": LLAMACPP_FLAGS}
+)
 
 
 def allowed(flags: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
     """The flags themselves, if all are on the list.
 
     Raises:
-        ValueError: One is not, or stands there twice.
+        ValueError: One is not, or stands there twice, or brings another one as its value.
     """
     names = [flag.partition("=")[0] for flag in flags]
-    for name in names:
+    for name, value in (flag.partition("=")[::2] for flag in flags):
         if name not in known:
             problem = f"{name} is not among the flags that may be added"
             raise ValueError(problem)
         if names.count(name) > 1:
             problem = f"{name} is there twice"
             raise ValueError(problem)
+        # a server that knows no --name=value gets two words, and takes the second for a flag
+        if value.startswith("-") and _NUMBER.fullmatch(value) is None:
+            problem = f"{name} cannot have a value that begins with a dash"
+            raise ValueError(problem)
     return flags
 
 
+def of_any(flags: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The flags of one model, if each is on one of the lists; which one counts is seen later.
+
+    Raises:
+        ValueError: As for :func:`allowed`.
+    """
+    return flags and allowed(flags, frozenset().union(*FLAGS.values()))
+
+
+AnyFlags = Annotated[tuple[Flag, ...] | None, ARRAY, AfterValidator(of_any)]
 VllmFlags = Annotated[tuple[Flag, ...], ARRAY, AfterValidator(partial(allowed, known=VLLM_FLAGS))]
 SglangFlags = Annotated[
     tuple[Flag, ...], ARRAY, AfterValidator(partial(allowed, known=SGLANG_FLAGS))

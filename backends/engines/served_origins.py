@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 from ...config.engines import Attach
 from ...config.errors import SecretUnusable
+from ...config.flags import FLAGS, allowed
 from ...config.secrets import from_file
 from ..hosts.nvml import open_boards
 from . import served_boards
@@ -141,6 +142,11 @@ class OwnServer:
             folder=str(place.folder),
             key=place.key,
         )
+        try:
+            _ = allowed(plan.flags, FLAGS[self._profile.name])
+        except ValueError as error:
+            # a model's own flags: which server it gets was not known when they were read
+            raise CannotServe(str(error)) from None
         launch = self._profile.launch(plan)
         for name, text in launch.files.items():
             (place.folder / name).write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ DANGEROUS = [
     *("--enable-log-requests", "--log-requests", "--log-file", "--path", "--slots", "--props"),
     *("--lora", "--lora-modules", "--middleware", "--worker-cls", "--download-dir"),
     *("--hf-repo", "--rpc", "--slot-save-path", "--media-path", "--ssl-keyfile"),
-    *("--kv-transfer-config", "--logits-processors"),
+    *("--kv-transfer-config", "--logits-processors", "--compilation-config"),
 ]
 
 
@@ -42,11 +42,28 @@ def test_a_flag_on_the_list_is_taken_with_its_value() -> None:
         ["dtype=auto"],
         ["--seed=1\n--host=0.0.0.0"],
         ["--seed="],
+        ["--dtype=--trust-remote-code", "--threads=--slots"],
+        ["--seed=-h"],
+        ["--", "--host=0.0.0.0"],
+        ["--API-KEY=x"],
+        ["--api-k=x"],
+        ["--trust_remote_code"],
     ],
 )
 def test_any_other_flag_is_refused(table: type[Vllm | Sglang | Llamacpp], flags: list[str]) -> None:
     with pytest.raises(ValidationError):
         table.model_validate({"flags": flags})
+
+
+@pytest.mark.parametrize(
+    "flag", ["--trust-remote-code", "--api-key=x", "--mlock=--slots", "--no-mmap=--log-file"]
+)
+def test_a_model_s_own_flags_are_on_a_list_as_well(flag: str) -> None:
+    with pytest.raises(ValidationError):
+        Serving.model_validate({"flags": [flag]})
+    flags = ("--threads=2", "--seed=-1")
+    assert Serving.model_validate({"flags": [*flags]}).flags == flags
+    assert Serving.model_validate({}).flags is None
 
 
 def test_a_flag_counts_once() -> None:

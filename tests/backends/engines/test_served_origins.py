@@ -66,6 +66,20 @@ async def test_a_server_is_started_told_of_and_ended(tmp_path: Path) -> None:
     assert server.memory_bytes() is None
 
 
+@pytest.mark.parametrize("flag", ["--trust-remote-code", "--mlock", "--seed=-x"])
+async def test_no_server_is_started_with_a_flag_that_is_not_on_its_list(
+    flag: str, tmp_path: Path
+) -> None:
+    profile = VllmProfile()
+    plan = Plan((sys.executable,), str(tmp_path), flags=("--enforce-eager", flag))
+    server = OwnServer(profile, plan)
+    with pytest.raises(EngineStartFailed, match="--") as failed:
+        await server.start(Ended())
+    assert failed.value.kind == "bad_model"
+    await server.stop(1)
+    assert server.keeper_pid is None
+
+
 async def test_an_end_is_told_once_with_the_last_words(tmp_path: Path) -> None:
     ended = Ended()
     server = own(tmp_path, "import sys; print('canary: failed to load model'); sys.exit(9)")
