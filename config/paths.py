@@ -25,6 +25,9 @@ SOCKET_NAME = "control.sock"
 MACHINE_FILE = "machine.json"
 """Holds the machine's number, in the state folder."""
 
+SCHEMA_FILE = Path(__file__).with_name("agent.schema.json")
+"""The JSON Schema of a configuration; a copy of it lies beside one that ``config init`` wrote."""
+
 SERVICE_STATE = Path("/var/lib/private/poolhand")
 SERVICE_CACHE = Path("/var/cache/private/poolhand")
 """Where the system's service keeps what is its own; root alone may look there.

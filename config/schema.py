@@ -1,4 +1,8 @@
-"""The configuration as a JSON Schema, so that an editor completes keys and shows what they mean."""
+"""The configuration as a JSON Schema, so that an editor completes keys and shows what they mean.
+
+It is read off the settings once, when the pages are written, and shipped as a file: a verb that
+prints it need not know what a setting is.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -7,9 +11,6 @@ from .meanings import meanings, purpose, unit
 from .problems import entry_of, table_of
 from .settings import Section, Settings
 from .stores import TABLE
-
-SCHEMA_NAME = "agent.schema.json"
-"""The name under which the schema lies beside a configuration file."""
 
 _Json = dict[str, object]
 _Named = tuple[tuple[str, ...], type[Section]]

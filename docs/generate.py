@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from poolhand import __version__
-from poolhand.agent.cli import checks_table, units_place
+from poolhand.agent.cli import checks_table, shells, units_place
 from poolhand.agent.cli.exits import MEANINGS
 from poolhand.agent.cli.main import whole_parser
 from poolhand.agent.cli.manual import page
@@ -49,7 +49,7 @@ from poolhand.config import paths, refusals
 from poolhand.config.errors import GIB, AgentError
 from poolhand.config.meanings import meanings, purpose, unit
 from poolhand.config.problems import entry_of, table_of
-from poolhand.config.schema import SCHEMA_NAME, schema
+from poolhand.config.schema import schema
 from poolhand.config.settings import Section, Settings
 from poolhand.config.variables import variable
 
@@ -139,7 +139,7 @@ there of the user's own (`$XDG_CONFIG_HOME/poolhand`, which is `~/.config/poolha
 beside it by name, the environment. `[[models]]` of several files come one after the other; any
 other array is replaced. Only `coordinator.url` has no default. How to edit it,
 and from when on an edit holds: [how-to-configure.md](how-to-configure.md); for editors:
-[agent.schema.json](agent.schema.json).
+[agent.schema.json](../config/agent.schema.json).
 
 * An unknown key, a value of the wrong type and two keys that contradict each other stop the
   start with file, line, column and a suggestion, exit code 78. All problems are told at once;
@@ -535,9 +535,15 @@ def main() -> int:
     args = parser.parse_args()
     root, is_check = cast("Path", args.root), cast("bool", args.check)
     house = root / "ARCHITECTURE.md"
+    words = tree(whole_parser())
+    scripts = (
+        ("bash", shells.bash(words)),
+        ("zsh", shells.zsh(words)),
+        ("fish", shells.fish(words)),
+    )
     pages = {
         root / "docs" / "configuration.md": configuration(),
-        root / "docs" / SCHEMA_NAME: json.dumps(schema(), indent=1) + "\n",
+        root / "config" / paths.SCHEMA_FILE.name: json.dumps(schema(), indent=1) + "\n",
         root / "docs" / "doctor.md": checks(),
         root / "docs" / "errors.md": errors(),
         root / "docs" / "protocol-extensions.md": extensions(),
@@ -545,7 +551,8 @@ def main() -> int:
         root / "docs" / "metrics.md": metrics(),
         root / "docs" / "openapi.json": json.dumps(document(__version__), indent=1) + "\n",
         root / "docs" / "status.schema.json": json.dumps(STATUS, indent=1) + "\n",
-        root / "packaging" / "man" / "poolhand.1": page(tree(whole_parser())),
+        root / "packaging" / "man" / "poolhand.1": page(words),
+        **{root / "agent/cli/completions" / f"poolhand.{name}": text for name, text in scripts},
         house: _house(house.read_text(encoding="utf-8")),
     }
     code = 0

@@ -18,7 +18,8 @@ def main() -> int:
     sources = {
         f"poolhand/{path}"
         for wing in ("agent", "backends", "config")
-        for path in map(str, Path(wing).rglob("*.py"))
+        for path in map(str, Path(wing).rglob("*"))
+        if path.endswith((".py", ".json", ".bash", ".zsh", ".fish"))
     }
     missing = sorted(sources - shipped)
     units = [name for name in shipped if name.startswith("poolhand/packaging/units/")]

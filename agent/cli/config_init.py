@@ -1,6 +1,5 @@
 """``poolhand config init``: a first file, made for this machine, and its schema beside it."""
 
-import json
 import os
 import platform
 import shutil
@@ -14,8 +13,7 @@ from ...config.edit import replace_file
 from ...config.errors import ConfigUnwritable
 from ...config.layers import lay, read_files
 from ...config.load import load
-from ...config.paths import cache_dir
-from ...config.schema import SCHEMA_NAME, schema
+from ...config.paths import SCHEMA_FILE, cache_dir
 from .exits import Exit
 from .places import config_of, home
 from .starter import EXAMPLE_URL, Place, starter
@@ -45,8 +43,7 @@ def config_init(args: Namespace) -> int:
         raise ConfigUnwritable(path=str(path), reason=error.strerror or str(error)) from error
     # no secret is in it, and a service's own user has to read it
     replace_file(path, text, mode=0o644)
-    told = json.dumps(schema(), indent=1).encode() + b"\n"
-    replace_file(path.with_name(SCHEMA_NAME), told, mode=0o644)
+    replace_file(path.with_name(SCHEMA_FILE.name), SCHEMA_FILE.read_bytes(), mode=0o644)
     print(f"wrote {path}")
     if not url:
         print(f"  it calls {EXAMPLE_URL}: say whom to call with")

@@ -1,4 +1,4 @@
-"""``poolhand config check | show | get | schema``: what the files say; nothing is started."""
+"""``poolhand config check | show | get``: what the files say; nothing is started."""
 
 import json
 import os
@@ -98,14 +98,6 @@ def config_get(args: Namespace) -> int:
     else:
         for name, value in below.items():
             print(plain(f"{name} = {'unset' if value is None else toml(value)}"))
-    return Exit.OK
-
-
-def config_schema() -> int:
-    """Print the JSON Schema."""
-    from ...config.schema import schema  # noqa: PLC0415  # only for this verb
-
-    print(json.dumps(schema(), indent=1))
     return Exit.OK
 
 

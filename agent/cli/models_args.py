@@ -54,7 +54,7 @@ def main(args: Namespace) -> int:
 
             return models_manifest(args)
         case "show":
-            from .models_keep import models_show  # noqa: PLC0415  # only for this verb
+            from .models_show import models_show  # noqa: PLC0415  # only for this verb
 
             return models_show(args)
         case "verify":

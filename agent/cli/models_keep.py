@@ -1,11 +1,10 @@
-"""``poolhand models show | verify | rm | prune``: the cache in its owner's hands.
+"""``poolhand models verify | rm | prune``: the cache in its owner's hands.
 
 They work on the folder itself, whether or not an agent runs; what a running agent has in
 memory or is about to, they leave alone.
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -22,40 +21,11 @@ from ..weights import repair, scrub, shelves, standalone
 from ..weights.cache import Cache
 from ..weights.fetch import fetch
 from ..weights.lines import Alone, FetchJob
-from ..weights.manifest import folder_name
-from ..weights.record import Record
-from ..weights.verify import changed_files, place_of, read_record
+from ..weights.verify import read_record
 from .bar import Bar
 from .exits import Exit
-from .models_place import Ground, ground_of, in_use
-from .render import items, plain, size, table
-
-
-def models_show(args: Namespace) -> int:
-    """Say what is known of one build, from its record; reads no weights.
-
-    Returns:
-        0; 1 if nothing of it is here.
-    """
-    ground = ground_of(args)
-    model = _model(ground, cast("str", args.model))
-    cache = Cache(ground.cache_dir)
-    folder = cache.folder(model)
-    record = read_record(folder)
-    one = next((held for held in shelves.held(cache) if held.folder == folder.name), None)
-    if one is None:
-        raise ModelMissing(model=model, reason="nothing of it lies in the cache")
-    said: dict[str, object] = {
-        "model": model,
-        "folder": str(folder),
-        "state": "here" if one.is_whole else "damaged" if record else "partial",
-        "disk_bytes": one.size_bytes,
-        "last_used_s": one.last_used_s or None,
-    }
-    if record is not None:
-        said |= _of_record(folder, record)
-    _print(args, said, [f"{key}: {_cell(key, value)}" for key, value in said.items()])
-    return Exit.OK
+from .models_place import Ground, ground_of, id_of, in_use
+from .render import plain, size, table, told
 
 
 def models_verify(args: Namespace) -> int:
@@ -69,14 +39,14 @@ def models_verify(args: Namespace) -> int:
     named = cast("str | None", args.model)
     if args.to is not None:
         return _verify_copy(args, ground, cast("Path", args.to))
-    folders = [cache.folder(_model(ground, named))] if named else list(cache.orphans(()))
-    told: list[dict[str, object]] = []
+    folders = [cache.folder(id_of(ground, named))] if named else list(cache.orphans(()))
+    found: list[dict[str, object]] = []
     for folder in folders:
         record = read_record(folder)
         if record is None and named is None:
             continue  # unfinished: there is nothing yet to be held to
-        told.append(_verified(args, ground, cache, folder, record.model if record else str(named)))
-    return _told(args, told)
+        found.append(_verified(args, ground, cache, folder, record.model if record else str(named)))
+    return _said(args, found)
 
 
 def _verify_copy(args: Namespace, ground: Ground, to: Path) -> int:
@@ -102,16 +72,16 @@ def _verify_copy(args: Namespace, ground: Ground, to: Path) -> int:
         finally:
             bar.close()
         one |= {"ok": True, "state": "repaired"}
-    return _told(args, [one])
+    return _said(args, [one])
 
 
-def _told(args: Namespace, told: Sequence[Mapping[str, object]]) -> int:
-    is_good = all(one["ok"] for one in told)
+def _said(args: Namespace, found: Sequence[Mapping[str, object]]) -> int:
+    is_good = all(one["ok"] for one in found)
     lines = [
         f"{plain(one['model'])}: {plain(one['state'])}{_why(cast('list[object]', one['bad']))}"
-        for one in told
+        for one in found
     ]
-    _print(args, {"ok": is_good, "models": list(told)}, lines or ["the cache is empty"])
+    told({"ok": is_good, "models": list(found)}, lines or ["the cache is empty"], is_json=args.json)
     return Exit.OK if is_good else Exit.FAILURE
 
 
@@ -122,7 +92,7 @@ def models_rm(args: Namespace) -> int:
         0; 1 if nothing of it was here, or it is in use.
     """
     ground = ground_of(args)
-    model = _model(ground, cast("str", args.model))
+    model = id_of(ground, cast("str", args.model))
     if model in in_use(args):
         print(f"poolhand: {plain(model)} is in use by the running agent", file=sys.stderr)
         return Exit.FAILURE
@@ -130,7 +100,11 @@ def models_rm(args: Namespace) -> int:
     if not os.path.lexists(cache.folder(model)):
         raise ModelMissing(model=model, reason="nothing of it lies in the cache")
     gave = cache.drop(model)
-    _print(args, {"model": model, "freed_bytes": gave}, [f"{plain(model)}: {size(gave)} freed"])
+    told(
+        {"model": model, "freed_bytes": gave},
+        [f"{plain(model)}: {size(gave)} freed"],
+        is_json=args.json,
+    )
     return Exit.OK
 
 
@@ -150,7 +124,7 @@ def models_prune(args: Namespace) -> int:
     freed = sum(before[name].size_bytes for name in gone if name in before)
     lines = [f"{plain(name)}: {size(before[name].size_bytes)} freed" for name in gone]
     said = {"gone": list(gone), "freed_bytes": freed}
-    _print(args, said, lines or ["nothing has to go"])
+    told(said, lines or ["nothing has to go"], is_json=args.json)
     return Exit.OK
 
 
@@ -200,47 +174,6 @@ def _mend(ground: Ground, cache: Cache, found: scrub.Scrubbed) -> None:
         bar.close()
 
 
-def _model(ground: Ground, text: str) -> str:
-    """The id of a build that is named by id, alias, reference or folder."""
-    for entry in ground.entries:
-        if text == entry.id or text in entry.aliases or text == entry.ref:
-            return entry.id
-    for folder in Cache(ground.cache_dir).orphans(()):
-        record = read_record(folder)
-        if record is not None and text in {record.model, record.ref, folder.name}:
-            return record.model if folder_name(record.model) == folder.name else text
-    return text
-
-
-def _of_record(folder: Path, record: Record) -> dict[str, object]:
-    changed = [file.path for file in changed_files(folder, record)]
-    return {
-        "ref": record.ref,
-        "place": str(place_of(folder, record)),
-        "size_bytes": record.size_bytes,
-        "weights_bytes": record.weights_bytes,
-        "weight_hash": record.weight_hash,
-        "verified_by": record.verified_by,
-        "read_whole_s": scrub.read_s(folder),
-        "files": len(record.files),
-        "changed": changed,
-    }
-
-
-def _cell(key: str, value: object) -> str:
-    if key.endswith("_bytes") and isinstance(value, int):
-        return size(value)
-    if key.endswith("_s") and isinstance(value, float):
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-    if isinstance(value, list):
-        return ", ".join(map(plain, items(cast("object", value)))) or "-"
-    return plain(value)
-
-
 def _why(bad: Sequence[object]) -> str:
     words = [f"{plain(table(one).get('path'))}: {plain(table(one).get('reason'))}" for one in bad]
     return "".join(f"\n  {line}" for line in words)
-
-
-def _print(args: Namespace, said: Mapping[str, object], lines: Sequence[str]) -> None:
-    print(json.dumps(said) if args.json else "\n".join(lines))

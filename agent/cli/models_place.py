@@ -16,6 +16,9 @@ from ...config.refs import ModelRef
 from ...config.settings import Cache as CacheSettings
 from ...config.settings import ModelEntry, Settings, Stores, Weights
 from ..control.client import AgentNotRunning, get
+from ..weights.cache import Cache
+from ..weights.manifest import folder_name
+from ..weights.verify import read_record
 from .places import cache_of, config_of, socket_of
 from .render import items, table
 from .status import ANSWER_S, read
@@ -121,6 +124,18 @@ def model_of(ref: ModelRef) -> str:
     if ref.scheme == "hf":
         return f"{ref.container}/{ref.path}"
     return "/".join(ref.path.split("/")[-2:]).strip("/") or ref.container
+
+
+def id_of(ground: Ground, text: str) -> str:
+    """The id of a build that is named by id, alias, reference or folder."""
+    for entry in ground.entries:
+        if text == entry.id or text in entry.aliases or text == entry.ref:
+            return entry.id
+    for folder in Cache(ground.cache_dir).orphans(()):
+        record = read_record(folder)
+        if record is not None and text in {record.model, record.ref, folder.name}:
+            return record.model if folder_name(record.model) == folder.name else text
+    return text
 
 
 def _offered(ground: Ground, text: str) -> ModelEntry | None:

@@ -6,7 +6,8 @@ reaches the terminal that could steer it: whoever prints passes each line throug
 :func:`plain`.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import cast
 
@@ -37,6 +38,11 @@ def plain(value: object) -> str:
             return f"{value:g}"
         case _:
             return "".join(one if one.isprintable() else "?" for one in str(value))
+
+
+def told(said: Mapping[str, object], lines: Iterable[str], *, is_json: bool) -> None:
+    """Print one answer: for programs, or for people."""
+    print(json.dumps(said) if is_json else "\n".join(lines))
 
 
 def size(size_bytes: float) -> str:

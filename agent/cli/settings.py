@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from typing import cast
 
+from ...config.paths import SCHEMA_FILE
+from .exits import Exit
 from .places import add_config, add_state_dir
 
 ACTIONS: tuple[tuple[str, str], ...] = (
@@ -23,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     for name, words in ACTIONS:
         one = actions.add_parser(name, help=words, description=words, allow_abbrev=False)
         if name == "schema":
+            one.add_argument("--json", action="store_true", help="it is JSON in any case")
             continue
         add_config(one)
         match name:
@@ -73,6 +76,5 @@ def main(args: Namespace) -> int:
 
             return config_get(args)
         case _:
-            from .config_read import config_schema  # noqa: PLC0415  # only for this verb
-
-            return config_schema()
+            print(SCHEMA_FILE.read_text(encoding="utf-8"), end="")
+            return Exit.OK

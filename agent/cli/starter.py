@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ...backends.hosts.base import HostFacts
 from ...config.frozen import frozen
-from ...config.schema import SCHEMA_NAME
+from ...config.paths import SCHEMA_FILE
 from ...config.told import toml
 
 GIB = 2**30
@@ -52,7 +52,7 @@ def _head(place: Place) -> Iterator[str]:
         told.append(f"{facts.memory_total_bytes / GIB:.0f} GiB of memory for models")
     boards = len(facts.gpus)
     told += [f"{boards} boards"] if boards > 1 else []
-    yield f"#:schema ./{SCHEMA_NAME}"
+    yield f"#:schema ./{SCHEMA_FILE.name}"
     yield f"# poolhand's configuration, made for this machine: {', '.join(told)}."
     yield "#"
     yield "# A running agent reads it as soon as it is saved; an edit that does not hold changes"

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from poolhand.agent.cli import completion, words
+from poolhand.agent.cli import completion, shells, words
 from poolhand.agent.cli.exits import Exit
 from poolhand.agent.cli.main import VERBS, whole_parser
 
@@ -28,7 +28,7 @@ def run(shell: str, script: str) -> str:
 def completed(line: str) -> set[str]:
     """What bash would offer after these words."""
     given = line.split(" ")
-    script = completion.bash(TREE) + (
+    script = shells.bash(TREE) + (
         f"\nCOMP_WORDS=({' '.join(word or chr(39) * 2 for word in given)})"
         f"\nCOMP_CWORD={len(given) - 1}\n_poolhand\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from poolhand.agent.cli.starter import EXAMPLE_URL, GIB, Place, reserve_gib, starter
 from poolhand.backends.hosts.base import GpuFacts, HostFacts
 from poolhand.config.load import load
-from poolhand.config.schema import SCHEMA_NAME
+from poolhand.config.paths import SCHEMA_FILE
 
 MAC = HostFacts("apple", chip_name="Apple M4 Max", memory_total_bytes=64 * GIB)
 BOARDS = HostFacts(
@@ -39,7 +39,7 @@ def test_memory_that_people_share_is_kept_for_them(facts: HostFacts, expected_gi
 def test_a_mac() -> None:
     text = starter(Place("wss://c.test", MAC, 500 * GIB))
     lines = text.splitlines()
-    assert lines[0] == f"#:schema ./{SCHEMA_NAME}"
+    assert lines[0] == f"#:schema ./{SCHEMA_FILE.name}"
     assert lines[1].endswith("Apple M4 Max, 64 GiB of memory for models.")
     assert "take 56 GiB together" in text
     assert "# quota_gib = 250 " in text
