@@ -20,6 +20,8 @@ def line(part: Part) -> Iterator[str]:
     error = table(part.get("last_error"))
     if error and part.get("state") != "online":
         yield f"last error: {plain(error.get('words'))}"
+    if isinstance(wait_s := part.get("dials_in_s"), int | float):
+        yield f"dials again in {span(wait_s)}"
     if part.get("trust"):
         yield f"the coordinator says: {plain(part['trust'])}"
 
@@ -143,9 +145,15 @@ def reach(part: Part) -> Iterator[str]:
     """What would keep a request of the pool's model from this machine; nothing if it would come."""
     if part.get("reachable") is True:
         return
+    doubtful: list[str] = []
     for one in map(table, items(part.get("blockers"))):
-        doubt = "" if one.get("certain") else " (if the coordinator is a stock one)"
-        yield f"no request comes: {plain(one.get('words'))}{doubt}"
+        if one.get("certain"):
+            yield f"no request comes: {plain(one.get('words'))}"
+        else:
+            doubtful.append(plain(one.get("code")))
+    if doubtful:
+        yield f"a coordinator left at its defaults would send none: {', '.join(doubtful)}"
+        yield f"  -> `poolhand models why {plain(part.get('model'))}` says more"
 
 
 def drains(part: Part) -> Iterator[str]:
@@ -191,6 +199,9 @@ def node(part: Part) -> Iterator[str]:
 
 def _stay(stay: Part) -> Iterator[str]:
     done, total = stay.get("bytes_done"), stay.get("bytes_total")
+    if stay.get("state") == "downloading" and not total:
+        yield f"{_for(stay.get('for_s'))}: its store is asked for it"
+        return
     if (
         stay.get("state") == "downloading"
         and isinstance(done, int)

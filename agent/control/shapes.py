@@ -57,6 +57,7 @@ _LINE = shape(
     since_s=NUMBER,
     lines=WHOLE,
     failures_in_a_row=WHOLE,
+    dials_in_s=maybe(NUMBER),
     last_error=maybe(REASON),
     trust=maybe(TEXT),
 )

@@ -181,8 +181,11 @@ def _cold(node: report.Snapshot, model: str, capacity: BackendCapacity) -> Itera
     free_gb, total_gb = capacity.free_for_load_gb, capacity.total_memory_gb
     if free_gb is None:
         yield Blocker("memory_unread", "this machine's memory was not read yet", "Wait.")
+    elif any(stay.model == model for stay in node.stays):
+        yield Blocker("on_its_way", f"'{model}' is on its way into memory", "Wait.")
     elif free_gb == 0.0:
-        yield Blocker("slots_busy", _held(node, model), "Wait, or unpin a model.")
+        if not node.is_draining:  # whoever drains says that none is free, and has told why
+            yield Blocker("slots_busy", _held(node, model), "Wait, or unpin a model.")
     elif size_bytes is not None and size_bytes * COLD_PADDING / GIB > free_gb:
         needs = size_bytes * COLD_PADDING / GIB
         words = f"'{model}' is not loaded and needs {needs:.1f} GiB; {free_gb:.1f} GiB are free"

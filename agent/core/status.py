@@ -16,9 +16,11 @@ from .pool import is_allowed
 from .report import Snapshot
 from .request_key import LOCAL
 from .requests import RequestState
-from .session import State
+from .session import Session, State
 from .slots import SlotState, Stay
 from .wishes import percent
+
+_MIN_S = 60.0
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -106,8 +108,7 @@ def _line_reason(node: Node) -> Json:
 def _model_reason(node: Node, snapshot: Snapshot) -> Json:
     coming = [stay for stay in snapshot.stays if stay.state is not SlotState.UNLOADING]
     if coming:
-        words = f"model '{coming[0].model}' is {coming[0].state}"
-        return _reason("model_coming", words, "Wait.")
+        return _reason("model_coming", _coming(coming[0]), "Wait.")
     if node.failures:
         return _error(node.failures[-1][1])
     return _reason(
@@ -115,6 +116,19 @@ def _model_reason(node: Node, snapshot: Snapshot) -> Json:
         "no model is in memory: the coordinator has not asked for one",
         "Send the coordinator a request for a model of the pool.",
     )
+
+
+def _coming(stay: Stay) -> str:
+    """A model on its way, and how far it is."""
+    words, progress = f"model '{stay.model}' is {stay.state}", stay.progress
+    here = percent(progress) if stay.state is SlotState.DOWNLOADING and progress else None
+    if progress is None or here is None:
+        return words
+    left_s = progress.eta_s
+    left = "" if left_s is None else f", {left_s / _MIN_S:.0f} min left"
+    if left_s is not None and left_s < 2 * _MIN_S:
+        left = f", {left_s:.0f} s left"
+    return f"{words}: {here:.0f} %{left}"
 
 
 def _line(node: Node, now_s: float) -> dict[str, Json]:
@@ -125,9 +139,17 @@ def _line(node: Node, now_s: float) -> dict[str, Json]:
         "since_s": _age(session.since_s, now_s),
         "lines": session.line,
         "failures_in_a_row": session.failures,
+        "dials_in_s": _dials_in_s(session, now_s),
         "last_error": _error(error) if error else None,
         "trust": None if node.standing.trust is None else node.standing.trust.status,
     }
+
+
+def _dials_in_s(session: Session, now_s: float) -> float | None:
+    """How long until it is tried again; ``None`` unless somebody waits for that."""
+    if session.state is not State.DOWN or session.deadline_s is None:
+        return None
+    return round(max(0.0, session.deadline_s - now_s), 3)
 
 
 def _pool(node: Node, now_s: float) -> dict[str, Json]:

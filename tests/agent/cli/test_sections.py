@@ -28,6 +28,7 @@ def test_a_line_that_is_down_says_why_and_an_open_one_does_not_dwell_on_it() -> 
     down = rows(sections.line, state="down", last_error=error, trust="untrusted")
     assert "last error: the line closed with 1006" in down
     assert "the coordinator says: untrusted" in down
+    assert "dials again in 7 s" in rows(sections.line, state="down", dials_in_s=7.2)
     assert len(rows(sections.line, state="online", last_error=error)) == 1
 
 
@@ -83,6 +84,12 @@ def test_a_download_is_a_bar_with_a_rate_and_an_end() -> None:
     (_, row) = rows(sections.slots, max=1, stays=[stay])
     assert row.strip().startswith("org/a  downloading  [############............] 50 %")
     assert row.endswith("51.2 MiB/s, 10 s left")
+
+
+def test_a_download_without_a_size_has_no_bar() -> None:
+    stay = {"model": "org/a", "state": "downloading", "for_s": 3.0, "bytes_total": 0}
+    (_, row) = rows(sections.slots, max=1, stays=[stay])
+    assert row.strip() == "org/a  downloading  for 3 s: its store is asked for it"
 
 
 def test_a_resident_says_what_it_holds_and_does() -> None:
@@ -153,12 +160,14 @@ def test_law_no_part_is_upset_by_any_facts(facts: dict[str, Any]) -> None:
 def test_what_keeps_requests_away_and_how_surely() -> None:
     blocked = [
         {"words": "the line is down", "certain": True},
-        {"words": "another backend is wanted", "certain": False},
+        {"code": "backend_label", "words": "another backend is wanted", "certain": False},
+        {"code": "privacy", "words": "not true of this process: x", "certain": False},
     ]
     assert rows(sections.reach, reachable=True, blockers=[]) == []
-    assert rows(sections.reach, reachable=False, blockers=blocked) == [
+    assert rows(sections.reach, reachable=False, model="org/a", blockers=blocked) == [
         "no request comes: the line is down",
-        "no request comes: another backend is wanted (if the coordinator is a stock one)",
+        "a coordinator left at its defaults would send none: backend_label, privacy",
+        "  -> `poolhand models why org/a` says more",
     ]
 
 

@@ -184,6 +184,19 @@ def test_another_model_may_hold_the_slot() -> None:
     assert codes(replace(GOOD, stays=(other,), pinned=frozenset({"org/b"}))) == ["slots_busy"]
 
 
+def test_a_model_on_its_way_is_not_in_its_own_way() -> None:
+    for state in (SlotState.DOWNLOADING, SlotState.VERIFYING, SlotState.STAGED):
+        (found,) = blockers(replace(GOOD, stays=(replace(READY, state=state),)), A)
+        assert (found.code, found.remedy) == ("on_its_way", "Wait."), state
+
+
+def test_who_drains_does_not_say_that_every_slot_is_busy() -> None:
+    resting = replace(
+        GOOD, stays=(), drain=Drain("hours", 0.0, None, "it is closed"), is_draining=True
+    )
+    assert codes(resting) == ["draining_hours"]
+
+
 @given(
     online=st.booleans(),
     worked=st.booleans(),

@@ -49,6 +49,18 @@ def test_a_resident_serves(world: World) -> None:
     assert stays[0]["weight_hash"] == build("org/a").weight_hash
 
 
+def test_a_model_that_comes_says_how_far_it_is() -> None:
+    world = World()
+    world.start()
+    world.load_model("org/a")
+    for rate_bytes_s, ends in ((None, ""), (1.0, ", 75 s left"), (0.1, ", 12 min left")):
+        world.tell(happened.WeightsProgressed("org/a", Progress(25, 100, 0, rate_bytes_s)))
+        (reason,) = cast("list[dict[str, str]]", seen(world)["why_not"])
+        assert reason["words"] == f"model 'org/a' is downloading: 25 %{ends}"
+    line = cast("dict[str, object]", seen(world)["line"])
+    assert line["dials_in_s"] is None, "it is open"
+
+
 def test_why_it_does_not_serve() -> None:
     world = World()
     assert codes(world) == ["line_connecting", "no_model_loaded"]
@@ -59,6 +71,9 @@ def test_why_it_does_not_serve() -> None:
     assert codes(world) == ["model_coming"]
     world.drop()
     assert codes(world) == ["link_lost", "model_coming"]
+    line = seen(world)["line"]
+    assert isinstance(line, dict)
+    assert isinstance(line["dials_in_s"], float), "it says when it tries again"
     world.redial()
     error = StoreUnreachable(store="s3", reason="silence")
     world.tell(happened.WeightsFailed("org/a", error))
