@@ -57,7 +57,8 @@ def test_a_model_that_comes_says_how_far_it_is() -> None:
         world.tell(happened.WeightsProgressed("org/a", Progress(25, 100, 0, rate_bytes_s)))
         (reason,) = cast("list[dict[str, str]]", seen(world)["why_not"])
         assert reason["words"] == f"model 'org/a' is downloading: 25 %{ends}"
-    line = cast("dict[str, object]", seen(world)["line"])
+    line = seen(world)["line"]
+    assert isinstance(line, dict)
     assert line["dials_in_s"] is None, "it is open"
 
 
