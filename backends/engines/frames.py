@@ -167,8 +167,8 @@ def to_child(document: list[object]) -> ToChild:
             return Cancel(answer)
         case ["stats"]:
             return AskStats()
-        case ["load", str(folder), (int() | None) as context, int(step), int(running)]:
-            return LoadModel(folder, context, step, running)
+        case ["load", str(folder), (int() | None) as context, int(step), int(running), int(kept)]:
+            return LoadModel(folder, context, step, running, kept)
         case ["take", [str(arriving), str(whole)], names]:
             return Take((arriving, whole), tuple(_text(name) for name in _array(names)))
         case ["unload"]:

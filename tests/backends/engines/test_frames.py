@@ -51,7 +51,7 @@ json_values = st.recursive(
 bodies = st.dictionaries(texts, json_values, max_size=4)
 
 questions: st.SearchStrategy[ToChild] = st.one_of(
-    st.builds(LoadModel, texts, some, numbers, numbers),
+    st.builds(LoadModel, texts, some, numbers, numbers, numbers),
     st.builds(Take, st.tuples(texts, texts), st.lists(texts, max_size=3).map(tuple)),
     st.builds(Generate, numbers, st.sampled_from(["chat", "text"]), bodies, numbers),
     st.builds(Cancel, numbers),
