@@ -29,5 +29,6 @@ def test_what_needs_no_settings_is_looked_at_without_any(tmp_path: Path) -> None
 
 
 def test_only_the_network_waits_for_a_network() -> None:
-    assert {group.name for group in GROUPS if group.is_network} == {"line", "stores", "telemetry"}
+    networked = {group.name for group in GROUPS if group.is_network}
+    assert networked == {"line", "stores", "peers", "telemetry"}
     assert all(group.waits for group in GROUPS if group.is_network)
