@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
@@ -21,61 +22,91 @@ from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.events import RequestKey
 from poolhand.agent.core.slots import COMING, LEAVING, SlotState, residents
-from poolhand.agent.wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
-from poolhand.agent.wire.inbound import (
-    Cancel,
-    DesiredModels,
-    Inbound,
-    InferenceRequest,
-    LoadModel,
-    PrefetchModel,
-)
-from poolhand.agent.wire.types import DesiredModel
+from poolhand.agent.wire.inbound import DesiredModels, Inbound
 from poolhand.backends.engines.base import Loaded, Usage
 from poolhand.backends.engines.errors import EngineDied, EngineStartFailed
 from poolhand.backends.hosts.base import Activity
 from poolhand.backends.stores.base import Stock
 from poolhand.backends.stores.errors import StoreUnreachable
 from poolhand.config.settings import Settings
-from tests.journeys.world import FACTS, GIB, SEALED, World, build, sample, settings
+from tests.journeys.hostile_words import MODELS, OFFERED, word
+from tests.journeys.world import FACTS, GIB, World, build, sample, settings
 
-MODELS = ("org/a", "org/b", "org/c", "org/d", "org/../x", "tiny", "other")
-OFFERED = ("org/a", "org/b", "org/c", "org/d")
 ALLOWED = {"org/a", "org/b", "org/c"}
 BAD = EngineStartFailed(engine="mlx", kind="bad_model", reason="odd")
 DEAD = EngineDied(engine="mlx", exit_code=9)
 AWAY = StoreUnreachable(store="s3", reason="silence")
 MONDAY_S = 1_795_420_800.0
+MAY_UNPIN = (
+    happened.SettingsChanged,
+    happened.PoolSetAsked,
+    happened.PoolReleased,
+    happened.UnpinAsked,
+    happened.EngineFailed,
+)
+"""A pin holds until the owner or the engine itself ends it."""
 
 
-def chosen(chance: random.Random, slots: int) -> Settings:
+@cache
+def made(
+    slots: int,
+    assigned: str | None,
+    advertise: str,
+    idle_unload_s: float,
+    *,
+    enforce: bool,
+    follows: bool,
+    has_hours: bool,
+    has_owner: bool,
+) -> Settings:
     """Settings that an operator may have; the allow-list is always the same."""
     owner = {"yield_to": ["input", "heat"], "yield_after_s": 0.0, "resume_after_s": 5.0}
+    hours = {"windows": ["06:00-22:00"], "timezone": "UTC", "drain_before_s": 5.0}
     return settings(
         pools={
             "allowed": ["tiny", "org/c"],
-            "assigned": chance.choice((None, None, "tiny")),
-            "enforce": chance.random() > 0.1,
-            "advertise": chance.choice(("pool", "pool", "all")),
-            "follow_coordinator": chance.random() > 0.3,
+            "assigned": assigned,
+            "enforce": enforce,
+            "advertise": advertise,
+            "follow_coordinator": follows,
             "min_dwell_s": 0.0,
             "move_deadline_s": 60.0,
         },
         slots={
             "max_model_slots": slots,
             "max_loads_per_h": 3600,
-            "idle_unload_s": chance.choice((0.0, 0.0, 20.0)),
+            "idle_unload_s": idle_unload_s,
         },
-        hours={"windows": ["06:00-22:00"], "timezone": "UTC", "drain_before_s": 5.0}
-        if chance.random() < 0.3
-        else {},
-        owner=owner if chance.random() < 0.4 else {},
+        hours=hours if has_hours else {},
+        owner=owner if has_owner else {},
         models=[
             {"id": "org/a", "aliases": ["tiny"], "ref": "s3://models/a"},
             {"id": "org/b", "aliases": ["tiny"], "ref": "s3://models/b"},
             {"id": "org/c", "aliases": ["other"], "ref": "s3://models/c"},
             {"id": "org/d", "aliases": ["other"], "ref": "s3://models/d"},
         ],
+    )
+
+
+def chosen(chance: random.Random, slots: int) -> Settings:
+    """Some of them."""
+    return made(
+        slots,
+        chance.choice((None, None, "tiny")),
+        chance.choice(("pool", "pool", "all")),
+        chance.choice((0.0, 0.0, 20.0)),
+        enforce=chance.random() > 0.1,
+        follows=chance.random() > 0.3,
+        has_hours=chance.random() < 0.15,
+        has_owner=chance.random() < 0.2,
+    )
+
+
+@cache
+def still(slots: int) -> Settings:
+    """Settings under which everything comes to rest."""
+    return settings(
+        pools={"assigned": "tiny", "allowed": ["tiny", "org/c"]}, slots={"max_model_slots": slots}
     )
 
 
@@ -106,17 +137,24 @@ class Storm:
     def tell(self, event: happened.Event) -> None:
         """One event, held against local policy."""
         world, node = self.world, self.world.node
-        pinned = node.loads.pins.of(node.settings)
-        kept = {s.model for s in node.loads.stays.all() if s.state is SlotState.READY} & pinned
+        kept = set[str]() if isinstance(event, MAY_UNPIN) else self._pinned()
         effects = world.tell(event)
         self._drop_answered(effects)
         self._owe(effects)
         pool = node.loads.pool
         assert {*pool.models, *pool.advertised} <= ALLOWED, "policy is never widened"
         assert len(residents(node.loads.stays.all())) <= max(self.slots, 1), "slots"
-        is_word = isinstance(event, happened.Heard)
-        gone = kept - {s.model for s in node.loads.stays.all() if s.state is SlotState.READY}
-        assert not (is_word and gone and not node.loads.drains.has("hours")), "pins hold"
+        is_resting = any(node.loads.drains.has(rest) for rest in ("hours", "owner"))
+        assert is_resting or kept <= self._pinned(), "a pin holds against every word"
+
+    def _pinned(self) -> set[str]:
+        """Models of the pool that answer, and are to go on doing so."""
+        node = self.world.node
+        pinned = node.loads.pins.of(node.settings)
+        if not pinned:
+            return set()
+        ready = {s.model for s in node.loads.stays.all() if s.state is SlotState.READY}
+        return {model for model in ready & pinned if node.loads.pool.serves(model)}
 
     def _owe(self, effects: list[Effect]) -> None:
         quiet = (do.Send, do.PersistAssignment, do.PersistMeasured, do.PersistOrders, do.TellOwner)
@@ -137,7 +175,7 @@ class Storm:
         """Something happens."""
         choices: list[tuple[float, Callable[[], None]]] = [
             (12, self.hear),
-            (30, self.answer),
+            (15, self.answer),
             (2, self.finish),
             (1, self.order),
             (0.5, self.fail),
@@ -153,45 +191,10 @@ class Storm:
         if self.world.laws.socket is None or not self.world.laws.is_open:
             return
         if self.chance.random() > 0.2:
-            self.last = self._word()
+            here = [stay.model for stay in self.world.node.loads.stays.all()]
+            self.last = word(self.chance, self.world.node.moves.assignment.epoch, here)
         unix_s = (self.world.wall_s or 0.0) + self.world.now_s
         self.tell(happened.Heard(self.world.line, self.last, unix_s))
-
-    def _word(self) -> Inbound:
-        chance = self.chance
-        model, other = chance.choice(MODELS), chance.choice(MODELS)
-        epoch = self.world.node.moves.assignment.epoch + chance.choice((-2, -1, 0, 1, 1, 2, 50))
-        row = DesiredModel(
-            model_name=chance.choice(("tiny", "other", "new")),
-            desired_build=model,
-            previous_build=chance.choice((None, other)),
-        )
-        request = str(chance.randint(0, 5))
-        words: list[Inbound] = [
-            LoadModel(model_id=model),
-            LoadModel(model_id=chance.choice(OFFERED[:3])),
-            LoadModel(model_id=chance.choice(OFFERED[:3])),
-            PrefetchModel(model_id=model, priority=chance.randint(-5, 5)),
-            DesiredModels(models=(row,)),
-            DesiredModels(models=(row, DesiredModel(model_name="tiny", desired_build="org/b"))),
-            DesiredModels(),
-            AssignPool(pool=other, epoch=max(0, epoch), preload=model, models=(model,)),
-            AssignPool(pool=chance.choice(("tiny", "other")), epoch=max(0, epoch)),
-            AssignPool(pool="other", epoch=max(0, epoch), preload="org/c"),
-            AssignPool(pool="tiny", epoch=max(0, epoch), preload="org/b"),
-            AssignPool(epoch=max(0, epoch)),
-            UnloadModel(model_id=model),
-            CancelLoad(model_id=model),
-            Drain(deadline_s=chance.choice((0.0, 3.0, None))),
-            Undrain(),
-            Undrain(),
-            Undrain(),
-            InferenceRequest(request_id=request, encrypted_body=SEALED),
-            InferenceRequest(request_id=request, encrypted_body=SEALED),
-            InferenceRequest(request_id=request, encrypted_body=SEALED),
-            Cancel(request_id=request),
-        ]
-        return chance.choice(words)
 
     def answer(self) -> None:
         """A room tells what became of something that it was told to do."""
@@ -303,9 +306,12 @@ class Storm:
             self._owe(self.world.drop(self.chance.choice((1000, 1006, 1012))))
 
     def choose(self) -> None:
-        """The operator edits the file."""
-        fresh = chosen(self.chance, self.slots)
-        self.tell(happened.SettingsChanged(fresh))
+        """The operator edits the file, or a public catalog is read: an alias stands elsewhere."""
+        if self.chance.random() > 0.5:
+            self.tell(happened.SettingsChanged(chosen(self.chance, self.slots)))
+        else:
+            builds = tuple(self.chance.sample(MODELS, 2))
+            self.tell(happened.CatalogRead({self.chance.choice(("tiny", "other")): builds}))
 
     # ── the end ───────────────────────────────────────────────────────────────────────
 
@@ -315,9 +321,9 @@ class Storm:
         Raises:
             AssertionError: Somebody was lost.
         """
-        still = settings(pools={"assigned": "tiny", "allowed": ["tiny", "org/c"]})
-        slots = still.slots.model_copy(update={"max_model_slots": self.slots})
-        self.tell(happened.SettingsChanged(still.model_copy(update={"slots": slots})))
+        settings = self.world.node.settings
+        if settings.hours.windows or settings.owner.yield_to:
+            self.tell(happened.SettingsChanged(still(self.slots)))
         self.tell(happened.UndrainAsked(9999))
         for _ in range(400):
             while self.open:
@@ -340,8 +346,13 @@ class Storm:
         return is_online and not on_the_way and not len(node.answers.ledger)
 
 
-def storm(seed: int, steps: int) -> Counter[str]:
-    """Run one sequence to its end.
+def storm(seed: int, sequences: int, steps: int) -> Counter[str]:
+    """Run sequences, one after the other, each from where the one before has come to rest.
+
+    Args:
+        seed: Decides everything.
+        sequences: How many.
+        steps: How long they are, on average; some are much longer.
 
     Returns:
         How often the node wanted what.
@@ -350,9 +361,12 @@ def storm(seed: int, steps: int) -> Counter[str]:
         AssertionError: A law was broken.
     """
     here = Storm(seed)
-    for _ in range(steps):
-        here.step()
-    here.calm()
+    for _ in range(sequences):
+        for _ in range(1 + int(here.chance.expovariate(1 / steps))):
+            here.step()
+        here.calm()
+        if here.chance.random() > 0.5:
+            here.tell(happened.SettingsChanged(chosen(here.chance, here.slots)))
     return here.seen
 
 
@@ -360,13 +374,14 @@ def main() -> int:
     """Run many sequences; the exit status is 1 if one of them breaks a law."""
     parser = argparse.ArgumentParser(description="Hostile sequences against the node's laws.")
     parser.add_argument("--sequences", type=int, default=10_000)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=40, help="on average")
+    parser.add_argument("--in-a-row", type=int, default=10, help="sequences for each node")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     args = parser.parse_args()
     began_s, broken, seen = time.process_time(), 0, Counter[str]()
-    for seed in range(args.first, args.first + args.sequences):
+    for seed in range(args.first, args.first + args.sequences // args.in_a_row):
         try:
-            seen += storm(seed, args.steps)
+            seen += storm(seed, args.in_a_row, args.steps)
         except AssertionError as error:
             broken += 1
             sys.stdout.write(f"seed {seed}: {error}\n")
