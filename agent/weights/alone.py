@@ -5,12 +5,12 @@ digest that was promised settles what a file's bytes are, so a file with a promi
 judged by its format; only a pickle is refused whatever was promised.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...backends.stores.base import MetadataStore, RemoteFile, Store, WholeStore
 from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
+from ...backends.stores.loops import beside
 from ...backends.stores.paths import is_wanted, is_weights, spares
 from . import manifest
 from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse
@@ -43,7 +43,7 @@ async def all_targets(
     check_names(listed, model=job.model)
     promise, promised = None, dict[str, str]()
     if alone.is_verified and alone.checksums is not None:
-        promised = await asyncio.to_thread(read_checksums, Path(alone.checksums), model=job.model)
+        promised = await beside(read_checksums, Path(alone.checksums), model=job.model)
         promised = _wanted(promised, alone)
         hold(listed, promised, model=job.model, list_name=Path(alone.checksums).name)
     elif alone.is_verified and (file := listed.get(manifest.MANIFEST_NAME)) is not None:

@@ -1,19 +1,17 @@
 """One job of the fetching child: lock, look at what is here, list, plan, pull, publish.
 
-The event loop runs the store's control plane and the ticks; bytes move in the threads of
-the :class:`~.pull.Pull`. What lies here already and is still whole ends the job at once,
+The thread that runs it asks the store and ticks; bytes move in the threads of the
+:class:`~.pull.Pull`. What lies here already and is still whole ends the job at once,
 without a word to the store.
 """
 
-import asyncio
 import contextlib
 import os
-import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...backends.stores.base import Progress, Store
 from ...backends.stores.errors import FetchDied, WeightsCorrupt
@@ -30,6 +28,7 @@ from .parts import Part, Target, prepare, sweep
 from .peers_join import Brought, pull_for
 from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
+from .plane import Begin, Plane
 from .publish import Digested, digest_in_place, publish
 from .pull import Pull
 from .record import RECORD_NAME
@@ -44,6 +43,7 @@ from .verify import changed_files, read_record, verify
 if TYPE_CHECKING:  # it brings a library that takes half of the start
     from ...config.stores import Stores
 
+T = TypeVar("T")
 FindStore = Callable[[ModelRef, "Stores", Mapping[str, str]], Store]
 Tell = Callable[[str, Progress], None]
 """Takes the phase (list, verify, fetch, publish) and how far it is."""
@@ -64,6 +64,10 @@ class Bring:
         arrived: Hears which tensors can be read, if the job asks for that.
         tick_s: From one word of progress to the next.
         sync_every_s: How much of the past a power cut may take back.
+
+    Attributes:
+        is_asking: Whether it waits for the store, in the thread that runs it; else
+            :meth:`stop` alone makes it leave.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class Bring:
         self._find_store = find_store
         self._cache = Cache(job.cache_dir)
         self._folder = self._cache.folder(job.model)
+        self.is_asking = False
         self._stopped = threading.Event()
+        self._over = threading.Event()
         self._pull: Pull | None = None
         self._brought: Brought = lambda: 0
         self._boot = boot_id()
@@ -101,6 +107,7 @@ class Bring:
         """
         is_first = not self._stopped.is_set()
         self._stopped.set()
+        self._over.set()
         return is_first
 
     def limit(self, max_bytes_per_s: int | None) -> None:
@@ -109,27 +116,21 @@ class Bring:
         if self._pull is not None:
             self._pull.limit(max_bytes_per_s)
 
-    async def sizes(self) -> Result:
+    def sizes(self) -> Result:
         """List only."""
-        store = self._find_store(self._job.ref, self._job.stores, os.environ)
-        try:
-            targets, _ = await targets_of(store, self._job)
-        finally:
-            await store.close()
+        with self._asked() as (plane, store):
+            targets, _ = self._ask(plane, lambda: targets_of(store, self._job))
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 
-    async def look(self) -> Result:
+    def look(self) -> Result:
         """List, and read what tells about the model."""
         from .look import look  # noqa: PLC0415  # no fetch needs it
 
-        store = self._find_store(self._job.ref, self._job.stores, os.environ)
-        try:
-            targets, _ = await targets_of(store, self._job)
-            return await look(store, targets, model=self._job.model)
-        finally:
-            await store.close()
+        with self._asked() as (plane, store):
+            targets, _ = self._ask(plane, lambda: targets_of(store, self._job))
+            return look(plane, store, targets, model=self._job.model)
 
-    async def run(self) -> Result:
+    def run(self) -> Result:
         """Bring the model here.
 
         Raises:
@@ -137,22 +138,37 @@ class Bring:
             Interrupted: Somebody asked to stop.
         """
         with self._cache.lock(self._job.model, patience_s=_LOCK_PATIENCE_S):
-            if (found := await self._find_here()) is not None:
+            if (found := self._find_here()) is not None:
                 return found
             self._tell("list", Progress(0, 0))
-            store = self._find_store(self._job.ref, self._job.stores, os.environ)
-            try:
-                targets, promise = await targets_of(store, self._job)
+            with self._asked() as (plane, store):
+                targets, promise = self._ask(plane, lambda: targets_of(store, self._job))
                 is_copy = self._job.alone is not None and self._job.alone.is_all
                 if self._job.ref.scheme == "file" and not is_copy:
-                    await self._take_in_place(targets, promise)
+                    self._take_in_place(targets, promise)
                 else:
-                    await self._bring(store, targets, promise)
-            finally:
-                await store.close()
+                    self._bring(plane, store, targets, promise)
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 
-    async def _find_here(self) -> Result | None:
+    @contextlib.contextmanager
+    def _asked(self) -> Generator[tuple[Plane, Store]]:
+        store = self._find_store(self._job.ref, self._job.stores, os.environ)
+        plane = Plane(store)
+        try:
+            yield plane, store
+        finally:
+            plane.ask(store.close)
+
+    def _ask(self, plane: Plane, begin: Begin[T]) -> T:
+        if self._stopped.is_set():
+            raise Interrupted
+        try:
+            self.is_asking = True
+            return plane.ask(begin)
+        finally:
+            self.is_asking = False
+
+    def _find_here(self) -> Result | None:
         """What lies here already, if it is whole; what is damaged is set aside."""
         record = read_record(self._folder)
         if record is None or record.ref != str(self._job.ref):
@@ -160,9 +176,7 @@ class Bring:
         if self._job.weight_hash not in {None, record.weight_hash}:
             return None
         try:
-            _ = await asyncio.to_thread(
-                verify, self._folder, model=self._job.model, is_stopped=self._stopped.is_set
-            )
+            _ = verify(self._folder, model=self._job.model, is_stopped=self._stopped.is_set)
         except WeightsCorrupt as error:
             if record.folder is None:
                 (self._folder / error.file).unlink(missing_ok=True)
@@ -176,35 +190,34 @@ class Bring:
             return None
         return Result(record.size_bytes, len(record.files))
 
-    async def _take_in_place(
-        self, targets: list[Target], promise: manifest.Manifest | None
-    ) -> None:
+    def _take_in_place(self, targets: list[Target], promise: manifest.Manifest | None) -> None:
         total = sum(target.remote.size_bytes for target in targets)
         self._tell("verify", Progress(0, total))
         place = Path(self._job.ref.path)
-        digests = await asyncio.to_thread(
-            digest_in_place, place, targets, model=self._job.model, is_stopped=self._stopped.is_set
+        digests = digest_in_place(
+            place, targets, model=self._job.model, is_stopped=self._stopped.is_set
         )
         publish(self._folder, place, self._job, digests, is_promised=promise is not None)
 
-    async def _bring(
-        self, store: Store, targets: list[Target], promise: manifest.Manifest | None
+    def _bring(
+        self,
+        plane: Plane,
+        store: Store,
+        targets: list[Target],
+        promise: manifest.Manifest | None,
     ) -> None:
         total = sum(target.remote.size_bytes for target in targets)
         grid = grid_for(total_bytes=total, asked_chunk_bytes=self._job.weights.chunk_bytes)
-        over = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        told = self._taking_over(total, loop)
-        parts, journal, got = await asyncio.to_thread(self._prepare, targets, grid, promise, told)
-        pull, brought = await asyncio.to_thread(
-            pull_for,
+        told = self._taking_over(total)
+        parts, journal, got = self._prepare(targets, grid, promise, told)
+        pull, brought = pull_for(
             self._job,
             self._folder,
-            self._source(store, loop),
+            self._source(plane, store),
             parts,
             journal,
             grid,
-            ended=lambda: loop.call_soon_threadsafe(over.set) and None,
+            ended=self._over.set,
         )
         self._brought = brought
         try:
@@ -215,13 +228,13 @@ class Bring:
             pull.start(weights.connections, most=weights.max_connections, cores=cores)
             self._pull = pull
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
-            await self._watch(pull, over, total, arriving, lambda: still_reused(got, parts))
+            self._watch(pull, total, arriving, lambda: still_reused(got, parts))
         finally:
             pull.stop()
             is_kept = self._syncs_first or not pull.is_done
             if is_kept:
                 with contextlib.suppress(OSError):  # a full or dead disk has told already
-                    await asyncio.to_thread(pull.sync)
+                    pull.sync()
             journal.close(is_kept=is_kept)
         digests = [
             Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
@@ -232,7 +245,7 @@ class Bring:
         )
         self._tell("publish", told)
         is_promised = promise is not None or is_held(self._job)
-        await asyncio.to_thread(self._publish, digests, is_promised=is_promised)
+        self._publish(digests, is_promised=is_promised)
 
     def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
         # the record comes last: what an older build left must not lie beside it
@@ -249,8 +262,8 @@ class Bring:
         for name in (JOURNAL_NAME, SHARED_NAME):
             (self._folder / name).unlink(missing_ok=True)
 
-    def _taking_over(self, total: int, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
-        """Who tells, from any thread, that so many bytes more were taken over."""
+    def _taking_over(self, total: int) -> Callable[[int], None]:
+        """Who tells that so many bytes more were taken over."""
         done, told_s = 0, 0.0
 
         def told(count: int) -> None:
@@ -258,8 +271,7 @@ class Bring:
             done += count
             if (now_s := time.monotonic()) - told_s >= self._tick_s:
                 told_s = now_s
-                at = Progress(done, total, done, bytes_reused=done)
-                _ = loop.call_soon_threadsafe(self._tell, "fetch", at)
+                self._tell("fetch", Progress(done, total, done, bytes_reused=done))
 
         return told
 
@@ -295,17 +307,21 @@ class Bring:
         got |= {number: parts[number].size_bytes for number in kept if parts[number].seal}
         return parts, Journal(path, claims), got
 
-    def _source(self, store: Store, loop: asyncio.AbstractEventLoop) -> Source:
+    def _source(self, plane: Plane, store: Store) -> Source:
         def refresh() -> None:
-            waited = asyncio.run_coroutine_threadsafe(store.refresh(), loop)
-            waited.result(_REFRESH_TIMEOUT_S)
+            plane.ask(store.refresh, timeout_s=_REFRESH_TIMEOUT_S)
+
+        def chance() -> float:
+            from random import random  # noqa: PLC0415  # only for a store that hesitates
+
+            return random()  # noqa: S311  # no secret
 
         return Source(
             model=self._job.model,
             store=store.name,
             locate=store.location,
             refresh=refresh,
-            chance=random.random,
+            chance=chance,
             stall_timeout_s=self._job.weights.stall_timeout_s,
             max_bytes_per_s=self._limit,
             note_date=getattr(store, "note_server_date", None),
@@ -313,16 +329,15 @@ class Bring:
             syncs_first=self._syncs_first,
         )
 
-    async def _watch(
+    def _watch(
         self,
         pull: Pull,
-        over: asyncio.Event,
         total: int,
         arriving: Arriving | None,
         reused: Callable[[], int],
     ) -> None:
         synced_s, syncing = time.monotonic(), Syncing(pull.sync)
-        while not over.is_set() and not self._stopped.is_set():
+        while not self._over.is_set():
             now_s = time.monotonic()
             done, resumed = pull.bytes_done, pull.bytes_resumed
             self._pace.told(done - resumed, now_s)
@@ -339,9 +354,7 @@ class Bring:
                 synced_s = now_s
             if syncing.error is not None:
                 raise syncing.error
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._tick_s):
-                    _ = await over.wait()
+            _ = self._over.wait(self._tick_s)
         if pull.error is not None:
             raise pull.error
         if pull.is_broken:

@@ -12,12 +12,12 @@ say; ``bring`` does the job: ``cache`` (layout, lock), ``manifest`` (promises), 
 the agent what is here.
 """
 
-import asyncio
 import errno
 import os
 import resource
 import signal
 import sys
+import threading
 
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
@@ -54,8 +54,8 @@ def main(find_store: FindStore = store_for) -> int:
     job, mode = take_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
     _allow_open_files()
     try:
-        result = asyncio.run(_run(job, mode, find_store))
-    except (Interrupted, asyncio.CancelledError):
+        result = _run(job, mode, find_store)
+    except Interrupted:
         return EXIT_STOPPED
     except AgentError as error:
         if "model" in vars(error):
@@ -69,33 +69,33 @@ def main(find_store: FindStore = store_for) -> int:
     return 0
 
 
-async def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
+def _run(job: FetchJob, mode: Mode, find_store: FindStore) -> Result:
     bring = Bring(job, find_store, _tell, _tell_tensors)
-    loop = asyncio.get_running_loop()
-    work = asyncio.current_task()
 
-    def stop() -> None:
-        if bring.stop() and work is not None:
-            _ = work.cancel()
-
-    def hear() -> None:
-        said = os.read(sys.stdin.fileno(), MAX_LINE_BYTES)
-        for limit in decode_limits(said):
-            bring.limit(limit)
-        if not said:
-            _ = loop.remove_reader(sys.stdin.fileno())
-            stop()
+    def stop(_number: int, _frame: object) -> None:
+        if bring.stop() and bring.is_asking:
+            raise Interrupted  # out of whatever it waits for
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_reader(sys.stdin.fileno(), hear)
+        _ = signal.signal(number, stop)
+    threading.Thread(target=_hear, args=(bring,), name="hear", daemon=True).start()
     match mode:
         case "list":
-            return await bring.sizes()
+            return bring.sizes()
         case "look":
-            return await bring.look()
+            return bring.look()
         case "fetch":
-            return await bring.run()
+            return bring.run()
+
+
+def _hear(bring: Bring) -> None:
+    """Pass on what the agent says; its end is the end of the agent."""
+    while said := os.read(sys.stdin.fileno(), MAX_LINE_BYTES):
+        for limit in decode_limits(said):
+            bring.limit(limit)
+    main = threading.main_thread()
+    if main.ident is not None and main.is_alive():
+        signal.pthread_kill(main.ident, signal.SIGTERM)
 
 
 def _allow_open_files() -> None:

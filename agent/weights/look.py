@@ -5,16 +5,17 @@ say how much memory the tensors will take, whether the files are what their name
 whether the build wants code of its own to be run: no reason to bring gigabytes first.
 """
 
-import asyncio
 import io
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ...backends.stores.base import RemoteFile, Store
 from ...backends.stores.errors import WeightsCorrupt
 from .headers import PREFIX_BYTES, HeaderInvalid, check_header
 from .lines import Result
 from .parts import Target
+from .plane import Plane
 
 MOST_CONFIG_BYTES = 2**17
 """A longer config.json is not told here; it is judged with the build as a whole."""
@@ -25,10 +26,11 @@ _MOST_FILES = 256
 _AT_ONCE = 8
 
 
-async def look(store: Store, targets: Sequence[Target], *, model: str) -> Result:
+def look(plane: Plane, store: Store, targets: Sequence[Target], *, model: str) -> Result:
     """Read what tells about a model, and nothing else.
 
     Args:
+        plane: How the store is asked.
         store: Where it lies.
         targets: Its files, as listed.
         model: For messages.
@@ -43,20 +45,19 @@ async def look(store: Store, targets: Sequence[Target], *, model: str) -> Result
     remotes = [target.remote for target in targets if not target.is_plain]
     tensors = [one for one in remotes if one.path.endswith((".safetensors", ".gguf"))]
     headed = [one for one in tensors if one.path.endswith(".safetensors")][:_MOST_FILES]
-    limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def measured(file: RemoteFile) -> int:
-        async with limit:
-            return await _tensor_bytes(store, file, model=model)
+    def measured(file: RemoteFile) -> int:
+        return plane.ask(lambda: _tensor_bytes(store, file, model=model))
 
-    sizes = await asyncio.gather(*map(measured, headed))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        sizes = list(pool.map(measured, headed))
     known = {file.path for file in headed}
     rest = sum(file.size_bytes for file in tensors if file.path not in known)
     return Result(
         sum(target.remote.size_bytes for target in targets),
         len(targets),
         weights_bytes=rest + sum(sizes),
-        config=await _config(store, remotes),
+        config=plane.ask(lambda: _config(store, remotes)),
     )
 
 

@@ -2,7 +2,6 @@
 
 import mmap
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...backends.stores.base import VerifiedBy
@@ -139,6 +138,8 @@ def digest_in_place(
 
     if is_stopped():
         raise Interrupted
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # no fetch needs it
+
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
         return list(pool.map(digest, targets))
 

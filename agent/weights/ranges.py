@@ -8,13 +8,9 @@ what it raises what has to happen first.
 
 import os
 import re
-import socket
-import ssl
-import struct
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import cast
+from typing import TYPE_CHECKING
 
 from ...backends.stores.base import FileLocation, HttpLocation, Location
 from ...backends.stores.errors import (
@@ -24,12 +20,15 @@ from ...backends.stores.errors import (
     WeightsChanged,
 )
 from ...backends.stores.etags import is_other
+from ...backends.stores.exchange import Exchange, Garbled, Head
 from ...config.frozen import frozen
+
+if TYPE_CHECKING:  # plain HTTP does without
+    import ssl
 
 Sink = Callable[[memoryview, int], None]
 """Takes bytes and the file offset they belong to; may raise whatever it likes."""
 
-CONNECT_TIMEOUT_S = 10.0
 _ERROR_BODY_BYTES = 4096
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
@@ -117,7 +116,7 @@ class RangeReader:
         self._store = store
         self._stall_timeout_s = stall_timeout_s
         self._buffer = buffer
-        self._connection: HTTPConnection | None = None
+        self._line: Exchange | None = None
         self._peer: tuple[object, ...] = ()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
 
@@ -137,89 +136,70 @@ class RangeReader:
             return
         is_kept = False
         try:
-            response = self._ask(location, span)
-            self._judge(response, span)
-            self._pour(response, span, sink)
-            # http.client closes by itself when the store said "Connection: close"
-            is_kept = not response.will_close and response.isclosed()
+            line, head = self._ask(location, span)
+            self._judge(line, head, span)
+            self._pour(line, span, sink)
+            is_kept = line.is_usable and line.is_over
         finally:
             if not is_kept:
                 self.close()
 
     def interrupt(self) -> None:
         """End a read that runs in another thread; it raises :class:`Hiccup`."""
-        connection = self._connection
-        sock = connection.sock if connection is not None else None
-        if sock is not None:
-            try:
-                # not SSLSocket's own: it forgets its keys, and the reading thread would then
-                # take what is still in the kernel's buffer for plain bytes
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                return  # it is closed already
+        line = self._line
+        if line is not None:
+            line.interrupt()
 
     def close(self) -> None:
         """Give back the connection; the next read opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
-    def _ask(self, location: HttpLocation, span: Span) -> HTTPResponse:
+    def _ask(self, location: HttpLocation, span: Span) -> tuple[Exchange, Head]:
         peer = (location.host, location.port, location.is_tls, location.ca_file)
-        is_reused = self._connection is not None and peer == self._peer
+        is_reused = self._line is not None and peer == self._peer
         asked_s = time.monotonic()
         try:
-            if not is_reused:
+            if self._line is None or not is_reused:
                 self.close()
-                self._connection = self._connect(location)
+                self._line = self._connect(location)
                 self._peer = peer
-            connection = self._connection
-            assert connection is not None  # noqa: S101  # for the type checker: set above
-            connection.putrequest("GET", location.target, skip_host=True, skip_accept_encoding=True)
-            for name, value in _headers(location, span).items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            return connection.getresponse()
-        except (OSError, HTTPException) as error:
+            return self._line, self._line.ask(location.target, _headers(location, span))
+        except (OSError, Garbled) as error:
             self.close()
             is_quick = time.monotonic() - asked_s < self._stall_timeout_s / 2
             raise Hiccup(reason=_words(error), is_free=is_reused and is_quick) from error
 
-    def _connect(self, location: HttpLocation) -> HTTPConnection:
-        host, port = location.host, location.port
-        if location.is_tls:
-            connection: HTTPConnection = HTTPSConnection(
-                host, port, timeout=CONNECT_TIMEOUT_S, context=self._context(location.ca_file)
-            )
-        else:
-            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
-        connection.connect()
-        connection.sock.settimeout(None)
-        seconds, rest = divmod(self._stall_timeout_s, 1)
-        limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        return connection
+    def _connect(self, location: HttpLocation) -> Exchange:
+        return Exchange(
+            location.host,
+            location.port,
+            self._context(location.ca_file) if location.is_tls else None,
+            stall_timeout_s=self._stall_timeout_s,
+        )
 
-    def _context(self, ca_file: str | None) -> ssl.SSLContext:
+    def _context(self, ca_file: str | None) -> "ssl.SSLContext":
         if ca_file not in self._contexts:
+            import ssl  # noqa: PLC0415  # plain HTTP does without
+
             self._contexts[ca_file] = ssl.create_default_context(cafile=ca_file)
         return self._contexts[ca_file]
 
-    def _judge(self, response: HTTPResponse, span: Span) -> None:
-        if response.status not in {200, 206}:
-            self._refuse(response, span)
-        if response.status == 200 and not span.is_whole:  # noqa: PLR2004  # HTTP
+    def _judge(self, line: Exchange, head: Head, span: Span) -> None:
+        if head.status not in {200, 206}:
+            self._refuse(line, head, span)
+        if head.status == 200 and not span.is_whole:  # noqa: PLR2004  # HTTP
             raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
-        if response.getheader("Content-Encoding", "identity") != "identity":
+        if head.fields.get("content-encoding", "identity") != "identity":
             raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
-        if is_other(span.etag, response.getheader("ETag")):
+        if is_other(span.etag, head.fields.get("etag")):
             raise WeightsChanged(model=self._model, file=span.path)
-        if response.status == 206:  # noqa: PLR2004  # HTTP
-            self._judge_range(response.getheader("Content-Range", ""), span)
+        if head.status == 206:  # noqa: PLR2004  # HTTP
+            self._judge_range(head.fields.get("content-range", ""), span)
         # ``length`` is None for a chunked answer, whose end then has to be where it should
-        if response.length is not None and response.length != span.stop - span.start:
-            if response.status == 200:  # noqa: PLR2004  # HTTP
+        if head.length is not None and head.length != span.stop - span.start:
+            if head.status == 200:  # noqa: PLR2004  # HTTP
                 raise WeightsChanged(model=self._model, file=span.path)
             raise StoreUnreachable(store=self._store, reason="it sends another length than asked")
 
@@ -230,21 +210,21 @@ class RangeReader:
         if found[3] not in {"*", str(span.size_bytes)}:
             raise WeightsChanged(model=self._model, file=span.path)
 
-    def _refuse(self, response: HTTPResponse, span: Span) -> None:
-        status = response.status
+    def _refuse(self, line: Exchange, head: Head, span: Span) -> None:
+        status = head.status
         try:
-            found = _CODE.search(response.read(_ERROR_BODY_BYTES))
-        except (OSError, HTTPException):
+            found = _CODE.search(line.body(_ERROR_BODY_BYTES, within_s=self._stall_timeout_s))
+        except (OSError, Garbled):
             found = None
         code = found[1].decode("ascii") if found else ""
         words = f"answers {status} {code}".strip()
         if code in _STALE_CODES:
             is_skewed = code == "RequestTimeTooSkewed"
-            raise CredentialsStale(response.getheader("Date") if is_skewed else None)
+            raise CredentialsStale(head.fields.get("date") if is_skewed else None)
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             raise Hiccup(
                 reason=words,
-                wait_s=_retry_after_s(response.getheader("Retry-After")),
+                wait_s=_retry_after_s(head.fields.get("retry-after")),
                 is_refusal=status in {429, 503} or code == "SlowDown",
             )
         if status in {412, 416}:
@@ -255,32 +235,22 @@ class RangeReader:
             raise StoreDenied(store=self._store, reason=words)
         raise StoreUnreachable(store=self._store, reason=words)
 
-    def _pour(self, response: HTTPResponse, span: Span, sink: Sink) -> None:
+    def _pour(self, line: Exchange, span: Span, sink: Sink) -> None:
         at = span.start
         while at < span.stop:
             view = self._buffer[: min(len(self._buffer), span.stop - at)]
-            count = self._take(response, view)
+            count = self._take(line, view)
+            if not count:
+                raise Hiccup(reason="ended its answer early")
             sink(view[:count], at)
             at += count
-        if not response.isclosed() and response.length is None and self._extra(response):
+        if not line.is_over and self._take(line, self._buffer[:1]):
             raise StoreUnreachable(store=self._store, reason="it sends more than was asked for")
 
-    def _take(self, response: HTTPResponse, view: memoryview) -> int:
+    def _take(self, line: Exchange, view: memoryview) -> int:
         try:
-            # None, which typeshed does not know: the kernel's time limit passed
-            count = cast("int | None", response.readinto(view))
-        except (OSError, HTTPException) as error:
-            raise Hiccup(reason=_words(error)) from error
-        if count is None:
-            raise Hiccup(reason="sends nothing any more")
-        if count == 0:
-            raise Hiccup(reason="ended its answer early")
-        return count
-
-    def _extra(self, response: HTTPResponse) -> bool:
-        try:
-            return bool(response.read(1))
-        except (OSError, HTTPException) as error:
+            return line.take(view)
+        except (OSError, Garbled) as error:
             raise Hiccup(reason=_words(error)) from error
 
     def _read_file(self, location: FileLocation, span: Span, sink: Sink) -> None:
@@ -320,6 +290,10 @@ def _retry_after_s(text: str | None) -> float | None:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "sends nothing any more"
+    if isinstance(error, Garbled):
+        return "ended its answer early, or made no sense of it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__

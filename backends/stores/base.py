@@ -131,6 +131,16 @@ class MetadataStore(Protocol):
         ...
 
 
+@runtime_checkable
+class LooplessStore(Protocol):
+    """A store whose coroutines may run to their end in any thread, without an event loop."""
+
+    @property
+    def is_loopless(self) -> bool:
+        """Whether that is so; they may still raise :class:`.loops.LoopWanted`."""
+        ...
+
+
 @frozen
 class Progress:
     """How far a fetch is.

@@ -5,7 +5,6 @@ only to regular files; a link to a folder is not entered. The version tag is mad
 file system changes when a file is replaced: inode, length and modification time.
 """
 
-import asyncio
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from ...config.refs import ModelRef
 from .base import FileLocation, RemoteFile
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsUnsafe
+from .loops import beside
 from .paths import MOST_OBJECTS, Choose, everything, is_wanted, metadata, safe_path, wanted
 
 
@@ -39,13 +39,18 @@ class LocalStore:
         """Leave the weights out of ``files``."""
         self._choose = metadata
 
+    @property
+    def is_loopless(self) -> bool:
+        """Whether no event loop is needed: so it is, always."""
+        return True
+
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the folder; see the protocol for what is raised."""
-        return await asyncio.to_thread(self._list)
+        return await beside(self._list)
 
     async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:
         """Read a part of a small file; see the protocol for what is raised."""
-        return await asyncio.to_thread(self._read, file, start, stop)
+        return await beside(self._read, file, start, stop)
 
     def location(self, file: RemoteFile) -> FileLocation:
         """The file's own path."""

@@ -8,13 +8,10 @@ Requests go out unsigned if the operator says so, and also if no credentials are
 anywhere; the latter is noted, and a store that then refuses is reported with that reason.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
 from ...config.frozen import frozen
@@ -23,6 +20,7 @@ from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_fit, is_other, quoted
+from .loops import need_loop, within
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
 from .s3_lean import LeanSession, is_elsewhere, suffices
@@ -95,6 +93,12 @@ class S3Store:
         self._payer = {"RequestPayer": "requester"} if config.requester_pays else {}
         self._present(choose(config, environ, self._bucket))
 
+    @property
+    def is_loopless(self) -> bool:
+        """Whether the environment says all that is needed, so that no library is."""
+        first = choose(self._config, self._environ, self._bucket)
+        return self._is_lean and suffices(self._config, self._environ, first)
+
     def take_all(self) -> None:
         """Leave nothing out of ``files``."""
         self._choose = everything
@@ -134,7 +138,7 @@ class S3Store:
             asked["IfMatch"] = file.etag
         state = await self._opened()
         with self._told(file.path):
-            async with asyncio.timeout(self._patience_s):
+            async with within(self._patience_s):
                 answer = await state.client.get_object(**asked)
                 async with cast("Body", answer["Body"]) as body:
                     content = await body.read()
@@ -183,6 +187,9 @@ class S3Store:
             date: The ``Date`` header of an answer that called ours too far off; one that
                 cannot be read changes nothing.
         """
+        from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
+
         try:
             at = parsedate_to_datetime(date)
         except ValueError:
@@ -199,7 +206,7 @@ class S3Store:
         """
         old = self._open
         with self._told():
-            async with asyncio.timeout(self._patience_s):
+            async with within(self._patience_s):
                 self._open = await self._connect(old)
         if old is not None:
             await old.client.close()
@@ -215,10 +222,10 @@ class S3Store:
         return cast("_Open", self._open)
 
     async def _connect(self, old: _Open | None) -> _Open:
-        first = choose(self._config, self._environ, self._bucket)
-        if self._is_lean and suffices(self._config, self._environ, first):
-            session: Session | LeanSession = LeanSession(self._environ)
+        if self.is_loopless:
+            session: Session | LeanSession = LeanSession(self._environ, patience_s=self._patience_s)
         else:
+            need_loop()
             session = Session(self._config.profile)
         endpoint = choose(self._config, self._environ, self._bucket, profile=session.profile)
         credentials = None
@@ -267,7 +274,7 @@ class S3Store:
         state = await self._opened()
         with self._told():
             try:
-                async with asyncio.timeout(self._patience_s):
+                async with within(self._patience_s):
                     return await state.client.list_objects_v2(**asked)
             except Answered as error:
                 if not self._is_lean or not is_elsewhere(error):

@@ -14,7 +14,6 @@ fetched to its end, now and then through another end on the way. Prints a JSON l
 ``[step, call]`` for every first end, and exits with 0 if all of it held.
 """
 
-import asyncio
 import json
 import os
 import pickle
@@ -184,7 +183,7 @@ def run(place: Path, cache: Path, *, is_syncing: bool = False, syncs_first: bool
         """Nobody listens."""
 
     tick_s, sync_every_s = (0.001, 0.0) if is_syncing else (TICK_S, SYNC_EVERY_S)
-    _ = asyncio.run(Bring(job, store, tell, tick_s=tick_s, sync_every_s=sync_every_s).run())
+    _ = Bring(job, store, tell, tick_s=tick_s, sync_every_s=sync_every_s).run()
 
 
 def fetch(

@@ -10,6 +10,7 @@ from weights_origin import safetensors, toy
 from poolhand.agent.weights.lines import decode, encode_result
 from poolhand.agent.weights.look import MOST_CONFIG_BYTES, look
 from poolhand.agent.weights.parts import Target
+from poolhand.agent.weights.plane import Plane
 from poolhand.backends.stores.base import Location, RemoteFile
 from poolhand.backends.stores.errors import WeightsCorrupt
 
@@ -42,13 +43,13 @@ class Counted:
         """Nothing to be given back."""
 
 
-async def targets(store: Counted) -> list[Target]:
-    return [Target(file) for file in await store.files()]
+def targets(store: Counted) -> list[Target]:
+    return [Target(file) for file in Plane(store).ask(store.files)]
 
 
-async def test_a_model_is_known_from_a_few_kilobytes() -> None:
+def test_a_model_is_known_from_a_few_kilobytes() -> None:
     store = Counted(toy(shard_bytes=3_000_000, shards=3))
-    found = await look(store, await targets(store), model="m")
+    found = look(Plane(store), store, targets(store), model="m")
     total = sum(map(len, store.objects.values()))
     assert (found.size_bytes, found.files) == (total, len(store.objects))
     assert found.weights_bytes == 9_000_000
@@ -57,7 +58,7 @@ async def test_a_model_is_known_from_a_few_kilobytes() -> None:
     assert decode(encode_result(found)) == found
 
 
-async def test_a_long_header_is_read_to_its_end() -> None:
+def test_a_long_header_is_read_to_its_end() -> None:
     tensors = {
         f"layer.{number}.weight": {
             "dtype": "U8",
@@ -69,37 +70,37 @@ async def test_a_long_header_is_read_to_its_end() -> None:
     header = json.dumps(tensors).encode()
     data = len(header).to_bytes(8, "little") + header + bytes(20_000)
     store = Counted({"model.safetensors": data})
-    found = await look(store, await targets(store), model="m")
+    found = look(Plane(store), store, targets(store), model="m")
     assert found.weights_bytes == 20_000
     assert store.read_bytes == len(header) + 8
     assert found.config == ""
 
 
-async def test_a_header_that_lies_is_found_before_the_bytes_come() -> None:
+def test_a_header_that_lies_is_found_before_the_bytes_come() -> None:
     data = bytearray(safetensors(3_000_000))
     data[0] ^= 1
     store = Counted({"model.safetensors": bytes(data)})
     with pytest.raises(WeightsCorrupt, match="safetensors"):
-        _ = await look(store, await targets(store), model="m")
+        _ = look(Plane(store), store, targets(store), model="m")
     store = Counted({"model.safetensors": b"x"})
     with pytest.raises(WeightsCorrupt, match="safetensors"):
-        _ = await look(store, await targets(store), model="m")
+        _ = look(Plane(store), store, targets(store), model="m")
 
 
-async def test_what_is_too_long_to_be_read_ahead_counts_whole() -> None:
+def test_what_is_too_long_to_be_read_ahead_counts_whole() -> None:
     huge = (5 * 2**20).to_bytes(8, "little") + bytes(5 * 2**20 + 10)
     config = b'{"a": "' + b"x" * MOST_CONFIG_BYTES + b'"}'
     store = Counted({"model.safetensors": huge, "m.gguf": b"GGUF", "config.json": config})
-    found = await look(store, await targets(store), model="m")
+    found = look(Plane(store), store, targets(store), model="m")
     assert found.weights_bytes == len(huge) + 4
     assert found.config == ""
     assert store.read_bytes <= 2**16
 
 
 @pytest.mark.parametrize("config", [b"[]", b"{", b"[" * 50_000])
-async def test_a_configuration_that_is_none_is_not_told(config: bytes) -> None:
+def test_a_configuration_that_is_none_is_not_told(config: bytes) -> None:
     store = Counted({"config.json": config})
-    found = await look(store, await targets(store), model="m")
+    found = look(Plane(store), store, targets(store), model="m")
     assert (found.config, found.weights_bytes) == ("", 0)
 
 

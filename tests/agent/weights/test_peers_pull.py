@@ -1,6 +1,5 @@
 """A fetch with peers: what it takes from whom, and that no peer makes it wrong, or stops it."""
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ def fetch_with(
     job = FetchJob(MODEL, REF, stores_of(origin), weights, str(cache_dir), peers=peers)
     found = Fetched(Cache(cache_dir).folder(MODEL))
     bring = Bring(job, origin_store, lambda _phase, progress: found.told.append(progress))
-    _ = asyncio.run(bring.run())
+    _ = bring.run()
     for name, data in OBJECTS.items():
         assert (found.folder / name).read_bytes() == data
     record = read_record(found.folder)
@@ -131,7 +130,7 @@ def test_without_a_promised_digest_no_peer_is_asked(tmp_path: Path) -> None:
         peers = Peers(urls=(f"127.0.0.1:{peer.port}",), key_file=key_file(own))
         weights = quick(chunk_bytes=CHUNK_BYTES)
         job = FetchJob(MODEL, REF, stores_of(bare), weights, str(own), peers=peers)
-        _ = asyncio.run(Bring(job, origin_store, lambda _phase, _progress: None).run())
+        _ = Bring(job, origin_store, lambda _phase, _progress: None).run()
         assert peer.counts.connections == peer.counts.asks == 0
         assert weights_read(bare) > 0
 

@@ -1,6 +1,5 @@
 """A build's bytes that lie on this disk already are not fetched again, and never believed."""
 
-import asyncio
 import hashlib
 import json
 import os
@@ -67,7 +66,7 @@ def words_of(
     def store(_ref: ModelRef, _stores: Stores, _environ: Mapping[str, str]) -> OriginStore:
         return OriginStore(origin.port)
 
-    _ = asyncio.run(Bring(job, store, lambda _, progress: heard.append(progress)).run())
+    _ = Bring(job, store, lambda _, progress: heard.append(progress)).run()
     build = Cache(cache).build(model, str(place))
     assert build is not None
     for name, data in origin.objects.items():
@@ -253,5 +252,5 @@ def test_somebody_who_asks_to_stop_is_heard(origin: Origin, tmp_path: Path) -> N
     work = Bring(job, lambda _, __, ___: OriginStore(origin.port), lambda _, __: None)
     _ = work.stop()
     with pytest.raises(Interrupted):
-        _ = asyncio.run(work.run())
+        _ = work.run()
     assert Cache(tmp_path).build(NEW, str(job.ref)) is None

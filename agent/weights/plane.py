@@ -1,0 +1,75 @@
+"""Has a store say what it knows, from threads that may block.
+
+What a store is asked is written as coroutines, because some stores wait for clients that live
+in an event loop. Importing one takes half of the child's start, so there is one only for the
+stores that need it: the others run to their end in the thread that asks.
+"""
+
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, TypeVar
+
+from ...backends.stores.base import LooplessStore, Store
+from ...backends.stores.loops import LoopWanted
+
+if TYPE_CHECKING:  # see above
+    import asyncio
+
+T = TypeVar("T")
+Begin = Callable[[], Coroutine[object, None, T]]
+"""Makes the coroutine of one question; a second time, if the first one finds no loop."""
+
+
+class Plane:
+    """One store's control plane; questions may come from many threads.
+
+    Args:
+        store: Who is asked.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._has_loop = not (isinstance(store, LooplessStore) and store.is_loopless)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, begin: Begin[T], *, timeout_s: float | None = None) -> T:
+        """Ask one question and wait for the answer.
+
+        Args:
+            begin: See :data:`Begin`.
+            timeout_s: To wait in a loop for so long; ``None``: as long as the store does.
+
+        Raises:
+            TimeoutError: It took longer.
+        """
+        if not self._has_loop:
+            try:
+                return _run(begin())
+            except LoopWanted:
+                self._has_loop = True
+        import asyncio  # noqa: PLC0415  # see above
+
+        asked = asyncio.run_coroutine_threadsafe(begin(), self._running())
+        try:
+            return asked.result(timeout_s)
+        finally:
+            _ = asked.cancel()
+
+    def _running(self) -> "asyncio.AbstractEventLoop":
+        import asyncio  # noqa: PLC0415  # see above
+
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="plane", daemon=True).start()
+            return self._loop
+
+
+def _run(question: Coroutine[object, None, T]) -> T:
+    try:
+        _ = question.send(None)
+    except StopIteration as end:
+        return end.value
+    question.close()
+    message = "a store that needs no event loop waits for one"
+    raise RuntimeError(message)

@@ -1,0 +1,334 @@
+"""One GET at a time over one blocking socket: what the hot path needs of HTTP/1.1, no more.
+
+The library's client costs a millisecond a request, fifteen to import, and reads TLS through
+four layers; small files and short starts are made of such. So this stands in its place where
+weights move: a head that is checked line by line, and a body that goes from the socket to
+where it belongs. Whatever is odd ends the exchange. Source: RFC 9112.
+"""
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ...config.frozen import frozen
+
+if TYPE_CHECKING:  # plain HTTP does without
+    import ssl
+
+CONNECT_TIMEOUT_S = 10.0
+_TICK_S = 1.0
+_LINE_BYTES = 4096
+_HEAD_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024
+_MOST_INTERIM = 8
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00\r\n]*)")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_UNFIT = re.compile("[\x00-\x20\x7f]")
+_UNFIT_LINE = re.compile("[\x00\r\n]")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+
+
+class Garbled(Exception):  # not a failure yet: whoever asked says what it means
+    """What came is no answer by the rules of HTTP/1.1."""
+
+
+@frozen
+class Head:
+    """The head of an answer.
+
+    Attributes:
+        status: From 200 on.
+        fields: Names in lower case; what came more than once is joined with ``, ``.
+        length: Of the body; ``None`` if only its end will tell.
+    """
+
+    status: int
+    fields: Mapping[str, str]
+    length: int | None
+
+
+class Exchange:
+    """One connection; used by one thread, but for :meth:`interrupt`.
+
+    Args:
+        host: Name or address.
+        port: Of TCP.
+        context: For TLS; ``None``: plain.
+        stall_timeout_s: Seconds without one byte before a read is given up.
+        connect_timeout_s: Seconds for the connection and its TLS.
+
+    Attributes:
+        is_usable: Whether another request may be sent when this answer has been read.
+
+    Raises:
+        OSError: No connection, or no TLS that can be trusted.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        context: "ssl.SSLContext | None",
+        *,
+        stall_timeout_s: float,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        self._stall_timeout_s = stall_timeout_s
+        self._spare = memoryview(b"")
+        self._piece = memoryview(bytearray(_PIECE_BYTES))
+        self._chunk_left: int | None = None
+        self._left: int | None = 0
+        self._is_over = True
+        self.is_usable = True
+        sock = socket.create_connection((host, port), connect_timeout_s)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tick_s = min(_TICK_S, stall_timeout_s)
+            if context is None:
+                self._fill = _plain(sock, tick_s)
+            else:
+                sock = tls = context.wrap_socket(sock, server_hostname=host)
+                self._fill = _over_tls(tls, tick_s)
+        except BaseException:
+            sock.close()
+            raise
+        self._sock = sock
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer has been read to its end."""
+        return self._is_over
+
+    def interrupt(self) -> None:
+        """End a read that runs in another thread: it raises or sees the end."""
+        try:
+            # not SSLSocket's own: it forgets its keys, and the reading thread would then
+            # take what is still in the kernel's buffer for plain bytes
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except OSError:
+            return  # it is closed already
+
+    def close(self) -> None:
+        """Give back the connection; safe to call twice."""
+        self.is_usable = False
+        self._sock.close()
+
+    def ask(self, target: str, headers: Mapping[str, str]) -> Head:
+        """Send a GET and read the head of its answer.
+
+        Args:
+            target: Path and query, encoded.
+            headers: All of them, ``Host`` among them.
+
+        Raises:
+            Garbled: What came is no answer.
+            OSError: The connection broke; ``TimeoutError``: it stood still.
+            ValueError: The target or a header cannot be sent.
+        """
+        self.is_usable = self._is_over = False
+        self._spare = memoryview(b"")  # whatever came behind the last answer was not asked for
+        self._sock.sendall(_request(target, headers))
+        for _ in range(_MOST_INTERIM):
+            head = self._head()
+            if head.status >= 200:  # noqa: PLR2004  # HTTP: those below announce another
+                return head
+        raise Garbled
+
+    def take(self, view: memoryview) -> int:
+        """Fill a buffer with what comes next of the body, as far as that goes for now.
+
+        Args:
+            view: At least one byte long.
+
+        Returns:
+            How many bytes; 0 at the end of the body.
+
+        Raises:
+            Garbled: The body ended early, or its pieces make no sense.
+            OSError: The connection broke; ``TimeoutError``: it stood still.
+        """
+        if self._is_over:
+            return 0
+        if self._chunk_left is not None:
+            return self._take_chunked(view)
+        wanted = view if self._left is None else view[: self._left]
+        count = self._receive(wanted)
+        if self._left is not None:
+            if not count:
+                raise Garbled
+            self._left -= count
+        self._is_over = self._left == 0 if count else True
+        return count
+
+    def body(self, most_bytes: int, *, within_s: float) -> bytes:
+        """The rest of the body, but no more than this.
+
+        Args:
+            most_bytes: Where to stop.
+            within_s: A store that takes longer stands still, however often it says a byte.
+
+        Raises:
+            Garbled: As :meth:`take`.
+            OSError: As :meth:`take`.
+        """
+        until_s = time.monotonic() + within_s
+        got, piece = bytearray(), memoryview(bytearray(min(most_bytes, _HEAD_BYTES)))
+        while len(got) < most_bytes:
+            count = self.take(piece[: most_bytes - len(got)])
+            if not count:
+                break
+            got += piece[:count]
+            if time.monotonic() > until_s:
+                raise TimeoutError
+        return bytes(got)
+
+    def _receive(self, view: memoryview) -> int:
+        """Fill a buffer; less only at the end, or where a tick passed meanwhile."""
+        count = min(len(self._spare), len(view))
+        if count:
+            view[:count] = self._spare[:count]
+            self._spare = self._spare[count:]
+        if count == len(view):
+            return count
+        got = self._next(view[count:], is_patient=not count)
+        return count + got
+
+    def _next(self, view: memoryview, *, is_patient: bool = True, is_filled: bool = True) -> int:
+        begun_s = time.monotonic()
+        while True:
+            got = self._fill(view, is_filled)
+            if got is not None:
+                return got
+            if not is_patient:
+                return 0
+            if time.monotonic() - begun_s >= self._stall_timeout_s:
+                raise TimeoutError
+
+    def _head(self) -> Head:
+        first, *lines = self._until(_HEAD_END, _HEAD_BYTES).split(b"\n")
+        status = _STATUS.fullmatch(first.removesuffix(b"\r"))
+        if status is None:
+            raise Garbled
+        fields: dict[str, str] = {}
+        for line in lines:
+            found = _FIELD.fullmatch(line.removesuffix(b"\r"))
+            if found is None:
+                raise Garbled
+            name, value = found[1].decode("ascii").lower(), found[2].strip(b" \t").decode("latin-1")
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        code = int(status[2])
+        self._begin(code, fields, is_old=status[1] == b"0")
+        return Head(code, fields, self._left)
+
+    def _begin(self, status: int, fields: Mapping[str, str], *, is_old: bool) -> None:
+        words = {word.strip().lower() for word in fields.get("connection", "").split(",")}
+        coding = fields.get("transfer-encoding", "").lower()
+        self._chunk_left = self._left = None
+        if coding:
+            if coding != "chunked" or "content-length" in fields:
+                raise Garbled
+            self._chunk_left = 0
+        elif "content-length" in fields:
+            lengths = {word.strip() for word in fields["content-length"].split(",")}
+            length = lengths.pop()
+            if lengths or not (length.isascii() and length.isdecimal()) or len(length) > 18:  # noqa: PLR2004  # 2^63
+                raise Garbled
+            self._left = int(length)
+        if status in {204, 304} or status < 200:  # noqa: PLR2004  # HTTP: these have no body
+            self._chunk_left, self._left = None, 0
+        is_kept = "keep-alive" in words if is_old else "close" not in words
+        self.is_usable = is_kept and (self._left is not None or self._chunk_left is not None)
+        self._is_over = self._left == 0 and status >= 200  # noqa: PLR2004  # as above
+
+    def _until(self, end: re.Pattern[bytes], most_bytes: int) -> bytes:
+        """What comes before an end; what comes behind it is spared."""
+        got = self._spare
+        while (found := end.search(got)) is None:
+            count = 0
+            if len(got) < most_bytes:
+                count = self._next(self._piece, is_filled=False)
+            if not count:
+                raise Garbled
+            got = memoryview(bytes(got) + self._piece[:count])
+        self._spare = got[found.end() :]
+        return bytes(got[: found.start()])
+
+    # ── a body in pieces ──────────────────────────────────────────────────────────────
+
+    def _take_chunked(self, view: memoryview) -> int:
+        if not self._chunk_left:
+            self._chunk_left = self._chunk_bytes(self._line())
+            if not self._chunk_left:
+                while self._line():
+                    pass  # trailers say nothing that is asked for here
+                self._is_over = True
+                return 0
+        count = self._receive(view[: self._chunk_left])
+        if not count:
+            raise Garbled
+        self._chunk_left -= count
+        if not self._chunk_left and self._line():
+            raise Garbled
+        return count
+
+    @staticmethod
+    def _chunk_bytes(line: bytes) -> int:
+        found = _CHUNK.fullmatch(line)
+        if found is None:
+            raise Garbled
+        return int(found[1], 16)
+
+    def _line(self) -> bytes:
+        return self._until(_LINE_END, _LINE_BYTES)
+
+
+Fill = Callable[[memoryview, bool], "int | None"]
+"""Takes a buffer, and whether to fill it; bytes that came, ``None`` if a tick passed in silence."""
+
+
+def _plain(sock: socket.socket, tick_s: float) -> Fill:
+    # with a time-out of Python's, every read would be two calls of the kernel
+    sock.settimeout(None)
+    seconds, rest = divmod(tick_s, 1)
+    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    receive, whole = sock.recv_into, socket.MSG_WAITALL
+
+    def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
+        try:
+            return receive(view, 0, whole if is_filled else 0)
+        except BlockingIOError:
+            return None
+
+    return fill
+
+
+def _over_tls(sock: "ssl.SSLSocket", tick_s: float) -> Fill:
+    sock.settimeout(tick_s)
+    receive, clock = sock.recv_into, time.monotonic
+
+    def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
+        size, done = len(view), 0
+        until_s = clock() + tick_s
+        try:
+            while count := receive(view[done:]):
+                done += count
+                if done == size or not is_filled or clock() > until_s:
+                    break
+        except TimeoutError:
+            return done or None
+        return done
+
+    return fill
+
+
+def _request(target: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if _UNFIT.search(target) or _UNFIT_LINE.search("".join(lines)):
+        raise ValueError(target[:200])
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -1,0 +1,93 @@
+"""How a store is asked by threads that block, with an event loop and without."""
+
+import asyncio
+import threading
+
+import pytest
+from weights_origin import OriginStore
+
+from poolhand.agent.weights.plane import Plane
+from poolhand.backends.stores.loops import LoopWanted, has_loop, need_loop
+
+
+class Loopless(OriginStore):
+    """A store that needs no loop, or says so."""
+
+    is_loopless = True
+
+
+async def here() -> tuple[bool, int]:
+    return has_loop(), threading.get_ident()
+
+
+def test_a_store_that_needs_none_gets_no_loop() -> None:
+    plane = Plane(Loopless(0))
+    assert plane.ask(here) == (False, threading.get_ident())
+
+
+def test_any_other_gets_one_and_the_same() -> None:
+    plane = Plane(OriginStore(0))
+
+    async def loop() -> int:
+        return id(asyncio.get_running_loop())
+
+    assert plane.ask(here)[0]
+    assert plane.ask(loop) == plane.ask(loop)
+
+
+def test_one_that_finds_out_half_way_is_asked_again() -> None:
+    plane, asked = Plane(Loopless(0)), 0
+
+    async def question() -> int:
+        nonlocal asked
+        asked += 1
+        need_loop()
+        return asked
+
+    assert plane.ask(question) == 2
+    assert plane.ask(question) == 3, "from then on it has a loop"
+
+
+@pytest.mark.parametrize("store", [Loopless(0), OriginStore(0)])
+def test_what_a_store_raises_is_raised(store: OriginStore) -> None:
+    async def refuse() -> None:
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        Plane(store).ask(refuse)
+
+
+def test_a_store_that_waits_all_the_same_is_a_bug() -> None:
+    class Waits:
+        def __await__(self):  # noqa: ANN204  # the least that suspends
+            yield
+
+    async def wait() -> None:
+        await Waits()
+
+    with pytest.raises(RuntimeError, match="waits for one"):
+        Plane(Loopless(0)).ask(wait)
+
+
+def test_nobody_waits_for_ever() -> None:
+    with pytest.raises(TimeoutError):
+        _ = Plane(OriginStore(0)).ask(asyncio.Event().wait, timeout_s=0.05)
+
+
+def test_many_threads_may_ask() -> None:
+    plane, answers = Plane(OriginStore(0)), list[tuple[bool, int]]()
+
+    def ask() -> None:
+        answers.append(plane.ask(here))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(answers) == 8
+    assert len(set(answers)) == 1
+
+
+def test_loop_wanted_is_no_failure() -> None:
+    assert not issubclass(LoopWanted, OSError | ValueError)
