@@ -6,25 +6,24 @@ sent, there is no chain to ask, no region to find and no file to read: two plain
 other case takes :class:`~.s3_session.Session`, which this has the face of.
 """
 
-import asyncio
-import contextlib
 import os
-import socket
-import ssl
 import time
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
-from .endpoints import Endpoint, Profile, bucket_url, origin
+from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
+from .exchange import Exchange, Garbled
+from .loops import beside
 from .s3_errors import Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from .signing import Credentials, Signer, encoded_key
 
-if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
+if TYPE_CHECKING:  # the fetching child has plain values of the same names, and seldom TLS
+    import ssl
+
     from ...config.stores import S3
 
 _TRIES = 3
@@ -63,10 +62,12 @@ class LeanSession:
 
     Args:
         environ: The process's own environment.
+        patience_s: For one answer, its last byte included.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, patience_s: float) -> None:
         self._environ = environ
+        self._patience_s = patience_s
         self.profile = Profile()
 
     async def credentials(self, *, is_aws: bool) -> Credentials | None:
@@ -84,13 +85,17 @@ class LeanSession:
         """Open a client; the caller closes it."""
         keys = _keys(self._environ) if is_signed else None
         signer = None if keys is None else Signer(keys, endpoint.region)
-        return LeanClient(endpoint, signer, ca_file)
+        return LeanClient(endpoint, signer, ca_file, patience_s=self._patience_s)
 
 
 class LeanClient:
     """The two calls that are made, as botocore would answer them; no state between calls."""
 
-    def __init__(self, endpoint: Endpoint, signer: Signer | None, ca_file: str | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, signer: Signer | None, ca_file: str | None, *, patience_s: float
+    ) -> None:
+        self._patience_s = patience_s
+        self._lines: set[Exchange] = set()
         self._endpoint = endpoint
         self._signer = signer
         self._ca_file = ca_file
@@ -101,31 +106,29 @@ class LeanClient:
         query = {"encoding-type": "url", "list-type": "2", "prefix": str(asked["Prefix"])}
         if token := asked.get("ContinuationToken"):
             query["continuation-token"] = str(token)
-        _, body = await self._get(str(asked["Bucket"]), "", query, _paid(asked))
-        return await asyncio.to_thread(_listing, body)
+        _, body = await beside(self._get, str(asked["Bucket"]), "", query, _paid(asked))
+        return await beside(_listing, body)
 
     async def get_object(self, **asked: object) -> Mapping[str, object]:
         """One object; ``Body`` has its bytes."""
         more = {"Range": str(asked["Range"]), "Accept-Encoding": "identity", **_paid(asked)}
         if tag := asked.get("IfMatch"):
             more["If-Match"] = str(tag)
-        etag, body = await self._get(str(asked["Bucket"]), str(asked["Key"]), {}, more)
+        etag, body = await beside(self._get, str(asked["Bucket"]), str(asked["Key"]), {}, more)
         return {"Body": _Held(body), "ETag": etag}
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """End what is still being asked, in whatever thread."""
+        for line in tuple(self._lines):
+            line.interrupt()
 
-    async def _get(
+    def _get(
         self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
     ) -> tuple[str | None, bytes]:
         wait_s = _FIRST_WAIT_S
         for left in reversed(range(_TRIES)):
-            opened: list[socket.socket] = []
             try:
-                return await asyncio.to_thread(self._once, bucket, key, query, more, opened)
-            except asyncio.CancelledError:
-                _hang_up(opened)  # else the thread would stay for as long as the store likes
-                raise
+                return self._once(bucket, key, query, more)
             except Answered as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 is_passing = isinstance(status, int) and (
@@ -133,22 +136,17 @@ class LeanClient:
                 )
                 if not left or not is_passing:
                     raise
-            except (ConnectionError, HTTPException) as error:
-                if not left and isinstance(error, HTTPException):
+            except (ConnectionError, Garbled) as error:
+                if not left and isinstance(error, Garbled):
                     raise ValueError(type(error).__name__) from None
                 if not left:
                     raise
-            await asyncio.sleep(wait_s)
+            time.sleep(wait_s)
             wait_s *= 4
         raise AssertionError  # the last try returns or raises
 
     def _once(
-        self,
-        bucket: str,
-        key: str,
-        query: Mapping[str, str],
-        more: Mapping[str, str],
-        opened: list[socket.socket],
+        self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
     ) -> tuple[str | None, bytes]:
         place = origin(bucket_url(self._endpoint, bucket))
         target = f"{place.prefix}/{encoded_key(key)}" if key else place.prefix or "/"
@@ -164,31 +162,29 @@ class LeanClient:
                 more=paid,
             )
         headers.update(more)
-        connection = self._connection(place.host, place.port, is_tls=place.is_tls)
-        opened.append(connection.sock)  # an answer that ends the line takes it away
+        line = self._line(place)
+        self._lines.add(line)
         try:
-            connection.request("GET", f"{target}?{asked}" if asked else target, headers=headers)
-            response = connection.getresponse()
-            return response.getheader("ETag"), _body(response)
+            head = line.ask(f"{target}?{asked}" if asked else target, headers)
+            body = line.body(_MOST_ANSWER_BYTES + 1, within_s=self._patience_s)
         finally:
-            connection.close()
+            self._lines.discard(line)
+            line.close()
+        return head.fields.get("etag"), _body(head.status, body)
 
-    def _connection(self, host: str, port: int, *, is_tls: bool) -> HTTPConnection:
-        if not is_tls:
-            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
-        else:
-            self._context = self._context or ssl.create_default_context(cafile=self._ca_file)
-            connection = HTTPSConnection(
-                host, port, timeout=CONNECT_TIMEOUT_S, context=self._context
-            )
+    def _line(self, place: Origin) -> Exchange:
+        wait = {"connect_timeout_s": CONNECT_TIMEOUT_S, "stall_timeout_s": READ_TIMEOUT_S}
+        if not place.is_tls:
+            return Exchange(place.host, place.port, None, **wait)
+        import ssl  # noqa: PLC0415  # plain HTTP does without
+
+        self._context = self._context or ssl.create_default_context(cafile=self._ca_file)
         try:
-            connection.connect()
+            return Exchange(place.host, place.port, self._context, **wait)
         except ssl.SSLError as error:
             from botocore.exceptions import SSLError  # noqa: PLC0415  # only a failure pays for it
 
             raise SSLError(endpoint_url="", error="TLS") from error
-        connection.sock.settimeout(READ_TIMEOUT_S)
-        return connection
 
 
 class _Held:
@@ -216,27 +212,20 @@ def _keys(environ: Mapping[str, str]) -> Credentials | None:
     return Credentials(access, secret, environ.get("AWS_SESSION_TOKEN") or None)
 
 
-def _hang_up(opened: list[socket.socket]) -> None:
-    for sock in opened:
-        with contextlib.suppress(OSError):  # closed already
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
 def _paid(asked: Mapping[str, object]) -> dict[str, str]:
     payer = asked.get("RequestPayer")
     return {"x-amz-request-payer": str(payer)} if payer else {}
 
 
-def _body(response: HTTPResponse) -> bytes:
-    body = response.read(_MOST_ANSWER_BYTES + 1)
+def _body(status: int, body: bytes) -> bytes:
     if len(body) > _MOST_ANSWER_BYTES:
         raise ValueError(len(body))
-    if response.status not in {200, 206}:
+    if status not in {200, 206}:
         try:
             code = _tree(body).findtext("Code", "")
         except ValueError:
             code = ""
-        raise Answered(code, response.status)
+        raise Answered(code, status)
     return body
 
 
