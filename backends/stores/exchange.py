@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ...config.frozen import frozen
@@ -85,8 +86,9 @@ class Exchange:
         self._left: int | None = 0
         self._is_over = True
         self.is_usable = True
-        sock = socket.create_connection((host, port), connect_timeout_s)
-        try:
+        with ExitStack() as undo:
+            sock = socket.create_connection((host, port), connect_timeout_s)
+            _ = undo.enter_context(sock)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tick_s = min(_TICK_S, stall_timeout_s)
             if context is None:
@@ -94,9 +96,7 @@ class Exchange:
             else:
                 sock = tls = context.wrap_socket(sock, server_hostname=host)
                 self._fill = _over_tls(tls, tick_s)
-        except BaseException:
-            sock.close()
-            raise
+            _ = undo.pop_all()  # from here on :meth:`close` does
         self._sock = sock
 
     @property
