@@ -109,9 +109,13 @@ def llama(folder: Path, preset: str = "nano", *, adapter: str | None = None) -> 
 
 
 def real(kind: Literal["vllm", "sglang"], folder: Path) -> ServedEngine:
-    """An engine with the real server, where there are a board and the package."""
-    program = program_of(kind, Engines())
-    if program is None or open_boards() is None:
+    """An engine with the real server, where there are a board and the package.
+
+    Without a board it has to be named, by ``VLLM`` or ``SGLANG``: a build for processors.
+    """
+    named = os.environ.get(kind.upper())
+    program = (named,) if named else program_of(kind, Engines())
+    if program is None or (named is None and open_boards() is None):
         pytest.skip(f"no {kind} here, or no board for it")
     make_model(folder, preset="tiny", name="tiny")
     profile = PROFILES[kind]
