@@ -157,12 +157,16 @@ class _Look:
 
     def findings(self) -> Iterator[Finding]:
         """What was found; of what was not looked at in time, that."""
+        is_late = self.thread.is_alive()  # asked first: it may end in between
         found = tuple(self._found)
         yield from found
+        cause, remedy = "the check itself broke off", "Report what it wrote: that is a bug."
+        if is_late:
+            cause = f"no answer within {PATIENCE_S:.0f} s"
+            remedy = "Try again; look at the network and the system's log."
         for check in self.group.about:
             if check not in {one.id for one in found}:
-                cause = f"no answer within {PATIENCE_S:.0f} s"
-                yield fail(check, cause, "Try again; look at the network and the system's log.")
+                yield fail(check, cause, remedy)
 
     def _why_not(self) -> str:
         if self.group.needs_settings and self._ground.loaded is None:

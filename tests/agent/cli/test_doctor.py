@@ -138,6 +138,18 @@ def test_nobody_is_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no answer within" in found[1].cause
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_check_that_breaks_off_is_not_called_late(tmp_path: Path) -> None:
+    def broken(_: Ground) -> Iterator[Finding]:
+        yield ok("a.a", "it")
+        raise RuntimeError
+
+    group = Group("broken", {"a.a": "it", "b.b": "it"}, broken, needs_settings=False, waits=True)
+    found = doctor.found_of(ground(tmp_path), [group])
+    assert [(one.id, one.verdict) for one in found] == [("a.a", "ok"), ("b.b", "fail")]
+    assert found[1].cause == "the check itself broke off"
+
+
 def test_what_needs_settings_is_left_out_without(tmp_path: Path) -> None:
     needy = Group("needy", {"a.a": "it"}, lambda _: iter(()))
     (found,) = doctor.found_of(ground(tmp_path, ""), [needy])
