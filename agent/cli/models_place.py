@@ -15,13 +15,11 @@ from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
 from ...config.settings import Cache as CacheSettings
 from ...config.settings import ModelEntry, Settings, Stores, Weights
-from ..control.client import AgentNotRunning, get
 from ..weights.cache import Cache
 from ..weights.manifest import folder_name
 from ..weights.verify import read_record
 from .places import cache_of, config_of, socket_of
 from .render import items, table
-from .status import ANSWER_S, read
 
 _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
 """States of a model that no engine has and no fetch brings."""
@@ -111,6 +109,9 @@ def place_of(args: Namespace, text: str) -> Place:
 
 def in_use(args: Namespace) -> set[str]:
     """Models that a running agent has in memory or on their way there."""
+    from ..control.client import AgentNotRunning, get  # noqa: PLC0415  # most verbs ask no agent
+    from .status import ANSWER_S, read  # noqa: PLC0415  # likewise
+
     try:
         code, body = get(socket_of(args), "/v1/models", ANSWER_S)
     except AgentNotRunning:

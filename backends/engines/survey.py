@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -80,7 +79,7 @@ def _mlx(chip: str | None) -> EngineReport:
             "mlx", available=False, why_not="mlx-lm is not installed", install=MLX_EXTRA
         )
     device = "Metal" if sys.platform == "darwin" else chip or "CPU"
-    return EngineReport("mlx", available=True, version=_packaged("mlx-lm"), device=device)
+    return EngineReport("mlx", available=True, version=_packaged("mlx_lm"), device=device)
 
 
 def _on_boards(name: OwnName, engines: Engines, board: str | None) -> EngineReport:
@@ -116,17 +115,22 @@ def _llamacpp(engines: Engines, device: str | None) -> EngineReport:
     return EngineReport("llamacpp", available=True, version=version, device=device)
 
 
-def _packaged(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+def _packaged(module: str) -> str | None:
+    """The version of a package of this Python's, without the library that reads packages."""
+    spec = find_spec(module)
+    homes = [] if spec is None else spec.submodule_search_locations or []
+    return next(filter(None, (_version_in(Path(home).parent, module) for home in homes)), None)
 
 
 def _beside(name: str, program: str) -> str | None:
     """The version of a package in the environment that a program belongs to."""
     root = Path(program).absolute().parent.parent
-    for folder in root.glob(f"lib/python3*/site-packages/{name}-*.dist-info"):
+    places = root.glob("lib/python3*/site-packages")
+    return next(filter(None, (_version_in(place, name) for place in places)), None)
+
+
+def _version_in(place: Path, name: str) -> str | None:
+    for folder in place.glob(f"{name}-*.dist-info"):
         return folder.name.removesuffix(".dist-info").removeprefix(f"{name}-")
     return None
 
