@@ -25,6 +25,7 @@ _LINE_BYTES = 4096
 _HEAD_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024
 _MOST_INTERIM = 8
+_MOST_TRAILERS = 64
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00\r\n]*)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
@@ -247,7 +248,7 @@ class Exchange:
 
     def _until(self, end: re.Pattern[bytes], most_bytes: int) -> bytes:
         """What comes before an end; what comes behind it is spared."""
-        got = self._spare
+        got, until_s = self._spare, time.monotonic() + self._stall_timeout_s
         while (found := end.search(got)) is None:
             count = 0
             if len(got) < most_bytes:
@@ -255,6 +256,8 @@ class Exchange:
             if not count:
                 raise Garbled
             got = memoryview(bytes(got) + self._piece[:count])
+            if time.monotonic() > until_s:  # so few bytes: a drip of them is no progress
+                raise TimeoutError
         self._spare = got[found.end() :]
         return bytes(got[: found.start()])
 
@@ -264,8 +267,9 @@ class Exchange:
         if not self._chunk_left:
             self._chunk_left = self._chunk_bytes(self._line())
             if not self._chunk_left:
-                while self._line():
-                    pass  # trailers say nothing that is asked for here
+                # trailers say nothing that is asked for here
+                if all(self._line() for _ in range(_MOST_TRAILERS)):
+                    raise Garbled
                 self._is_over = True
                 return 0
         count = self._receive(view[: self._chunk_left])

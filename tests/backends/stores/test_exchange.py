@@ -1,5 +1,6 @@
 """One GET over one socket: what is taken for an answer, and what is not."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Generator, Sequence
@@ -172,6 +173,7 @@ GARBLED: dict[str, bytes] = {
     "a long piece": HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n",
     "a piece of no number": HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
     "a piece beyond all": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n",
+    "trailers without end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 1000,
     "a line without end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 100_000,
 }
 
@@ -234,6 +236,28 @@ def test_nothing_for_too_long() -> None:
 def test_no_head_for_too_long() -> None:
     with answering(stays=True, stall_timeout_s=0.2) as line, pytest.raises(TimeoutError):
         _ = line.ask("/a", HEADERS)
+
+
+def test_a_head_that_drips_is_no_progress() -> None:
+    """Each byte comes well within the time-out, and the head never does."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    gone = threading.Event()
+
+    def drip() -> None:
+        sock, _ = listener.accept()
+        with sock, contextlib.suppress(ConnectionError):
+            while not gone.wait(0.02):
+                sock.sendall(b"x")
+
+    speaker = threading.Thread(target=drip)
+    speaker.start()
+    line = Exchange("127.0.0.1", listener.getsockname()[1], None, stall_timeout_s=0.3)
+    with pytest.raises(TimeoutError):
+        _ = line.ask("/a", HEADERS)
+    line.close()
+    gone.set()
+    speaker.join()
+    listener.close()
 
 
 def test_a_drip_is_no_progress() -> None:
