@@ -30,6 +30,7 @@ from ... import __version__
 from ...config.errors import AgentError, ConfigError, ConfigInvalid
 from ..runtime.postponed import import_later
 from .exits import MEANINGS, Exit
+from .parsing import Parser, open_streams
 
 VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -85,9 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, one of :class:`~poolhand.agent.cli.exits.Exit`.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if callable(reconfigure := getattr(stream, "reconfigure", None)):
-            reconfigure(errors="replace")  # a narrow terminal must not end a verb
+    open_streams()
     import_later()
     words = sys.argv[1:] if argv is None else list(argv)
     name = words[0] if words else ""
@@ -95,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.set_threshold(_SELDOM)
     try:
         chosen = _file_of(name) if name in VERBS else None
-        args = _parser({name: chosen} if chosen else {}).parse_args(words)
+        args = _parser({name: chosen} if chosen else {}).read(words)
         code = chosen.main(args) if chosen else _version()
         sys.stdout.flush()
     except AgentError as error:
@@ -113,15 +112,15 @@ def _file_of(verb: str) -> Verb:
     return cast("Verb", import_module(f".{VERBS[verb][0]}", __package__))
 
 
-def whole_parser() -> ArgumentParser:
+def whole_parser() -> Parser:
     """The parser of all verbs with all their arguments; it imports each of them."""
     return _parser({name: _file_of(name) for name in VERBS})
 
 
-def _parser(chosen: Mapping[str, Verb]) -> ArgumentParser:
+def _parser(chosen: Mapping[str, Verb]) -> Parser:
     """Every verb by name; the arguments of the chosen ones alone."""
     codes = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS)
-    parser = ArgumentParser(
+    parser = Parser(
         prog="poolhand",
         description="Lends this machine to one model pool, over one outbound line.",
         epilog=f"exit codes:\n{codes}",

@@ -1,0 +1,73 @@
+"""A parser that says what a mistyped word may have been."""
+
+import os
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn, cast
+
+_CHOICE = re.compile(r"(argument .*: invalid choice: '(.*)') \(choose from .*\)", re.DOTALL)
+
+
+class Parser(ArgumentParser):
+    """Takes no abbreviations; each verb below it is a parser like it."""
+
+    def read(self, words: Sequence[str]) -> Namespace:
+        """The arguments; a word that nobody knows is told by the verb that was meant.
+
+        Raises:
+            SystemExit: With 2; or with 0, when help or the version was asked for.
+        """
+        args, unknown = self.parse_known_args(words)
+        if unknown:
+            self.meant(words).refuse(unknown)
+        return args
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and which word comes near; ends with 2."""
+        found = _CHOICE.fullmatch(message)
+        if found is not None:
+            message = f"{found[1]}{_near(found[2], self._choices())}"
+        super().error(message)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Say that these words are none of its own; ends with 2."""
+        flags = [word for action in self._actions for word in action.option_strings]
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{_near(unknown[0], flags)}")
+
+    def _choices(self) -> list[str]:
+        """The words that this parser has a choice among."""
+        every = [cast("Iterable[object]", one.choices) for one in self._actions if one.choices]
+        return [str(word) for choices in every for word in choices]
+
+    def meant(self, words: Sequence[str]) -> "Parser":
+        """The parser of the innermost verb that these words name."""
+        for action in self._actions:
+            inner = cast("object", action.choices)
+            if isinstance(inner, Mapping):
+                verbs = cast("Mapping[str, Parser]", inner)
+                at = next((nth for nth, word in enumerate(words) if word in verbs), None)
+                if at is not None:
+                    return verbs[words[at]].meant(words[at + 1 :])
+        return self
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    """What the word may have been; else all that there is, if it is no flag."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only where there is a mistake
+
+    close = get_close_matches(word, known, 1, 0.6)
+    if close:
+        return f" (did you mean {close[0]}?)"
+    return "" if word.startswith("-") else f" (choose from {', '.join(known)})"
+
+
+def open_streams() -> None:
+    """Have both streams take whatever is said: one that is closed, or knows few letters."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # to the end
+        elif callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="replace")  # a narrow terminal must not end a verb
