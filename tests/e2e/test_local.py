@@ -1,6 +1,9 @@
 """This machine's own programs at a real agent with a real engine, beside a coordinator's client."""
 
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from world import A, World, begun, number, opened, text_of
 
 from poolhand.agent.dev.stage import at
 from poolhand.config.paths import control_socket
+
+PAGE = Path(__file__).parents[2] / "docs" / "local-programs.md"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
@@ -31,6 +36,27 @@ def local(tmp_path: Path, weights: Path, unused_tcp_port: int) -> Iterator[tuple
 def client(transport: httpx2.HTTPTransport | None, base: str, key: str) -> OpenAI:
     line = DefaultHttpxClient(transport=transport, trust_env=False)
     return OpenAI(base_url=base, api_key=key, max_retries=0, timeout=40, http_client=line)
+
+
+def run_the_page_s_program(world: World, base: str) -> None:
+    """What docs/local-programs.md shows, with this agent's places."""
+    (program,) = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"))
+    places = {"/var/lib/poolhand": str(world.agent.state_dir), "http://127.0.0.1:9118/v1": base}
+    for told, here in places.items():
+        assert told in program
+        program = program.replace(told, here)
+    ended = subprocess.run(  # noqa: S603  # our own page
+        [sys.executable, "-c", program],
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ended.returncode == 0, ended.stderr
+    said, names = ended.stdout.rsplit("[", 1)
+    assert said.startswith("Hello"), said
+    assert f"'{A}'" in names
 
 
 def test_an_owner_s_program_and_a_coordinator_s_client_are_answered_side_by_side(
@@ -57,6 +83,7 @@ def test_an_owner_s_program_and_a_coordinator_s_client_are_answered_side_by_side
         assert whole.usage.completion_tokens <= 5
         assert {model.id for model in by_port.models.list()} >= {A, "tiny"}
 
+        run_the_page_s_program(world, base)
         last = world.stream("Hello!", client=mine, most=400)
         begun(last)
         world.agent.process.send_signal(signal.SIGTERM)
