@@ -110,6 +110,7 @@ def _by_agent(model: str, told: object, found: Sequence[Finding]) -> Chance:
     blockers = [table(one) for one in items(table(told).get("blockers"))]
     is_to_come = table(told).get("state") in {"listed", "partial"}
     lost = [one for one in found if one.verdict is Verdict.FAIL and one.subject == model]
+    has_no_engine = any(one.id == "engine.available" for one in lost)  # and that is said here
     return Chance(
         model,
         (
@@ -127,6 +128,7 @@ def _by_agent(model: str, told: object, found: Sequence[Finding]) -> Chance:
                     one.get("certain") is not False,
                 )
                 for one in blockers
+                if not (has_no_engine and one.get("code") == "engine_missing")
             ),
         ),
     )

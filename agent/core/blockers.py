@@ -154,6 +154,9 @@ def _will(node: report.Snapshot) -> Iterator[Blocker]:
 
 def _room(node: report.Snapshot, model: str) -> Iterator[Blocker]:
     """Is the model here, with room for one more; or could it come?"""
+    lack = node.lacks.get(model)
+    if lack is not None and not node.answers(model):
+        yield Blocker("engine_missing", f"the engine of '{model}' is not installed", lack)
     capacity = report.heartbeat(node).backend_capacity
     slots = capacity.slots if capacity is not None else ()
     mine = next((slot for slot in slots if slot.model == model), None)

@@ -99,9 +99,10 @@ class ListingFailed:
 
 @frozen
 class InventoryChanged:
-    """What of the offered models is on disk."""
+    """What of the offered models is on disk; of those without an engine here, what helps."""
 
     stocks: tuple[Stock, ...]
+    lacks: tuple[tuple[str, str], ...] = ()
 
 
 @frozen

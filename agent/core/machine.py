@@ -23,6 +23,7 @@ class Machine:
         sample: How it is.
         loads: By model, how busy each running engine is.
         stocks: By model, what of the offered ones is on disk.
+        lacks: By model, what helps where its engine is not here.
         survey: How the cache stands; ``None`` until its keeper looked.
     """
 
@@ -31,15 +32,16 @@ class Machine:
         self.sample = HostSample()
         self.loads: dict[str, Load] = {}
         self.stocks: dict[str, Stock] = {}
+        self.lacks: dict[str, str] = {}
         self.survey: Survey | None = None
 
     def sampled(self, sample: HostSample, loads: Mapping[str, Load]) -> None:
         """The machine and its engines were read."""
         self.sample, self.loads = sample, dict(loads)
 
-    def listed(self, stocks: Iterable[Stock]) -> None:
-        """The disk was looked at."""
-        self.stocks = {stock.model: stock for stock in stocks}
+    def listed(self, stocks: Iterable[Stock], lacks: Iterable[tuple[str, str]] = ()) -> None:
+        """The disk was looked at, and which engines there are."""
+        self.stocks, self.lacks = {stock.model: stock for stock in stocks}, dict(lacks)
 
     def stopped(self, model: str) -> None:
         """An engine is gone, and what was read of it is of no meaning any more."""

@@ -147,6 +147,7 @@ class Node:
             requests=self.answers.ledger.entries(),
             stats=self.answers.ledger.stats(),
             stocks=self.machine.stocks,
+            lacks=self.machine.lacks,
             loads=self.machine.loads,
             is_draining=self.loads.is_draining,
             epoch=self.moves.assignment.epoch,
@@ -254,8 +255,8 @@ class Node:
                 self.machine.survey = survey
                 self._failed(error, now_s)
                 return []
-            case happened.InventoryChanged(stocks):
-                self.machine.listed(stocks)
+            case happened.InventoryChanged(stocks, lacks):
+                self.machine.listed(stocks, lacks)
                 total_bytes = self.snapshot(now_s).facts.memory_total_bytes
                 moved = self.moves.sized(stocks, total_bytes, now_s)
                 return [*moved, *self._news(now_s), *self.loads.pursue(self.machine.stocks, now_s)]

@@ -82,6 +82,7 @@ class Snapshot:
     line: Seen = NOTHING_SEEN
     drain: Drain | None = None
     awaited: frozenset[str] = frozenset()
+    lacks: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def busy(self) -> frozenset[str]:

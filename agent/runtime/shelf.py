@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ...backends.engines.catalog import choice
+from ...backends.engines.catalog import choice, lack_of
 from ...backends.stores.base import ELSEWHERE, Build, Progress, Stock
 from ...backends.stores.errors import ModelMissing, StoreUnreachable
 from ...config.errors import AgentError
@@ -229,7 +229,8 @@ class Shelf:
         while True:
             self._is_asked_again = False
             stocks = await asyncio.to_thread(inventory, self._cache, self._settings.models)
-            self._tell(InventoryChanged(stocks))
+            lacks = await asyncio.to_thread(_lacks, self._settings)
+            self._tell(InventoryChanged(stocks, lacks))
             self._list(stocks)
             if self._keeping is None:
                 self._keeping = self._tasks.create_task(self._keeper.keep(), name="keeper")
@@ -297,6 +298,12 @@ def _followed(follower: Follower, model: str, size_bytes: int) -> Generator[None
         end = follower.whole
     finally:
         end(model)
+
+
+def _lacks(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Of models whose engine is not here, what helps; reads folders."""
+    found = ((entry.id, lack_of(entry, settings)) for entry in settings.models)
+    return tuple((model, lack) for model, lack in found if lack is not None)
 
 
 def _verified(

@@ -159,6 +159,24 @@ def hosted_engine(entry: ModelEntry, external: External, state_dir: Path) -> Eng
     )
 
 
+def lack_of(entry: ModelEntry, settings: Settings) -> str | None:
+    """What helps where a model's engine is not here; ``None``: it is, or nobody can tell yet.
+
+    Nothing is imported or run to find out.
+    """
+    if entry.external is not None:
+        return None
+    match choice(entry, settings):
+        case "mlx":
+            return support()["mlx"]
+        case "vllm" | "sglang" | "llamacpp" as name:
+            from .served_programs import INSTALL, program_of  # noqa: PLC0415 - only of use here
+
+            return INSTALL[name] if program_of(name, settings.engines) is None else None
+        case _:
+            return None
+
+
 def support() -> Mapping[str, str | None]:
     """The engine that ``auto`` falls back on, and what it lacks here; ``None``: nothing.
 

@@ -89,7 +89,7 @@ def test_what_the_agent_has_not_met_yet_is_in_the_way_too(tmp_path: Path) -> Non
     ]
     models: list[dict[str, object]] = [
         {"id": "org/a", "state": "on_disk", "blockers": []},
-        {"id": "org/b", "state": "listed", "blockers": []},
+        {"id": "org/b", "state": "listed", "blockers": [{"code": "engine_missing"}]},
     ]
     a, b = chances(here, found, models, None)
     assert a.blockers == (), "it is here: no store and no room are needed"

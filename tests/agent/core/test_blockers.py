@@ -174,6 +174,18 @@ def test_a_cold_model_may_have_no_room() -> None:
     assert (found.code, found.is_certain) == ("memory_half", False)
 
 
+def test_a_model_whose_engine_is_not_installed_cannot_come_and_one_that_answers_has_one() -> None:
+    lacking = replace(GOOD, stays=(), stocks={}, lacks={A: "pip install it"})
+    (found,) = blockers(lacking, A)
+    assert (found.code, found.remedy, found.is_certain) == (
+        "engine_missing",
+        "pip install it",
+        True,
+    )
+    assert codes(replace(lacking, lacks={"org/b": "pip install it"})) == []
+    assert codes(replace(lacking, stays=(READY,))) == []
+
+
 def test_another_model_may_hold_the_slot() -> None:
     other = replace(READY, model="org/b")
     asked = Entry(RequestKey(1, "r"), RequestState.RUNNING, 0.0, "org/b", 8)

@@ -15,6 +15,7 @@ from poolhand.agent.core.events import (
 )
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.agent.runtime.shelf import Shelf
+from poolhand.backends.engines.catalog import lack_of
 from poolhand.backends.stores.base import ELSEWHERE
 from poolhand.config.settings import Settings
 
@@ -147,3 +148,22 @@ async def test_a_model_elsewhere_needs_nothing_here(inbox: Inbox, tmp_path: Path
         (stock,) = (await inbox.first(InventoryChanged)).stocks
     assert (stock.state, stock.size_bytes, stock.build) == ("here", 0, None)
     assert not (tmp_path / "cache" / "m").exists()
+
+
+async def test_a_model_whose_program_is_not_here_is_told_before_its_bytes_come(
+    inbox: Inbox, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": "m", "ref": origin(tmp_path).as_uri(), "engine": "llamacpp"},
+        {"id": "e", "ref": "s3://models/e", "engine": "echo"},
+    ]
+    tables = {"llamacpp": {"program": str(tmp_path / "absent")}}
+    settings = Settings.model_validate(
+        {"coordinator": {"url": "ws://localhost/"}, "models": rows, "engines": tables}
+    )
+    here = lack_of(settings.models[0], settings)
+    async with group() as tasks:
+        shelf = Shelf(settings, tmp_path / "cache", tell=inbox.tell, tasks=tasks)
+        shelf.refresh(["m"])
+        lacks = dict((await inbox.first(InventoryChanged)).lacks)
+    assert lacks == ({} if here is None else {"m": here}), "a server may be on this PATH"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from poolhand.backends.engines.catalog import Shelter, choice, engine_for, shelter, support
+from poolhand.backends.engines.catalog import Shelter, choice, engine_for, lack_of, shelter, support
 from poolhand.backends.engines.errors import EngineMissing
 from poolhand.config.settings import ModelEntry, Settings
 
@@ -79,6 +79,20 @@ def test_the_hardware_chooses_where_nobody_else_does() -> None:
     assert chosen(installed) == "mlx", "without boards it is of no use"
     assert chosen(installed, nvidia=True) == "vllm"
     assert chosen(installed, gguf=True, nvidia=True) == "llamacpp"
+
+
+def test_what_a_model_lacks_is_what_its_engine_would_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    for name in ("echo", "mlx", "vllm", "sglang", "llamacpp"):
+        try:
+            engine_for(entry(name), "/nowhere", SETTINGS)
+            said = None
+        except EngineMissing as error:
+            said = str(error)
+        lack = lack_of(entry(name), SETTINGS)
+        assert (lack is None) == (said is None), name
+        assert lack is None or lack in str(said), name
+    assert lack_of(entry("llamacpp"), SETTINGS) is not None
 
 
 def test_what_is_installed_lacks_nothing() -> None:
