@@ -35,7 +35,8 @@ class Mlx(Section):
         start_timeout_s: Seconds a load may take.
         stall_timeout_s: Seconds without a sign of life before the child is given up.
         stop_timeout_s: Seconds a child may take to leave before it is killed.
-        prefill_step_tokens: The pause that other streams see while a prompt is read.
+        prefill_step_tokens: Most tokens of a prompt that are read at once; beside running answers
+            fewer, as far as their pauses would be longer than a tenth of a second.
         max_running: Requests answered side by side.
         max_output_tokens: Bound of one answer.
         prompt_cache_gib: Most that is kept of finished answers, so that a chat that goes on is not

@@ -132,7 +132,7 @@ def of_any(flags: tuple[str, ...] | None) -> tuple[str, ...] | None:
     Raises:
         ValueError: As for :func:`allowed`.
     """
-    return flags and allowed(flags, frozenset().union(*FLAGS.values()))
+    return flags and allowed(flags, VLLM_FLAGS.union(*FLAGS.values()))
 
 
 AnyFlags = Annotated[tuple[Flag, ...] | None, ARRAY, AfterValidator(of_any)]

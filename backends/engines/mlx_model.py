@@ -27,6 +27,7 @@ from .decoding import Inserted, Step
 from .kept import Kept, Layers
 from .mlx_sampling import processors, sampler
 from .pace import Pace
+from .stride import Stride
 from .watchdog import at_most
 
 TEMPLATE_S = 1.0
@@ -34,6 +35,9 @@ TEMPLATE_S = 1.0
 
 OUTPUT_CHARS = 2**20
 """How much longer than what it was given a template's text may be."""
+
+PAUSE_S = 0.1
+"""What reading a prompt may add to the wait for the next token of everybody else."""
 
 PROBE_PROMPT_TOKENS = 64
 PROBE_ANSWER_TOKENS = 9
@@ -87,6 +91,12 @@ class _Response(Protocol):
     finish_reason: Literal["stop", "length"] | None
     all_tokens: list[int] | None
     prompt_cache: Sequence[_Layer] | None
+
+
+class _Read(Protocol):
+    uid: int
+    progress: tuple[int, int]
+    end_of_prompt: bool
 
 
 class _Splitting:
@@ -150,6 +160,8 @@ class Model:
             prefill_batch_size=min(8, max_running),
             prefill_step_size=prefill_step_tokens,
         )
+        self._stride = Stride(most_tokens=prefill_step_tokens, pause_s=PAUSE_S)
+        self._progress: dict[int, int] = {}
         self._kept = Kept(most_bytes=prompt_cache_bytes, shortened=_shortened)
         self._keeps = prompt_cache_bytes > 0
         self.pace = Pace()
@@ -211,7 +223,14 @@ class Model:
 
     def step(self) -> list[Step]:
         """Read on in prompts and decode one token of each row that is through."""
-        _, responses = cast("tuple[object, list[_Response]]", self._batch.next())
+        self._batch.prefill_step_size = self._stride.tokens
+        began_s = time.monotonic()
+        read, responses = cast("tuple[list[_Read], list[_Response]]", self._batch.next())
+        took_s = time.monotonic() - began_s
+        ended = sum(made.finish_reason is not None for made in responses)
+        self._stride.stepped(
+            took_s, read_tokens=self._most_read(read), decoded=len(responses), ended=ended
+        )
         for made in responses:
             if self._keeps and made.all_tokens and made.prompt_cache:
                 # else they would hold on to the whole batch that they are cut out of
@@ -219,6 +238,13 @@ class Model:
                 held_bytes = sum(layer.nbytes for layer in made.prompt_cache)
                 self._kept.keep(made.all_tokens, list(made.prompt_cache), held_bytes)
         return [Step(made.uid, made.token, made.finish_reason) for made in responses]
+
+    def _most_read(self, read: list[_Read]) -> int:
+        """The longest piece of a prompt that the last step read."""
+        done = {one.uid: one.progress[0] for one in read if not one.end_of_prompt}
+        most = max((now - self._progress.get(uid, 0) for uid, now in done.items()), default=0)
+        self._progress = done
+        return most
 
     @property
     def kept_bytes(self) -> int:

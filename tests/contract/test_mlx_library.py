@@ -16,6 +16,7 @@ import importlib, inspect, json
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm import sample_utils, tokenizer_utils, utils
+from mlx_lm.models import cache
 import mlx_lm
 # the package has a function of the same name
 generate = importlib.import_module("mlx_lm.generate")
@@ -33,11 +34,16 @@ calls = {
     "apply_top_k": sample_utils.apply_top_k,
     "rfind_think_start": W.rfind_think_start, "rfind_think_end": W.rfind_think_end,
     "apply_chat_template": W.apply_chat_template, "tree_flatten": tree_flatten,
+    "can_trim_prompt_cache": cache.can_trim_prompt_cache,
+    "trim_prompt_cache": cache.trim_prompt_cache,
 }
 told = {name: form(call) for name, call in calls.items()}
 told["wrapper"] = [name for name in (
     "has_thinking", "has_tool_calling", "eos_token_ids", "detokenizer", "tool_parser",
     "tool_call_start", "response_initial_state") if isinstance(getattr(W, name), property)]
+told["read"] = list(generate.PromptProcessingBatch.Response.__annotations__)
+# it may be set between two steps: each one reads it
+told["steps"] = [name for name in B._next.__code__.co_names if name == "prefill_step_size"]
 told["response"] = list(generate.GenerationBatch.Response.__annotations__)
 told["mx"] = [name for name in ("clear_cache", "device_info", "default_device", "eval",
     "get_active_memory", "get_peak_memory", "get_cache_memory", "set_cache_limit",
@@ -56,7 +62,14 @@ NEEDED = {
         "prefill_batch_size",
         "prefill_step_size",
     ],
-    "insert": ["prompts", "max_tokens", "samplers", "logits_processors"],
+    "insert": [
+        "prompts",
+        "max_tokens",
+        "caches",
+        "all_tokens",
+        "samplers",
+        "logits_processors",
+    ],
     "next": ["self"],
     "remove": ["uids"],
     "close": ["self"],
@@ -75,7 +88,11 @@ NEEDED = {
     "rfind_think_end": ["tokens", "start"],
     "apply_chat_template": ["tokenize", "kwargs"],
     "tree_flatten": ["tree"],
-    "response": ["uid", "token", "finish_reason", "prompt_cache"],
+    "response": ["uid", "token", "finish_reason", "prompt_cache", "all_tokens"],
+    "read": ["uid", "progress", "end_of_prompt"],
+    "can_trim_prompt_cache": ["cache"],
+    "trim_prompt_cache": ["cache", "num_tokens"],
+    "steps": ["prefill_step_size"],
 }
 COUNTS = {"wrapper": 7, "mx": 10, "random": 3}
 
