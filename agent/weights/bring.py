@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ...backends.stores.base import Progress, Store
-from ...backends.stores.errors import FetchDied, WeightsCorrupt
+from ...backends.stores.errors import FetchDied, WeightsChanged, WeightsCorrupt
+from ...backends.stores.etags import is_other
 from ...config.refs import ModelRef
 from . import manifest
 from .alone import is_held
@@ -229,6 +230,8 @@ class Bring:
             self._pull = pull
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
             self._watch(pull, total, arriving, lambda: still_reused(got, parts))
+            if pull.is_untold:
+                self._hold_to_listing(plane, store, targets)
         finally:
             pull.stop()
             is_kept = self._syncs_first or not pull.is_done
@@ -246,6 +249,14 @@ class Bring:
         self._tell("publish", told)
         is_promised = promise is not None or is_held(self._job)
         self._publish(digests, is_promised=is_promised)
+
+    def _hold_to_listing(self, plane: Plane, store: Store, targets: list[Target]) -> None:
+        """Where answers do not tell their version, only a second look tells a mixture of two."""
+        now = {file.path: file.etag for file in self._ask(plane, store.files)}
+        for target in targets:
+            path, etag = target.remote.path, target.remote.etag
+            if path not in now or is_other(etag, now[path]):
+                raise WeightsChanged(model=self._job.model, file=path)
 
     def _publish(self, digests: list[Digested], *, is_promised: bool) -> None:
         # the record comes last: what an older build left must not lie beside it

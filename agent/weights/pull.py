@@ -77,7 +77,7 @@ class Pull:
         self._refresh_lock = threading.Lock()
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
-        self.is_broken = False
+        self.is_broken = self.is_untold = False
         self.forgotten: deque[int] = deque()
         self.bytes_resumed = sum(part.here_bytes for part in parts)
         self._bytes_counted = self.bytes_resumed
@@ -258,6 +258,7 @@ class Pull:
         finally:
             with self._change:
                 del self._running[key]
+                self.is_untold |= reader.is_untold
                 self._bytes_counted += arrival.at - arrival.start
         self._finished.append(arrival.took(time.monotonic()))
 

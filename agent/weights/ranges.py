@@ -107,6 +107,9 @@ class RangeReader:
         store: For messages.
         stall_timeout_s: Seconds without one byte before a read is given up.
         buffer: Reused for every read; page-aligned memory is much faster.
+
+    Attributes:
+        is_untold: Whether an answer did not say which version it is of.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class RangeReader:
         self._store = store
         self._stall_timeout_s = stall_timeout_s
         self._buffer = buffer
+        self.is_untold = False
         self._line: Exchange | None = None
         self._peer: tuple[object, ...] = ()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
@@ -193,8 +197,10 @@ class RangeReader:
             raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
         if head.fields.get("content-encoding", "identity") != "identity":
             raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
-        if is_other(span.etag, head.fields.get("etag")):
+        told = head.fields.get("etag")
+        if is_other(span.etag, told):
             raise WeightsChanged(model=self._model, file=span.path)
+        self.is_untold |= span.etag is not None and told is None
         if head.status == 206:  # noqa: PLR2004  # HTTP
             self._judge_range(head.fields.get("content-range", ""), span)
         # ``length`` is None for a chunked answer, whose end then has to be where it should

@@ -231,10 +231,14 @@ async def test_a_lasting_fault_has_its_name_and_leaves_no_debris(
     assert Cache(tmp_path).build(MODEL, str(REF)) is None
 
 
-async def test_an_object_replaced_meanwhile_is_never_mixed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_mute", [False, True], ids=["tags", "mute about tags"])
+async def test_an_object_replaced_meanwhile_is_never_mixed(
+    tmp_path: Path, *, is_mute: bool
+) -> None:
     objects = toy(shard_bytes=1_000_000)
     name = "model-00002-of-00002.safetensors"
     with Origin(objects) as origin:
+        origin.is_mute = is_mute
         newer = toy(shard_bytes=1_000_000, shards=3)["model-00003-of-00003.safetensors"]
 
         def replace(number: int, _path: str, _range: str) -> None:

@@ -94,6 +94,7 @@ class Origin:
         objects: Path to bytes; may be changed while it serves.
         fault: Asked about every GET of an object.
         sent_bytes: Body bytes sent so far.
+        is_mute: Whether tags are listed and then neither told nor minded.
         ranges: ``(path, Range)`` of every GET of an object, in order.
     """
 
@@ -103,6 +104,7 @@ class Origin:
         self.sent_bytes = 0
         self.pause_s = 0.0
         self.etags = True
+        self.is_mute = False
         self.ranges: list[tuple[str, str]] = []
         self.lock = threading.Lock()
         outer = self
@@ -177,10 +179,11 @@ class _Answerer(BaseHTTPRequestHandler):
             self._send(404, {}, b"<Error><Code>NoSuchKey</Code></Error>", reply)
             return
         wanted = self.headers.get("If-Match")
-        if wanted is not None and wanted != self.origin.etag(path):
+        tells = self.origin.etags and not self.origin.is_mute
+        if wanted is not None and wanted != self.origin.etag(path) and tells:
             self._send(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>", reply)
             return
-        headers = {"ETag": self.origin.etag(path)} if self.origin.etags else {}
+        headers = {"ETag": self.origin.etag(path)} if tells else {}
         body, status = data, 200
         if asked and not reply.ignores_range:
             first, last = (int(part) for part in asked.removeprefix("bytes=").split("-"))
