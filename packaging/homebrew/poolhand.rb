@@ -1,4 +1,4 @@
-# A formula for a tap of one's own; `make brew` fills in where the source archive is and its digest.
+# A formula for a tap of one's own; `make packages` fills in where the source archive is and its digest.
 class Poolhand < Formula
   desc "Node agent that lends one Mac to one model pool, over one outbound line"
   homepage "https://pypi.org/project/poolhand/"
