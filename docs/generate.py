@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from poolhand import __version__
-from poolhand.agent.cli import checks_table, shells, units_place
+from poolhand.agent.cli import checks_table, shapes, shells, units_place
 from poolhand.agent.cli.exits import MEANINGS
 from poolhand.agent.cli.main import whole_parser
 from poolhand.agent.cli.manual import page
@@ -513,6 +513,11 @@ def commands() -> str:
         places = "" if found.below else "".join(f" {name}" for name in named)
         parts.append(f"## `{path}{choices}{places}`\n")
         parts.append(f"{found.purpose[:1].upper()}{found.purpose[1:]}.\n" if found.purpose else "")
+        verb = path.removeprefix("poolhand ")
+        for one in shapes.PRINTED:
+            if one == verb or (one.startswith(f"{verb} ") and f"poolhand {one}" not in words):
+                name = shapes.file_of(one)
+                parts.append(f"`{one} --json` prints [{name}](schemas/{name}).\n")
         options = {name: text for name, text in found.options.items() if name != "--help"}
         if options:
             parts += ["| option | what it does |", "| --- | --- |"]
@@ -552,6 +557,13 @@ def main() -> int:
         root / "docs" / "openapi.json": json.dumps(document(__version__), indent=1) + "\n",
         root / "docs" / "status.schema.json": json.dumps(STATUS, indent=1) + "\n",
         root / "packaging" / "man" / "poolhand.1": page(words),
+        **{
+            root / "docs" / "schemas" / shapes.file_of(verb): json.dumps(
+                shapes.published(verb), indent=1
+            )
+            + "\n"
+            for verb in shapes.PRINTED
+        },
         **{root / "agent/cli/completions" / f"poolhand.{name}": text for name, text in scripts},
         house: _house(house.read_text(encoding="utf-8")),
     }
