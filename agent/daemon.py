@@ -31,6 +31,7 @@ from .control.access import doors
 from .control.asked import Answer, Asked
 from .control.desk import Desk
 from .control.gauges import Process
+from .core.again import Again
 from .core.brief import brief
 from .core.events import (
     Due,
@@ -65,6 +66,9 @@ LAST_READ_S = 1.0
 
 MAX_INBOX = 1024
 """Messages of the line that may wait before the line is read no further."""
+
+MOST_AT_ONCE = 64
+"""Events that are taken in one moment; then others have their turn."""
 
 
 def run(config_path: Path, state_dir: Path) -> int:
@@ -220,38 +224,55 @@ class Daemon:
         self._inbox.put_nowait(event)
 
     async def _loop(self, doers: Performer) -> None:
+        again = Again(self._node)
         while not self._node.is_done:
-            event = await self._next_event()
-            if isinstance(event, Heard):
-                self._room.release()
-            if isinstance(event, Due) and not self._is_tidy:
-                # the first quiet moment: what starting took can go back
-                self._is_tidy = True
-                give_back()
-            self._log.happened(event)
-            self._desk.happened(event, clock_s())
-            if isinstance(event, SettingsChanged):
-                self._log.heed(event.settings.log.level)
-                doers.resettle(event.settings)
-            for effect in self._node.handle(event, clock_s(), time.time()):
-                self._log.done(effect)
-                self._desk.done(effect, clock_s())
-                doers.perform(effect)
+            events = await self._next_events()
+            now_s, unix_s = clock_s(), time.time()
+            for event in events:
+                self._take(event, doers, now_s)
+                for effect in again.handle(event, now_s, unix_s):
+                    self._log.done(effect)
+                    self._desk.done(effect, now_s)
+                    doers.perform(effect)
+                if self._node.is_done:
+                    return
             self._vouch(clock_s())
+
+    def _take(self, event: Event, doers: Performer, now_s: float) -> None:
+        """Write an event down, and do what is to be done before the node hears of it."""
+        if isinstance(event, Heard):
+            self._room.release()
+        if isinstance(event, Due) and not self._is_tidy:
+            # the first quiet moment: what starting took can go back
+            self._is_tidy = True
+            give_back()
+        self._log.happened(event)
+        self._desk.happened(event, now_s)
+        if isinstance(event, SettingsChanged):
+            self._log.heed(event.settings.log.level)
+            doers.resettle(event.settings)
 
     def _vouch(self, now_s: float) -> None:
         """Tell the service manager that this process is of use, or be silent."""
         is_moving = self._node.session.is_moving(now_s)
         self._notify.turn(now_s, is_moving=is_moving, words=lambda: brief(self._node, now_s))
 
-    async def _next_event(self) -> Event:
+    async def _next_events(self) -> list[Event]:
+        """What has happened, as far as it is taken in one moment, or that nothing has.
+
+        What is here already is taken without a timer, after others have had their turn.
+        """
+        if not self._inbox.empty():
+            await asyncio.sleep(0)
+            waiting = min(self._inbox.qsize(), MOST_AT_ONCE)
+            return [self._inbox.get_nowait() for _ in range(waiting)]
         look_s = min(LOOK_S, self._notify.look_s)
         wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
         try:
             async with asyncio.timeout(wait_s):
-                return await self._inbox.get()
+                return [await self._inbox.get()]
         except TimeoutError:
-            return Due()
+            return [Due()]
 
     def _obey_signals(self) -> None:
         """SIGTERM asks the node to leave, a second one to hurry; SIGHUP, to read the file."""

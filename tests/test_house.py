@@ -152,7 +152,7 @@ def test_the_doers_do_not_know_each_other() -> None:
     own = {
         "assignment_file.py": {"state_files.py"},
         "registry.py": {"state_files.py"},
-        "link.py": {"lanes.py"},
+        "link.py": {"incoming.py", "lanes.py"},
         "local.py": {"relay.py"},
         "log.py": {"flood.py", "journald.py"},
         "relay.py": {"beat.py", "chunks.py"},

@@ -33,6 +33,9 @@ class Passed:
     left_out: int = 0
 
 
+LEFT_OUT = Passed(is_written=False)
+
+
 class Flood:
     """Counts lines by kind."""
 
@@ -54,4 +57,6 @@ class Flood:
                 self._kinds.clear()
             found = self._kinds[kind] = _Kind(now_s)
         found.lines += 1
+        if found.lines > MOST_LINES + 1 and not left_out:
+            return LEFT_OUT
         return Passed(found.lines <= MOST_LINES, found.lines == MOST_LINES + 1, left_out)

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -24,6 +25,7 @@ from ..core.events import Event, Heard, LinkClosed, LinkOpened
 from ..wire.client_frames import KEY_BYTES, text_frames
 from ..wire.codec import MAX_IN_BYTES, decode, encode
 from ..wire.outbound import InferenceAccepted, InferenceComplete, InferenceError, Outbound
+from .incoming import Incoming
 from .lanes import Lanes
 
 _IN_REQUEST_ORDER = (InferenceAccepted, InferenceComplete, InferenceError)
@@ -39,6 +41,9 @@ GOODBYE_S = 5.0
 
 JOINED_BYTES = 2**16
 """So much is handed to the socket at once; then there has to be room in it again."""
+
+AT_ONCE = 64
+"""So many messages are read one after the other; then others have their turn."""
 
 _GONE = 1006
 _LATER = 1013
@@ -201,11 +206,13 @@ class Link:
 
     async def _read(self, call: _Call, connection: ClientConnection) -> None:
         try:
-            while True:
+            for number in count(1):
                 # undecoded: bytes that are no UTF-8 are a bad message, not the end of the line
                 frame = await connection.recv(decode=False)
                 await self._hear(Heard(call.line, decode(frame), time.time()))
                 await call.lanes.calm()
+                if not number % AT_ONCE:
+                    await asyncio.sleep(0)  # what has come already is read without a wait
         except ConnectionClosed:
             return
 
@@ -252,6 +259,7 @@ async def dialled(settings: Coordinator) -> ClientConnection:
         ping_interval=None,
         close_timeout=GOODBYE_S,
         user_agent_header="poolhand",
+        create_connection=Incoming,
     )
 
 

@@ -87,6 +87,7 @@ class Log:
         self._is_journal = out is None and is_journal(os.environ, _STDERR)
         self._journal = journal() if self._is_journal and style == "auto" else None
         self._flood = Flood()
+        self._names: dict[type, tuple[str, ...]] = {}
 
     def heed(self, level: str) -> None:
         """Write from now on what is at least so important."""
@@ -96,18 +97,13 @@ class Log:
         """Write down an event."""
         if isinstance(event, Due):
             return
-        is_failure = any(
-            isinstance(getattr(event, field.name), AgentError) for field in fields(event)
-        )
-        level = logging.WARNING if is_failure else self._importance(event)
-        if level >= self._least:
-            self.write(level, type(event).__name__, _told(event))
+        error = self._failure(event)
+        level = logging.WARNING if error is not None else self._importance(event)
+        self._tell(level, event, error)
 
     def done(self, effect: Effect) -> None:
         """Write down an effect."""
-        level = self._importance(effect)
-        if level >= self._least:
-            self.write(level, type(effect).__name__, _told(effect))
+        self._tell(self._importance(effect), effect, None)
 
     def note(self, words: str, *, level: int = logging.INFO, **facts: object) -> None:
         """Write down something of the process itself."""
@@ -115,16 +111,39 @@ class Log:
 
     def write(self, level: int, what: str, facts: Mapping[str, object]) -> None:
         """Write one line, if it is important enough and there were not too many like it."""
+        kind = (what, facts.get("message"), facts.get("code"))
+        if level >= self._least and self._passes(level, kind):
+            self._put(level, what, facts)
+
+    def _tell(self, level: int, item: Event | Effect, error: AgentError | None) -> None:
+        """Write down an event or effect; its facts are looked for only if the line is written."""
         if level < self._least:
             return
-        kind = (what, facts.get("message"), facts.get("code"))
-        passed = self._flood.passes(kind, self._now())
+        what, message = type(item).__name__, getattr(item, "message", None)
+        of = None if message is None else type(message).__name__
+        if self._passes(level, (what, of, None if error is None else error.code)):
+            self._put(level, what, _told(item))
+
+    def _failure(self, event: Event) -> AgentError | None:
+        """Why an event is a failure, if it is one."""
+        kind = type(event)
+        names = self._names.get(kind)
+        if names is None:
+            names = self._names[kind] = tuple(field.name for field in fields(event))
+        for name in names:
+            value: object = getattr(event, name)
+            if isinstance(value, AgentError):
+                return value
+        return None
+
+    def _passes(self, level: int, kind: tuple[str, object, object]) -> bool:
+        """Whether a line of this kind is written; how many were not is told beside it."""
+        passed, what = self._flood.passes(kind, self._now()), kind[0]
         if passed.left_out:
             self._put(level, "LinesLeftOut", {"of": what, "lines": passed.left_out})
-        if passed.is_written:
-            self._put(level, what, facts)
-        elif passed.is_first_left_out:
+        if passed.is_first_left_out:
             self._put(level, "LinesLeftOut", {"of": what, "because": "there are too many"})
+        return passed.is_written
 
     def _put(self, level: int, what: str, facts: Mapping[str, object]) -> None:
         name = logging.getLevelName(level).lower()
