@@ -82,8 +82,8 @@ class Vllm(Section):
         tensor_parallel: Boards that one model is spread over.
         memory_ratio: The part of each board that it takes; unset: vLLM's own.
         load_format: How weights come off the disk.
-        sleep_after_s: Idle for so long, it leaves its boards' memory and wakes for the next
-            request; 0: never.
+        sleep: Idle for ``slots.idle_unload_s``, a model that is not pinned leaves its boards'
+            memory instead of its slot, and wakes for the next request.
         flags: Further flags of its command line, ``--name`` or ``--name=value``; only those
             that are on a list.
     """
@@ -92,7 +92,7 @@ class Vllm(Section):
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
     memory_ratio: Ratio | None = None
     load_format: LoadFormat = "auto"
-    sleep_after_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
+    sleep: bool = False
     flags: VllmFlags = ()
 
 
@@ -120,14 +120,14 @@ class Llamacpp(Section):
 
     Attributes:
         program: The command ``llama-server``, absolute; unset: the one on the PATH.
-        sleep_after_s: Idle for so long, it leaves its memory and wakes for the next request;
-            0: never.
+        sleep: Idle for ``slots.idle_unload_s``, a model that is not pinned leaves its memory
+            instead of its slot, and wakes for the next request.
         flags: Further flags of its command line, ``--name`` or ``--name=value``; only those
             that are on a list.
     """
 
     program: Program | None = None
-    sleep_after_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
+    sleep: bool = False
     flags: LlamacppFlags = ()
 
 

@@ -164,6 +164,8 @@ def idle_ends(
 ) -> dict[str, float]:
     """When each model has been idle for long enough to go, in the node's time.
 
+    One whose engine leaves its memory by itself then keeps its slot, until somebody wants that.
+
     Args:
         stays: Every stay.
         idle_unload_s: How long a model may stay without a request; 0: for ever.
@@ -175,7 +177,10 @@ def idle_ends(
     return {
         stay.model: stay.last_used_s + idle_unload_s
         for stay in stays
-        if stay.state is SlotState.READY and stay.model not in busy and stay.model not in pinned
+        if stay.state is SlotState.READY
+        and not stay.sleeps
+        and stay.model not in busy
+        and stay.model not in pinned
     }
 
 

@@ -100,6 +100,7 @@ class Stay:
         holds_bytes: Memory that it took, measured; ``None`` until READY or if unmeasurable.
         load_s: Seconds its load took.
         context_tokens: Most tokens its engine can hold of one request.
+        sleeps: Whether its engine leaves its memory by itself when it is idle for long.
         last_used_s: When its last request ended, in the node's time; since READY if none did.
         progress: How far its download is.
         ending: Why it leaves; ``None`` if it makes room.
@@ -115,6 +116,7 @@ class Stay:
     holds_bytes: int | None = None
     load_s: float | None = None
     context_tokens: int | None = None
+    sleeps: bool = False
     last_used_s: float = 0.0
     progress: Progress | None = None
     ending: AgentError | None = None

@@ -200,6 +200,7 @@ class Stays:
             needs_bytes=stay.needs_bytes if needs_bytes is None else needs_bytes,
             load_s=loaded.took_s,
             context_tokens=loaded.context_tokens,
+            sleeps=loaded.sleeps,
             last_used_s=now_s,
             askers=0,
         )

@@ -89,7 +89,7 @@ class Delta:
         tool_calls: tuple[ToolCall, ...] = (),
         tokens: int = 0,
     ) -> None:
-        # written out: one is made for every token, and the general way takes three times as long
+        # written out: one is made for every token, and the general way takes twice as long
         put = object.__setattr__
         put(self, "text", text)
         put(self, "reasoning", reasoning)
@@ -123,11 +123,13 @@ class Loaded:
         took_s: Seconds from ``start`` to the first prompt that could be taken.
         memory_bytes: What the engine holds now, measured; ``None`` if it cannot be.
         context_tokens: Most tokens of prompt and answer together; ``None`` if unknown.
+        sleeps: Idle for long, it leaves its memory by itself: it need not be stopped for that.
     """
 
     took_s: float
     memory_bytes: int | None
     context_tokens: int | None
+    sleeps: bool = False
 
 
 @frozen

@@ -148,7 +148,8 @@ class ServedEngine:
         self._changed_s = loop.time()
         self._generated_tokens = 0
         self._mind()
-        return Loaded(self._load_s, self._watch.memory_bytes, self._context_tokens)
+        memory_bytes, sleeps = self._watch.memory_bytes, self._sleep_after_s > 0
+        return Loaded(self._load_s, memory_bytes, self._context_tokens, sleeps)
 
     async def _until_ready(self) -> None:
         wait_s = FIRST_LOOK_S

@@ -88,7 +88,8 @@ def plan_of(
         "sglang": engines.sglang.flags,
         "llamacpp": engines.llamacpp.flags,
     }
-    sleeps = {"vllm": engines.vllm.sleep_after_s, "llamacpp": engines.llamacpp.sleep_after_s}
+    sleeps = {"vllm": engines.vllm.sleep, "llamacpp": engines.llamacpp.sleep}
+    may_sleep = sleeps.get(name, False) and not entry.pinned
     return Plan(
         program=program,
         model=str(entry.place) if entry.is_streamed else build_folder,
@@ -98,7 +99,7 @@ def plan_of(
         gpus=own.gpus or slots_own,
         memory_ratio=(own.memory_ratio or spread.memory_ratio) if has_boards else None,
         load_format=_load_format(own, spread.load_format) if has_boards else "auto",
-        sleep_after_s=sleeps.get(name, 0.0),
+        sleep_after_s=settings.slots.idle_unload_s if may_sleep else 0.0,
         stop_timeout_s=engines.server.stop_timeout_s,
         images=own.images,
         flags=flags[name] if own.flags is None else own.flags,

@@ -377,7 +377,7 @@ async def test_a_slow_reader_gets_larger_pieces(tmp_path: Path) -> None:
 async def test_an_idle_server_sleeps_and_wakes_for_the_next_request(tmp_path: Path) -> None:
     note = tmp_path / "steady" / "sleeps"
     engine = scripted("steady", tmp_path, sleep_after_s=0.1)
-    await engine.start()
+    assert (await engine.start()).sleeps, "so nobody stops it for being idle"
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(engine.died())
         await until(note.exists)

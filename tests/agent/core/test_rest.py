@@ -16,6 +16,7 @@ from poolhand.agent.core.status import status as status_of
 from poolhand.agent.wire.inbound import DesiredModel, DesiredModels, InferenceRequest
 from poolhand.agent.wire.outbound import InferenceComplete, InferenceError, LoadModelStatus
 from poolhand.agent.wire.types import BackendCapacity
+from poolhand.backends.engines.base import Loaded
 from poolhand.backends.hosts.base import Activity
 from tests.journeys.world import SEALED, World, beats, done, only, said, settings, status
 
@@ -327,6 +328,18 @@ def test_each_slots_model_leaves_to_the_second_when_it_has_been_idle_for_long_en
     assert only(world.after(19.9), do.StopEngine) == []
     assert only(world.after(0.2), do.StopEngine) == [do.StopEngine("org/b")]
     assert world.node.rest.asleep == (), "it comes back when it is asked for, not before"
+
+
+def test_who_sleeps_by_itself_keeps_its_slot_until_somebody_wants_that() -> None:
+    world = world_at("2026-11-21T12:00:00", slots={"max_model_slots": 1, "idle_unload_s": 60.0})
+    world.load_model("org/a")
+    world.stage("org/a")
+    world.tell(happened.EngineLoaded("org/a", Loaded(1.0, 1, 4096, sleeps=True)))
+    assert only(world.after(600.0), do.StopEngine) == []
+    assert world.state("org/a") == [SlotState.READY]
+    world.load_model("org/b")
+    world.stage("org/b")
+    assert do.StopEngine("org/a") in world.effects, "it makes way as any idle one does"
 
 
 def test_a_request_sets_the_clock_back_and_a_running_one_stops_it() -> None:

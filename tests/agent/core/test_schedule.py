@@ -263,6 +263,7 @@ def test_only_who_is_idle_here_and_not_pinned_has_an_end() -> None:
         Stay("pinned", SlotState.READY, last_used_s=100.0),
         Stay("loading", SlotState.LOADING, last_used_s=0.0),
         Stay("leaving", SlotState.DRAINING, last_used_s=0.0),
+        Stay("asleep", SlotState.READY, last_used_s=0.0, sleeps=True),
     ]
     rules = {"busy": {"busy"}, "pinned": {"pinned"}}
     assert idle_ends(stays, idle_unload_s=60.0, **rules) == {"a": 160.0}

@@ -27,10 +27,21 @@ def plan(name: OwnName, model: ModelEntry, chosen: Settings, slot: int = 0) -> P
 
 
 def test_an_engines_table_holds_for_all_its_models() -> None:
-    table = {"tensor_parallel": 2, "memory_ratio": 0.5, "sleep_after_s": 9.0, "flags": ["--seed=1"]}
+    table = {"tensor_parallel": 2, "memory_ratio": 0.5, "flags": ["--seed=1"]}
     told = plan("vllm", entry(context_tokens=99), settings(vllm=table, server={"max_running": 3}))
-    assert (told.tensor_parallel, told.memory_ratio, told.sleep_after_s) == (2, 0.5, 9.0)
+    assert (told.tensor_parallel, told.memory_ratio) == (2, 0.5)
     assert (told.flags, told.max_running, told.context_tokens) == (("--seed=1",), 3, 99)
+
+
+@pytest.mark.parametrize("name", ["vllm", "llamacpp"])
+def test_it_sleeps_where_it_would_be_unloaded_for_being_idle(name: OwnName) -> None:
+    told = {"coordinator": {"url": "ws://127.0.0.1:1"}, "engines": {name: {"sleep": True}}}
+    never = Settings.model_validate(told)
+    chosen = Settings.model_validate({**told, "slots": {"idle_unload_s": 60.0}})
+    assert plan(name, entry(), chosen).sleep_after_s == 60.0
+    assert plan(name, entry(pinned=True), chosen).sleep_after_s == 0.0
+    assert plan(name, entry(), never).sleep_after_s == 0.0
+    assert plan("sglang", entry(), chosen).sleep_after_s == 0.0
 
 
 def test_a_models_own_table_wins() -> None:
