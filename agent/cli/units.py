@@ -117,10 +117,10 @@ def _install(args: Namespace, place: Place) -> int:
         print(f"would write {place.job.path}" if changed else f"{place.file} stays as it is")
         if is_start:
             print(*(f"would run: {' '.join(words)}" for words in steps), sep="\n")
+            _refuse_what_would_not_start(place)
         return Exit.OK
     if is_start:
-        refuse_hidden(place)
-        _check_config(place.config)
+        _refuse_what_would_not_start(place)
         if changed and text is not None:
             _leave(place)
     if changed:
@@ -235,15 +235,17 @@ def _refuse_absent(place: Place) -> None:
         raise SupervisorFailed(command=place.job.name, reason=reason)
 
 
-def _check_config(path: Path) -> None:
+def _refuse_what_would_not_start(place: Place) -> None:
     """What does not hold is said now, by us, and not later by a log.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: The configuration does not.
+        SupervisorFailed: The program lies where the service cannot see it.
     """
     from ...config.load import load  # noqa: PLC0415  # heavy, and only for this verb
 
-    load(path, os.environ)
+    refuse_hidden(place)
+    load(place.config, os.environ)
 
 
 def _run_all(steps: Sequence[Words], *, lenient: int = 0) -> None:

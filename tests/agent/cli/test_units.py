@@ -214,6 +214,8 @@ def test_a_configuration_that_does_not_hold_is_said_before_anything_is_written(
 ) -> None:
     (machine / "agent.toml").write_text("[coordinator]\nurll = 1\n")
     with pytest.raises(ConfigError, match=r"coordinator\.url is missing"):
+        service("install", "--dry-run")
+    with pytest.raises(ConfigError, match=r"coordinator\.url is missing"):
         service("install")
     assert not unit(machine).exists()
     assert service("install", "--no-start")[0] == Exit.OK
