@@ -179,7 +179,8 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
                 text, expected = str(default + 0.25), default + 0.25
             case _:
                 text, expected = "/text", "/text"
-                if at[-1] in {"assigned", "backend_label", "version_label", "token_keychain"}:
+                is_name = at[-1].endswith(("_label", "_keychain"))
+                if is_name or at[-1] == "assigned":
                     text, expected = "1.2.3", "1.2.3"
     needs = {"POOLHAND_PEERS__KEY_FILE": "/key"} if at[0] == "peers" else {}
     loaded = load(write(URL), {**needs, variable(at): text})

@@ -80,6 +80,13 @@ async def hear(engine: MlxEngine, body: Mapping[str, object]) -> list[Piece]:
     return [piece async for piece in engine.generate(prompt)]
 
 
+def deep(levels: int) -> Mapping[str, object]:
+    inner: Mapping[str, object] = {}
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
 def tool(**function: object) -> Mapping[str, object]:
     return {"type": "function", "function": function}
 
@@ -87,6 +94,17 @@ def tool(**function: object) -> Mapping[str, object]:
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
 REFUSED: Mapping[str, tuple[Mapping[str, object], str]] = {
     "a temperature that is no number": (chat(temperature=float("nan")), "cannot be passed on"),
+    "a temperature without end": (chat(temperature=float("inf")), "cannot be passed on"),
+    "a nesting without end": (chat(tools=[tool(name="f", parameters=deep(3000))]), "passed on"),
+    "ten thousand stop words": (
+        chat(stop=[f"stop {at}" for at in range(10_000)]),
+        "stop must name at most 16 texts",
+    ),
+    "a hundred answers": (chat(n=100), "n must be 1"),
+    "a role of its own": (
+        {"messages": [{"role": "system\n<|evil|>", "content": "x"}]},
+        "known role",
+    ),
     "a temperature in words": (chat(temperature="hot"), "temperature must be a number"),
     "a temperature below zero": (chat(temperature=-1), "temperature must be from 0"),
     "half a surrogate pair in a chat": (chat("\ud800"), "all text must be valid Unicode"),
@@ -140,7 +158,10 @@ async def test_a_prompt_longer_than_a_frame_is_told_so(engine: MlxEngine) -> Non
 
 
 async def test_parameters_that_nobody_knows_are_passed_over(engine: MlxEngine) -> None:
-    pieces = await hear(engine, chat("hello", frobnicate=7, logit_bias=None, user="u"))
+    odd: dict[str, object] = {"frobnicate": 7, "user": "u", "max_tokens": -5, "stop": [""]}
+    odd["logit_bias"] = {str(token): 1e9 for token in range(20_000)}
+    odd["chat_template"] = "{{ 1 / 0 }}"
+    pieces = await hear(engine, chat("hello", **odd))
     assert isinstance(pieces[-1], Finished)
     assert any(isinstance(piece, Delta) for piece in pieces)
 
