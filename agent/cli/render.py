@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import cast
 
+from ...config.sizes import size
+
+__all__ = ["items", "percent", "plain", "size", "span", "sparkline", "table", "told"]
+
 GIB, MIB = 2**30, 2**20
-_MOST = 2**63
-"""A number beyond it is no measurement."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -43,15 +45,6 @@ def plain(value: object) -> str:
 def told(said: Mapping[str, object], lines: Iterable[str], *, is_json: bool) -> None:
     """Print one answer: for programs, or for people."""
     print(json.dumps(said) if is_json else "\n".join(lines))
-
-
-def size(size_bytes: float) -> str:
-    """Bytes as people read them."""
-    if not 0 <= size_bytes < _MOST:
-        return "?"
-    if size_bytes >= GIB:
-        return f"{size_bytes / GIB:.1f} GiB"
-    return f"{size_bytes / MIB:.1f} MiB" if size_bytes >= MIB else f"{size_bytes:.0f} B"
 
 
 def span(duration_s: float) -> str:

@@ -18,7 +18,8 @@ Raised by the stores and by the weights room; see ``config/errors.py`` for the r
     * FetchDied             ``fetch_died``
 """
 
-from ...config.errors import GIB, AgentError, Retry
+from ...config.errors import AgentError, Retry
+from ...config.sizes import size
 from ...config.words import quoted
 
 
@@ -158,9 +159,7 @@ class DiskFull(WeightsError):
     remedy = "Free disk space, or move cache.dir to a larger disk."
 
     def __init__(self, *, needs_bytes: int, free_bytes: int) -> None:
-        super().__init__(
-            f"disk full: {free_bytes / GIB:.2f} GiB free, {needs_bytes / GIB:.2f} GiB needed"
-        )
+        super().__init__(f"disk full: {size(free_bytes)} free, {size(needs_bytes)} needed")
 
 
 class DiskFailed(WeightsError):
@@ -191,9 +190,8 @@ class CacheFull(WeightsError):
         self, *, needs_bytes: int, free_bytes: int, lacking_bytes: int, bound: str, bound_bytes: int
     ) -> None:
         super().__init__(
-            f"{needs_bytes / GIB:.2f} GiB needed, {free_bytes / GIB:.2f} GiB free: "
-            f"{lacking_bytes / GIB:.2f} GiB beyond the cache's {bound} "
-            f"of {bound_bytes / GIB:.2f} GiB"
+            f"{size(needs_bytes)} needed, {size(free_bytes)} free: "
+            f"{size(lacking_bytes)} beyond the cache's {bound} of {size(bound_bytes)}"
         )
 
 

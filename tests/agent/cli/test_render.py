@@ -2,15 +2,7 @@
 
 import pytest
 
-from poolhand.agent.cli.render import GIB, items, percent, plain, size, span, table
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "expected"),
-    [(3 * GIB, "3.0 GiB"), (2**20 * 1.5, "1.5 MiB"), (12, "12 B"), (-1, "?"), (2.0**70, "?")],
-)
-def test_a_size(size_bytes: float, expected: str) -> None:
-    assert size(size_bytes) == expected
+from poolhand.agent.cli.render import items, percent, plain, span, table
 
 
 @pytest.mark.parametrize(
