@@ -32,6 +32,9 @@ LINGER_S = 1.0
 
 MAX_CLIENTS = 32
 
+MAX_REFUSED = 64
+"""So many more are told that it is too much at once; beyond them, whoever comes is hung up on."""
+
 MAX_LONG = 64
 """Long answers under way; they take no place from the others."""
 
@@ -59,6 +62,7 @@ class Api:
         self._guard = guard
         self._most_body_bytes = most_body_bytes
         self._clients = 0
+        self._refused = 0
         self._long = 0
 
     async def serve(self, bound: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
@@ -92,7 +96,7 @@ class Api:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients >= MAX_CLIENTS:
-            writer.close()
+            await self._turn_away(reader, writer)
             return
         self._clients += 1
         try:
@@ -101,6 +105,21 @@ class Api:
             pass
         finally:
             self._clients -= 1
+
+    async def _turn_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say when to come again, before anything is asked."""
+        if self._refused >= MAX_REFUSED:
+            writer.close()
+            return
+        self._refused += 1
+        full = {"code": "overloaded", "words": f"{MAX_CLIENTS} questions are being answered"}
+        try:
+            out = _Out(h11.Connection(h11.SERVER), writer)
+            await _told(out, Answer(full, 503, headers={"Retry-After": "1"}), reader)
+        except (OSError, TimeoutError, h11.LocalProtocolError):
+            pass
+        finally:
+            self._refused -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_BYTES)

@@ -12,7 +12,14 @@ from typing import NoReturn
 import pytest
 
 from poolhand.agent.control import api as room
-from poolhand.agent.control.api import MAX_CLIENTS, MAX_LONG, MAX_REQUEST_BYTES, Api, control_socket
+from poolhand.agent.control.api import (
+    MAX_CLIENTS,
+    MAX_LONG,
+    MAX_REFUSED,
+    MAX_REQUEST_BYTES,
+    Api,
+    control_socket,
+)
 from poolhand.agent.control.asked import TEXT, Answer, Asked, Long, NotAnswered, Routes
 from poolhand.agent.control.client import AgentNotRunning, get
 from poolhand.config.paths import StateUnusable
@@ -238,12 +245,33 @@ async def test_too_many_clients_are_turned_away_and_the_others_served(path: Path
     async with served(path):
         idle = [await asyncio.open_unix_connection(path) for _ in range(MAX_CLIENTS)]
         reader, writer = await asyncio.open_unix_connection(path)
-        assert await reader.read() == b""
+        writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = await reader.read()
+        assert said.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in said.lower()
+        assert b'"code": "overloaded"' in said
         writer.transport.abort()
         first_reader, first_writer = idle[0]
         first_writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await first_reader.read()).startswith(b"HTTP/1.1 200")
         assert (await asyncio.to_thread(get, path, "/v1/status", 5))[0] == 200
+        for _, other in idle:
+            other.transport.abort()
+
+
+async def test_of_very_many_clients_no_notice_is_taken(path: Path) -> None:
+    async with served(path):
+        began_s = asyncio.get_running_loop().time()
+        most = MAX_CLIENTS + MAX_REFUSED
+        idle = [await asyncio.open_unix_connection(path) for _ in range(most)]
+        for reader, _ in idle[MAX_CLIENTS:]:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+        reader, writer = await asyncio.open_unix_connection(path)
+        said = await reader.read()
+        # on a slow machine the first of them have been left by now
+        is_quick = asyncio.get_running_loop().time() - began_s < room.LINGER_S
+        assert said == b"" or not is_quick
+        writer.transport.abort()
         for _, other in idle:
             other.transport.abort()
 
