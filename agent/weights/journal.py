@@ -18,7 +18,7 @@ import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -56,7 +56,12 @@ class Header:
 
     def encode(self) -> bytes:
         """The journal's first line, without its end."""
-        return json.dumps(asdict(self)).encode()
+        files = [
+            {"path": file.path, "size_bytes": file.size_bytes, "etag": file.etag}
+            for file in self.files
+        ]
+        said = {"ref": self.ref, "boot_id": self.boot_id, "block_bytes": self.block_bytes}
+        return json.dumps({**said, "files": files}).encode()
 
 
 @frozen

@@ -38,6 +38,9 @@ INTEGRITY_NAMES = frozenset(
 )
 
 _LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 2**16, 2**25
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+"""Source: the C0 controls and DEL of ISO 646, and what is a separator elsewhere."""
+
 _MAX_PATH_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -136,11 +139,11 @@ def path_problem(path: str) -> str:
         return "has an empty segment or is absolute"
     if {".", ".."} & set(segments):
         return "would leave the folder"
-    if "\\" in path or any(ord(letter) < 32 or ord(letter) == 127 for letter in path):  # noqa: PLR2004  # C0 and DEL
+    if _UNFIT.search(path):
         return "has a backslash or a control character"
     raw = path.encode(errors="surrogateescape")
     if len(raw) > _MAX_PATH_BYTES or any(
-        len(part.encode(errors="surrogateescape")) > _MAX_SEGMENT_BYTES for part in segments
+        len(part) > _MAX_SEGMENT_BYTES for part in raw.split(b"/")
     ):
         return "is too long"
     if path.casefold() in _RESERVED:

@@ -56,6 +56,7 @@ class Part:
         self.have = claim.have
         self.marks = claim.marks
         self.is_second_reading = False
+        self.weights_bytes: int | None = None
         self._is_synced = False
         self._grid = grid
         self._fd = -1
@@ -79,6 +80,8 @@ class Part:
         with self._lock:
             if self._fd < 0:
                 self._fd = os.open(self.path, _FLAGS, 0o644)
+                if self.size_bytes <= self._grid.block_bytes:  # see _allocate
+                    os.ftruncate(self._fd, self.size_bytes)
             if self._digest is None:
                 self._digest = FrontierDigest(
                     self._fd,
@@ -159,6 +162,7 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
     partial = folder / PARTIAL_NAME
     if partial.is_symlink():
         partial.unlink()
+    is_new = not partial.exists()
     partial.mkdir(parents=True, exist_ok=True)
     parts = [
         Part(folder, target, claim, grid)
@@ -168,25 +172,29 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
         _settle(part, claim)
     open_parts = [part for part in parts if part.seal is None]
     _check_room(folder, open_parts)
+    for place in {part.path.parent for part in open_parts}:
+        place.mkdir(parents=True, exist_ok=True)
+        if not is_new and not place.resolve().is_relative_to(partial.resolve()):
+            raise NotADirectoryError(str(place))
     for part in open_parts:
-        _allocate(part, root=partial)
+        _allocate(part, grid, is_new=is_new)
     return parts
 
 
 def sweep(folder: Path, kept: Sequence[str]) -> None:
     """Delete what an older build or fetch left beside the files of this one."""
-    wanted = set(kept)
+    wanted, top = set(kept), len(str(folder)) + 1
     for base, folders, names in os.walk(folder, topdown=False):
-        place = Path(base)
+        place = base[top:].replace(os.sep, "/")
         for name in names:
-            path = (place / name).relative_to(folder).as_posix()
+            path = f"{place}/{name}" if place else name
             if path not in wanted and not path.startswith("."):
-                (place / name).unlink()
+                os.unlink(f"{base}/{name}")  # noqa: PTH108  # a path of objects for each costs more
         for name in folders:
-            if (place / name).is_symlink():
-                (place / name).unlink()
-            elif not any((place / name).iterdir()):
-                (place / name).rmdir()
+            if (lower := Path(base) / name).is_symlink():
+                lower.unlink()
+            elif not any(lower.iterdir()):
+                lower.rmdir()
     import shutil  # noqa: PLC0415  # the agent imports this file and never tidies with it
 
     shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
@@ -226,17 +234,16 @@ def _allocated_bytes(path: Path) -> int:
     return min(found.st_size, found.st_blocks * 512)
 
 
-def _allocate(part: Part, *, root: Path) -> None:
-    part.path.parent.mkdir(parents=True, exist_ok=True)
-    if not part.path.parent.resolve().is_relative_to(root.resolve()):
-        raise NotADirectoryError(str(part.path.parent))
-    if part.path.is_symlink():
+def _allocate(part: Part, grid: Grid, *, is_new: bool) -> None:
+    if not is_new and part.path.is_symlink():
         part.path.unlink()
+    if part.size_bytes <= grid.block_bytes:
+        return  # one write will be all of it, and there was room: made when it is opened
     fd = os.open(part.path, _FLAGS, 0o644)
     try:
         os.ftruncate(fd, part.size_bytes)
         # without it a full disk would show only half-way; where there is none, it does
-        if part.size_bytes and hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):
             _fallocate(fd, part.size_bytes)
     finally:
         os.close(fd)

@@ -21,11 +21,16 @@ _THREADS = 4
 
 @frozen
 class Digested:
-    """A complete file and what its bytes were found to be."""
+    """A complete file and what its bytes were found to be.
+
+    Attributes:
+        weights_bytes: Of its tensors; ``None`` if it was not looked into this time.
+    """
 
     target: Target
     seal: Seal
     marks: tuple[str, ...] = ()
+    weights_bytes: int | None = None
 
 
 def publish(
@@ -54,8 +59,7 @@ def publish(
         (found.target.remote.path, bytes.fromhex(found.seal.sha256)) for found in files
     )
     expect(found_hash, job, file="the build")
-    paths = [found.target.remote.path for found in files]
-    contents = _contents(place, paths, job, is_promised=is_promised)
+    contents = _contents(place, files, job, is_promised=is_promised)
     record = Record(
         model=job.model,
         ref=str(job.ref),
@@ -95,12 +99,20 @@ def _verified_by(files: Sequence[Digested], *, is_promised: bool) -> VerifiedBy:
     return "store" if weights and all(file.sha256 for file in weights) else "self"
 
 
-def _contents(place: Path, paths: Sequence[str], job: FetchJob, *, is_promised: bool) -> Contents:
+def _contents(
+    place: Path, files: Sequence[Digested], job: FetchJob, *, is_promised: bool
+) -> Contents:
     alone = job.alone
     if alone is not None and alone.is_metadata:
         return Contents(weights_bytes=0, has_chat_template=False)
+    seen = {
+        found.target.remote.path: found.weights_bytes
+        for found in files
+        if found.weights_bytes is not None and not found.target.is_plain
+    }
+    paths = [found.target.remote.path for found in files]
     try:
-        return check_build(place, paths, model=job.model)
+        return check_build(place, paths, model=job.model, seen=seen)
     except WeightsCorrupt:
         # a copy of promised bytes is whole, whether or not an engine could load it
         if alone is None or not alone.is_all or (alone.is_verified and not is_promised):
@@ -133,8 +145,8 @@ def digest_in_place(
             raise WeightsChanged(model=model, file=path)
         if target.sha256 not in {None, sha256}:
             raise WeightsCorrupt(model=model, file=path, reason="hash mismatch")
-        check_file(file, path=path, model=model)
-        return Digested(target, Seal(sha256, before))
+        weights_bytes = check_file(file, path=path, model=model)
+        return Digested(target, Seal(sha256, before), weights_bytes=weights_bytes)
 
     if is_stopped():
         raise Interrupted

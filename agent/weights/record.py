@@ -7,7 +7,7 @@ nothing has to be read again.
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import fields
 from typing import cast, get_args
 
 from ...backends.stores.base import VerifiedBy
@@ -89,7 +89,9 @@ class Record:
 
     def encode(self) -> bytes:
         """The record as JSON text."""
-        return json.dumps({"schema_version": _VERSION, **asdict(self)}, indent=1).encode() + b"\n"
+        files = [_plain(file) for file in self.files]
+        said = {"schema_version": _VERSION, **_plain(self), "files": files}
+        return json.dumps(said).encode() + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> "Record | None":
@@ -98,6 +100,11 @@ class Record:
             return _record(_Fields(json.loads(data)))
         except (ValueError, RecursionError):
             return None
+
+
+def _plain(value: Record | RecordFile) -> dict[str, object]:
+    """A value's fields by name; the library's ``asdict`` copies every text on its way."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 class _Fields:

@@ -9,9 +9,10 @@ import io
 import json
 import mmap
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from ...backends.stores.base import Build
@@ -24,6 +25,7 @@ from .headers import HeaderInvalid, tensor_bytes
 from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
 
 _PIECE_BYTES = 2**20
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_CONFIG_BYTES = 4 * 2**20
 _HEAD_BYTES = 4096
@@ -56,7 +58,7 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> None:
+def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> int:
     """Look into one complete file.
 
     Args:
@@ -65,6 +67,9 @@ def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> 
         model: For messages.
         is_plain: Whether any bytes will do that are no pickle.
 
+    Returns:
+        Bytes of the tensors that it holds.
+
     Raises:
         WeightsCorrupt: It is not what its name says.
         WeightsUnsafe: It is a pickle, whatever its name says.
@@ -72,20 +77,19 @@ def check_file(file: Path, *, path: str, model: str, is_plain: bool = False) -> 
     """
     if path.endswith(".safetensors") and not is_plain:
         try:
-            _ = tensor_bytes(file)
+            return tensor_bytes(file)
         except HeaderInvalid as error:
             raise WeightsCorrupt(model=model, file=path, reason=f"safetensors: {error}") from error
-        return
     if path.endswith(".gguf") and not is_plain:
         try:
-            _ = gguf_bytes(file)
+            return gguf_bytes(file)
         except HeaderInvalid as error:
             raise WeightsCorrupt(model=model, file=path, reason=f"GGUF: {error}") from error
-        return
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
     if is_pickle(head) or (head.startswith(b"PK\x03\x04") and _holds_pickle(file, path)):
         raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle")
+    return 0
 
 
 def is_pickle(head: bytes) -> bool:
@@ -110,13 +114,16 @@ def is_pickle(head: bytes) -> bool:
     return (is_whole and tells) or (is_marked and len(names) >= _MANY_OPCODES)
 
 
-def check_build(folder: Path, paths: Sequence[str], *, model: str) -> Contents:
+def check_build(
+    folder: Path, paths: Sequence[str], *, model: str, seen: Mapping[str, int] = _NOTHING
+) -> Contents:
     """Look at a folder whose files have all been checked.
 
     Args:
         folder: Where the files lie.
         paths: The build's files.
         model: For messages.
+        seen: Tensor bytes of files that were just looked into, by path.
 
     Raises:
         WeightsCorrupt: A file that the index names is not there, or a JSON file is none.
@@ -128,11 +135,17 @@ def check_build(folder: Path, paths: Sequence[str], *, model: str) -> Contents:
     _ = config_of(folder, model=model)
     try:
         weights = sum(
-            tensor_bytes(folder / path) for path in paths if path.endswith(".safetensors")
-        ) + sum(gguf_bytes(folder / path) for path in paths if path.endswith(".gguf"))
+            seen[path] if path in seen else _weights_bytes(folder, path) for path in paths
+        )
     except HeaderInvalid as error:
         raise WeightsCorrupt(model=model, file="a header", reason=str(error)) from error
     return Contents(weights, _has_chat_template(folder, known, model=model))
+
+
+def _weights_bytes(folder: Path, path: str) -> int:
+    if path.endswith(".safetensors"):
+        return tensor_bytes(folder / path)
+    return gguf_bytes(folder / path) if path.endswith(".gguf") else 0
 
 
 def config_of(folder: Path, *, model: str, name: str = "config.json") -> dict[str, object]:

@@ -21,6 +21,9 @@ PATH_BYTES = 1024
 SEGMENT_BYTES = 255
 """Longest file name. Source: NAME_MAX of ext4, XFS and APFS."""
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+"""Source: Unicode's general categories Cc, Cs, Zl and Zp."""
+
 MOST_OBJECTS = 20_000
 """More under one prefix is no model: the prefix is wrong, or somebody means harm."""
 
@@ -143,7 +146,7 @@ def is_weights(path: str) -> bool:
 def _problem(text: str) -> str:
     if not text:
         return "is empty"
-    if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text):
+    if _CONTROLS.search(text):
         return "holds a control character"
     if "\\" in text:
         return "holds a backslash"
@@ -200,6 +203,8 @@ def _slashes(path: str) -> list[int]:
 
 def _folded(path: str) -> str:
     # how a case-insensitive, normalising file system such as APFS compares names
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 

@@ -53,7 +53,19 @@ def test_no_room_is_told_before_anything_is_allocated(tmp_path: Path) -> None:
 
 def test_an_empty_file_needs_no_room(tmp_path: Path) -> None:
     wanted = target(size_bytes=0)
-    assert one_part(tmp_path, claims_of(wanted), wanted).path.stat().st_size == 0
+    part = one_part(tmp_path, claims_of(wanted), wanted)
+    assert os.fstat(part.open()[0]).st_size == 0
+    part.close()
+
+
+def test_a_file_of_one_block_is_made_when_it_is_opened(tmp_path: Path) -> None:
+    wanted = target(size_bytes=4)
+    part = one_part(tmp_path, claims_of(wanted), wanted)
+    assert not part.path.exists()
+    _ = part.path.write_bytes(b"longer, from another time")
+    part = one_part(tmp_path, claims_of(wanted), wanted)
+    assert os.fstat(part.open()[0]).st_size == 4
+    part.close()
 
 
 def test_claims_hold_while_the_part_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Hostile names and useless kinds."""
 
 import posixpath
+import unicodedata
 from dataclasses import replace
 from itertools import permutations
 
@@ -216,3 +217,22 @@ def test_laws(names: list[str]) -> None:
         for name in names
     ):
         assert any(name.endswith(".safetensors") for name in chosen)
+
+
+def test_every_control_and_separator_of_unicode_is_one() -> None:
+    """The pattern says what the categories say, letter by letter."""
+    for code in range(0x3000):
+        letter = chr(code)
+        is_unfit = unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
+        problem = ""
+        try:
+            _ = safe_path(f"a{letter}b")
+        except ValueError as error:
+            problem = str(error)
+        assert ("control character" in problem) is is_unfit, hex(code)
+
+
+def test_plain_letters_are_folded_as_all_letters_are() -> None:
+    for letter in map(chr, range(128)):
+        folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", letter).casefold())
+        assert letter.lower() == folded
