@@ -240,7 +240,9 @@ class Bring:
                     pull.sync()
             journal.close(is_kept=is_kept)
         digests = [
-            Digested(part.target, part.seal, part.marks) for part in parts if part.seal is not None
+            Digested(part.target, part.seal, part.marks, part.weights_bytes)
+            for part in parts
+            if part.seal is not None
         ]
         reused = still_reused(got, parts)
         told = Progress(
@@ -336,6 +338,7 @@ class Bring:
             stall_timeout_s=self._job.weights.stall_timeout_s,
             max_bytes_per_s=self._limit,
             note_date=getattr(store, "note_server_date", None),
+            note_region=getattr(store, "note_region", None),
             no_progress_s=self._job.weights.no_progress_s,
             syncs_first=self._syncs_first,
         )

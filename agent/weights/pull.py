@@ -281,10 +281,8 @@ class Pull:
                     self._rest(patience, hiccup, arrival.at - span.start)
             except CredentialsStale as stale:
                 if was_refreshed:
-                    reason = "credentials expired"
-                    raise StoreDenied(store=self._source.store, reason=reason) from stale
-                if stale.date is not None and self._source.note_date is not None:
-                    self._source.note_date(stale.date)
+                    raise StoreDenied(store=self._source.store, reason=stale.reason) from stale
+                self._source.heed(stale)
                 self._refresh(seen_refreshes)
                 was_refreshed = True
 
@@ -363,7 +361,8 @@ class Pull:
             self._read_again(file)
             return
         path, model = target.remote.path, self._source.model
-        check_file(part.path, path=path, model=model, is_plain=target.is_plain)
+        is_plain = target.is_plain
+        part.weights_bytes = check_file(part.path, path=path, model=model, is_plain=is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
         with self._change:

@@ -35,6 +35,9 @@ _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "Se
 _STALE_CODES = frozenset(
     {"ExpiredToken", "RequestTimeTooSkewed", "RequestExpired", "TokenRefreshRequired"}
 )
+_ELSEWHERE = frozenset({301, 307})
+"""Source: Amazon S3, "Making requests", on redirects: permanent, and for a bucket made lately."""
+
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
@@ -64,15 +67,24 @@ class Hiccup(Exception):  # not a failure yet
 
 
 class CredentialsStale(Exception):  # not a failure yet
-    """The store wants fresh credentials, or another clock.
+    """The store wants fresh credentials, another clock, or to be asked in another region.
 
     Attributes:
         date: The store's own time, if it says that ours is too far off.
+        region: Where the bucket is, if it says so.
     """
 
-    def __init__(self, date: str | None = None) -> None:
+    def __init__(self, date: str | None = None, region: str | None = None) -> None:
         self.date = date
+        self.region = region
         super().__init__()
+
+    @property
+    def reason(self) -> str:
+        """What it means if it is said twice."""
+        if self.region is not None:
+            return "it names another region of the bucket's each time"
+        return "credentials expired"
 
 
 @frozen
@@ -227,6 +239,9 @@ class RangeReader:
         if code in _STALE_CODES:
             is_skewed = code == "RequestTimeTooSkewed"
             raise CredentialsStale(head.fields.get("date") if is_skewed else None)
+        region = head.fields.get("x-amz-bucket-region", "")
+        if (status in _ELSEWHERE or code == "AuthorizationHeaderMalformed") and region:
+            raise CredentialsStale(region=region)
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             raise Hiccup(
                 reason=words,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ...backends.stores.base import Location, RemoteFile
 from ...backends.stores.errors import StoreUnreachable
 from ...config.frozen import frozen
-from .ranges import Hiccup
+from .ranges import CredentialsStale, Hiccup
 
 
 @frozen
@@ -21,6 +21,7 @@ class Source:
         stall_timeout_s: Seconds without a byte before a connection is given up.
         max_bytes_per_s: All connections together; ``None``: as fast as it goes.
         note_date: Hears the store's time when it says that ours is too far off.
+        note_region: Hears in which region the store wants to be asked.
         no_progress_s: A read that brings nothing is tried again for so long at least.
         syncs_first: Whether a file gets its final name only once it is on the platter.
     """
@@ -35,6 +36,14 @@ class Source:
     note_date: Callable[[str], None] | None = None
     no_progress_s: float = 0.0
     syncs_first: bool = True
+    note_region: Callable[[str], None] | None = None
+
+    def heed(self, stale: CredentialsStale) -> None:
+        """Pass on what the store said of its clock and its region; :attr:`refresh` comes next."""
+        if stale.date is not None and self.note_date is not None:
+            self.note_date(stale.date)
+        if stale.region is not None and self.note_region is not None:
+            self.note_region(stale.region)
 
     def place(self, remote: RemoteFile) -> Location:
         """Where to read a file now.

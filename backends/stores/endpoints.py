@@ -138,6 +138,11 @@ def profile_of(full: Mapping[str, object], scoped: Mapping[str, object]) -> Prof
     )
 
 
+def is_region(text: str) -> bool:
+    """Whether this could be a region's name, which is all that may come into a host's name."""
+    return _REGION.fullmatch(text) is not None
+
+
 def bucket_url(endpoint: Endpoint, bucket: str) -> str:
     """The URL that stands for ``bucket`` at ``endpoint``, no slash at its end."""
     china = ".cn" if endpoint.region.startswith("cn-") else ""
@@ -216,7 +221,7 @@ def _region(config: "S3", environ: Mapping[str, str], profile: Profile, in_host:
         in_host,
     )
     region = next((text.strip() for text in named if text and text.strip()), DEFAULT_REGION)
-    if not _REGION.fullmatch(region):
+    if not is_region(region):
         raise ConfigInvalid(
             path="stores.s3.region", line=None, problem=f"{region!r} is no name of a region"
         )

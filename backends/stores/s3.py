@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from ...config.frozen import frozen
 from ...config.refs import ModelRef
 from .base import HttpLocation, RemoteFile
-from .endpoints import Endpoint, choose
+from .endpoints import Endpoint, choose, is_region
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_fit, is_other, quoted
 from .loops import need_loop, within
@@ -80,6 +80,7 @@ class S3Store:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._patience_s = patience_s
+        self._region = ""
         self._bucket = ref.container
         self._prefix = f"{ref.path}/" if ref.path else ""
         self._model = str(ref)
@@ -197,6 +198,15 @@ class S3Store:
         aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         self._skew_s = aware.timestamp() - self._clock()
 
+    def note_region(self, region: str) -> None:
+        """Ask in this region from the next :meth:`refresh` on.
+
+        Args:
+            region: ``x-amz-bucket-region`` of an answer; one that is no name changes nothing.
+        """
+        if is_region(region):
+            self._region = region
+
     async def refresh(self) -> None:
         """Read the shared files and ask the credential chain again, with nothing cached.
 
@@ -228,6 +238,8 @@ class S3Store:
             need_loop()
             session = Session(self._config.profile)
         endpoint = choose(self._config, self._environ, self._bucket, profile=session.profile)
+        if self._region:
+            endpoint = replace(endpoint, region=self._region)
         credentials = None
         if not self._config.unsigned:
             credentials = await session.credentials(is_aws=endpoint.is_aws)

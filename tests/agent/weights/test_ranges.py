@@ -140,6 +140,14 @@ def test_stale_credentials(origin: Origin, reader: RangeReader, code: str, statu
         _ = read(reader, origin)
 
 
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_bucket_elsewhere(origin: Origin, reader: RangeReader, status: int) -> None:
+    origin.fault = always(Reply(status=status, headers={"x-amz-bucket-region": "eu-west-1"}))
+    with pytest.raises(CredentialsStale) as caught:
+        _ = read(reader, origin)
+    assert (caught.value.region, caught.value.date) == ("eu-west-1", None)
+
+
 FINAL: dict[str, tuple[Fault, type[WeightsError]]] = {
     "403": (always(Reply(status=403)), StoreDenied),
     "401": (always(Reply(status=401)), StoreDenied),

@@ -132,6 +132,24 @@ async def test_without_an_endpoint_it_is_aws_of_the_region(monkeypatch: pytest.M
     assert store.name == "s3.eu-west-1.amazonaws.com/models"
 
 
+@pytest.mark.usefixtures("keys")
+async def test_a_bucket_that_turns_out_to_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name comes from whoever answers, so nothing but a region's name gets into a host's."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    async with opened(S3()) as store:
+        await store.refresh()
+        for odd in ("", "evil.example/", "a@b", "x" * 80, "eu west"):
+            store.note_region(odd)
+            await store.refresh()
+            location = store.location(file_named("config.json"))
+            assert location.host == "models.s3.us-east-1.amazonaws.com"
+        store.note_region("eu-west-1")
+        await store.refresh()
+        location = store.location(file_named("config.json"))
+    assert location.host == "models.s3.eu-west-1.amazonaws.com"
+    assert "/eu-west-1/s3/aws4_request" in location.headers["authorization"]
+
+
 async def test_a_closed_port_is_told_quickly_with_the_host(unused_tcp_port: int) -> None:
     before_s = time.monotonic()
     with pytest.raises(StoreUnreachable, match=f"127.0.0.1:{unused_tcp_port}.*no connection"):
