@@ -98,14 +98,20 @@ def _offer(node: report.Snapshot, model: str) -> Iterator[Blocker]:
         yield Blocker("not_allowed", words, "Widen pools.allowed.")
     elif not node.pool.serves(model):
         words = f"'{model}' is outside the pool '{node.pool.name}'"
-        yield Blocker("outside_pool", words, f"Say `poolhand pool set {model}`.")
+        yield Blocker("outside_pool", words, _choose(node, model))
     elif model not in advertised:
         words = f"'{model}' may be served, but the coordinator is not told of it"
-        yield Blocker("not_advertised", words, f"Say `poolhand pool set {model}`.")
+        yield Blocker("not_advertised", words, _choose(node, model))
     others = [each for each in advertised if DEDICATED not in each]
     if DEDICATED in model and model in advertised and others and not node.line.has_sent_work:
         words = f"beside a '{DEDICATED}' model no other may be advertised, as '{others[0]}' is"
         yield Blocker("family_mixed", words, "Offer the family alone.", is_certain=False)
+
+
+def _choose(node: report.Snapshot, model: str) -> str:
+    """How this machine's pool comes to be another."""
+    is_fixed = node.settings.pools.assigned is not None
+    return "Change pools.assigned." if is_fixed else f"Say `poolhand pool set {model}`."
 
 
 def _trust(node: report.Snapshot) -> Iterator[Blocker]:

@@ -16,6 +16,8 @@ from .loads import Loads, Said
 from .machine import Machine
 from .moves import Moves
 
+_FIXED = "the configuration assigns the pool: change pools.assigned there, or take it out"
+
 
 @frozen
 class _Moving:
@@ -97,6 +99,8 @@ class Orders:
             words = f"the pool is '{pool}' already"
             return [*self._moves.adopt(after, now_s), TellOwner(ask, "done", words)]
         why = self._moves.obstacle(now_s, may_drain=True, is_operator=True)
+        if self._is_fixed:
+            why = _FIXED
         if why is not None:
             return [TellOwner(ask, "refused", why)]
         return self._move(ask, pool, scope, preload, now_s, now=now)
@@ -123,7 +127,7 @@ class Orders:
 
     def _release(self, ask: int, now_s: float) -> list[Said]:
         if self._is_fixed:
-            return [TellOwner(ask, "refused", "the pool is assigned by local configuration")]
+            return [TellOwner(ask, "refused", _FIXED)]
         if self._moves.move is not None:
             return [TellOwner(ask, "refused", "a move is under way")]
         said = self._moves.released(now_s)

@@ -92,6 +92,9 @@ def test_what_the_coordinator_says_of_us_is_in_the_way() -> None:
 def test_the_first_reason_why_a_model_is_not_offered() -> None:
     assert codes(GOOD, "org/x") == ["not_offered"]
     assert codes(GOOD, "org/c") == ["outside_pool"]
+    assert blockers(GOOD, "org/c")[0].remedy == "Change pools.assigned."
+    free = replace(GOOD, settings=chosen(pools={}))
+    assert blockers(free, "org/c")[0].remedy == "Say `poolhand pool set org/c`."
     narrow = good(chosen(pools={"assigned": "tiny", "allowed": ["org/a"]}), READY)
     assert codes(narrow, "org/b") == ["not_allowed"]
     open_to_all = good(chosen(pools={"assigned": "tiny", "enforce": False}), READY)

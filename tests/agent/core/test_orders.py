@@ -130,6 +130,9 @@ def test_what_the_file_assigns_is_not_overruled() -> None:
     world.start()
     assert told(world.tell(happened.PoolSetAsked(1, "other"))) == [(1, "refused")]
     assert told(world.tell(happened.PoolReleased(2))) == [(2, "refused")]
+    for asked in (happened.PoolSetAsked(3, "other"), happened.PoolReleased(4)):
+        (answer,) = only(world.tell(asked), do.TellOwner)
+        assert "change pools.assigned" in answer.words, "it says what helps"
     assert told(world.tell(happened.PoolSetAsked(3, "tiny"))) == [(3, "done")]
     assert holds(world)[1] == "config"
 
