@@ -148,7 +148,8 @@ and from when on an edit holds: [how-to-configure.md](how-to-configure.md); for 
   folder.
 * A variable holds text as it is, and any other value as TOML would have it:
   `POOLHAND_SLOTS__MAX_MODEL_SLOTS=2`, `POOLHAND_POOLS__ALLOWED='["org/*"]'`. An empty variable
-  counts as not set; one that begins like a table of ours and is no key is refused.
+  counts as not set; one that begins like a table of ours and is no key is refused, and so is a key
+  without its table, such as `POOLHAND_MAX_MODEL_SLOTS`.
 * The token is no key: it is read from the source that `[coordinator]` names, else from
   `POOLHAND_TOKEN`. A file that others may read is refused. A source that is not there is no
   failure: a coordinator may want no token.
