@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from providers import KEY, Provider, here, provided
 from servers import attached, llama, real, scripted
+from strangers import stranger
 
 from poolhand.agent.dev.checkpoint import expected_text, make_model
 from poolhand.backends.engines.base import Delta, Engine, Finished, Piece, Prompt, Started
@@ -46,6 +47,10 @@ KINDS = [
     # starting one for the first time compiles for minutes
     pytest.param("real vllm", marks=[pytest.mark.engine, pytest.mark.timeout(900)]),
     pytest.param("real sglang", marks=[pytest.mark.engine, pytest.mark.timeout(900)]),
+    *(
+        pytest.param(kind, marks=[pytest.mark.engine, pytest.mark.timeout(600)])
+        for kind in ("stranger", "stranger attached", "stranger as a provider")
+    ),
     pytest.param("mlx child", marks=pytest.mark.engine),
     pytest.param("mlx inprocess", marks=pytest.mark.engine),
 ]
@@ -93,6 +98,8 @@ async def engine(
             made = real("vllm", tmp_path_factory.mktemp("vllm"))
         case "real sglang":
             made = real("sglang", tmp_path_factory.mktemp("sglang"))
+        case str(kind) if kind.startswith("stranger"):
+            made = stranger(kind.removeprefix("stranger").strip(), tmp_path_factory.mktemp("own"))
         case "llama-server":
             made = llama(tmp_path_factory.mktemp("llama"))
         case "attached":
