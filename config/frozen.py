@@ -28,6 +28,8 @@ def frozen(cls: type[T]) -> type[T]:
         TypeError: A field without a default follows one that has one.
     """
     own = {name for name in vars(cls) if name.startswith("__")}
+    if cls.__doc__ is None:  # else the library makes one, of a signature: 2 ms a class
+        cls.__doc__ = cls.__name__
     made = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     known = fields(cast("Any", made))
     compared = tuple(each.name for each in known if each.compare)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote_plus
-from xml.etree import ElementTree as ET
+from xml.parsers.expat import ExpatError, ParserCreate
 
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
@@ -222,44 +222,72 @@ def _body(status: int, body: bytes) -> bytes:
         raise ValueError(len(body))
     if status not in {200, 206}:
         try:
-            code = _tree(body).findtext("Code", "")
+            code = _Document(body).said.get("Code", "")
         except ValueError:
             code = ""
         raise Answered(code, status)
     return body
 
 
-def _tree(body: bytes) -> ET.Element:
-    """The answer's elements, their namespace taken off.
+class _Document:
+    """What an answer says: its root's name, its texts, and its ``Contents``, texts by name.
+
+    Nothing else is kept, and a library's tree takes longer to import than to build.
 
     Raises:
         ValueError: It is no XML, or one that declares entities, which no store needs.
     """
-    if b"<!" in body:
-        raise ValueError(len(body))
-    try:
-        tree = ET.fromstring(body)  # noqa: S314  # entities were refused
-    except ET.ParseError as error:
-        raise ValueError(str(error.code)) from None
-    for element in tree.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return tree
+
+    def __init__(self, body: bytes) -> None:
+        self.root = ""
+        self.said: dict[str, str] = {}
+        self.contents: list[dict[str, str]] = []
+        self._open: list[str] = []
+        self._text: list[str] = []
+        if b"<!" in body:
+            raise ValueError(len(body))
+        parser = ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text.append
+        try:
+            _ = parser.Parse(body, True)  # noqa: FBT003  # the library's: this is all of it
+        except ExpatError as error:
+            raise ValueError(error.code) from None
+
+    def _start(self, name: str, _attributes: object) -> None:
+        name = name.rpartition(":")[2]
+        if not self._open:
+            self.root = name
+        elif len(self._open) == 1 and name == "Contents":
+            self.contents.append({})
+        self._open.append(name)
+        self._text.clear()
+
+    def _end(self, _name: str) -> None:
+        name, text = self._open.pop(), "".join(self._text)
+        if len(self._open) == 1:
+            _ = self.said.setdefault(name, text)
+        elif len(self._open) == 2 and self._open[1] == "Contents":  # noqa: PLR2004  # root, entry
+            _ = self.contents[-1].setdefault(name, text)
+        self._text.clear()
 
 
 def _listing(body: bytes) -> Mapping[str, object]:
-    tree = _tree(body)
-    if tree.tag != "ListBucketResult":
-        raise ValueError(tree.tag[:64])
-    is_encoded = tree.findtext("EncodingType") == "url"
+    found = _Document(body)
+    if found.root != "ListBucketResult":
+        raise ValueError(found.root[:64])
+    is_encoded = found.said.get("EncodingType") == "url"
     contents: list[dict[str, object]] = []
-    for entry in tree.iter("Contents"):
-        key, size = entry.findtext("Key"), entry.findtext("Size")
+    for entry in found.contents:
+        key, size = entry.get("Key"), entry.get("Size")
         if key is not None and is_encoded:
             key = unquote_plus(key)
-        found = {"Key": key, "ETag": entry.findtext("ETag")}
-        contents.append({**found, "Size": None if size is None else int(size)})
+        told = {"Key": key, "ETag": entry.get("ETag")}
+        contents.append({**told, "Size": None if size is None else int(size)})
     return {
         "Contents": contents,
-        "IsTruncated": tree.findtext("IsTruncated") == "true",
-        "NextContinuationToken": tree.findtext("NextContinuationToken"),
+        "IsTruncated": found.said.get("IsTruncated") == "true",
+        "NextContinuationToken": found.said.get("NextContinuationToken"),
     }
