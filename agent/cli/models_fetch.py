@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import cast
 
 from ...backends.stores.base import Build, Progress
-from ...backends.stores.errors import DiskFailed, WeightsCorrupt
+from ...backends.stores.errors import WeightsCorrupt
 from ...config.errors import AgentError, RefInvalid, SecretUnusable
 from ...config.peers import Peers
 from ...config.settings import S3, Stores, Weights
 from ..weights import shelves, standalone
 from ..weights.alone import read_checksums
 from ..weights.cache import Cache
+from ..weights.disk import disk_error
 from ..weights.fetch import fetch, sizes
 from ..weights.lines import Alone, FetchJob
 from ..weights.manifest import folder_name
@@ -86,10 +87,7 @@ def models_fetch(args: Namespace) -> int:
         raise
     except OSError as error:
         bar.close()
-        failed = DiskFailed(
-            path=str(error.filename2 or error.filename or place.cache_dir),
-            reason=error.strerror or type(error).__name__,
-        )
+        failed = disk_error(error, str(cast("Path | None", args.to) or place.cache_dir))
         if args.json:
             _print_error(failed)
         raise failed from error

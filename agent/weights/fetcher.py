@@ -12,7 +12,6 @@ say; ``bring`` does the job: ``cache`` (layout, lock), ``manifest`` (promises), 
 the agent what is here.
 """
 
-import errno
 import os
 import resource
 import signal
@@ -21,10 +20,10 @@ import threading
 
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
-from ...backends.stores.errors import DiskFailed, DiskFull
 from ...config.errors import AgentError
 from .bring import Bring, FindStore
 from .digests import Interrupted
+from .disk import disk_error
 from .lines import (
     EXIT_FAILED,
     EXIT_STOPPED,
@@ -42,7 +41,6 @@ from .lines import (
 )
 
 _OPEN_FILES = 4096
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main(find_store: FindStore = store_for) -> int:
@@ -63,7 +61,7 @@ def main(find_store: FindStore = store_for) -> int:
         _say(encode_error(error))
         return EXIT_FAILED
     except OSError as error:
-        _say(encode_error(_disk_error(error, job)))
+        _say(encode_error(disk_error(error, job.cache_dir)))
         return EXIT_FAILED
     _say(encode_result(result))
     return 0
@@ -104,14 +102,6 @@ def _allow_open_files() -> None:
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _disk_error(error: OSError, job: FetchJob) -> AgentError:
-    if error.errno in _FULL:
-        room = os.statvfs(job.cache_dir)
-        return DiskFull(needs_bytes=0, free_bytes=room.f_bavail * room.f_frsize)
-    reason = error.strerror or type(error).__name__
-    return DiskFailed(path=str(error.filename or job.cache_dir), reason=reason)
 
 
 def _tell(phase: str, progress: Progress) -> None:

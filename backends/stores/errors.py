@@ -158,8 +158,9 @@ class DiskFull(WeightsError):
     status = 507
     remedy = "Free disk space, or move cache.dir to a larger disk."
 
-    def __init__(self, *, needs_bytes: int, free_bytes: int) -> None:
-        super().__init__(f"disk full: {size(free_bytes)} free, {size(needs_bytes)} needed")
+    def __init__(self, *, needs_bytes: int | None, free_bytes: int) -> None:
+        needed = "" if needs_bytes is None else f", {size(needs_bytes)} needed"
+        super().__init__(f"disk full: {size(free_bytes)} free{needed}")
 
 
 class DiskFailed(WeightsError):
