@@ -9,7 +9,6 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from enum import Enum, auto
 from typing import Literal
 
 from ...config.refusals import Overloaded, RequestRefused, RequestTooLarge
@@ -21,12 +20,12 @@ from .errors import (
     EngineDied,
     EngineError,
     EngineMissing,
-    EngineNotRunning,
     EngineStartFailed,
     EngineTimeout,
 )
 from .frames import FROM_CHILD_BYTES, Decoder, FrameBroken, FrameTooLong, encode, from_child
 from .inthread import InThread
+from .life import Life
 from .messages import (
     Begun,
     Cancel,
@@ -50,16 +49,7 @@ WAITING_RATIO = 2
 UNREAD_LIMIT_TOKENS = 8192
 """How far all readers together may be behind before decoding pauses."""
 
-_LOOKS_PER_STALL = 4
 _CHILD = f"{__package__}.mlx_child"
-
-
-class _Phase(Enum):
-    NEW = auto()
-    LOADING = auto()
-    RUNNING = auto()
-    ENDED = auto()
-    STOPPED = auto()
 
 
 class MlxEngine:
@@ -100,16 +90,12 @@ class MlxEngine:
         self._child = self._other_side(command)
         self._decoder = Decoder[FromChild](from_child, limit_bytes=FROM_CHILD_BYTES)
         self._answers = Answers(unread_limit_tokens=unread_limit_tokens, listen=self._listen)
-        self._phase = _Phase.NEW
+        self._life = Life(self.name, ended=self._over)
         self._loaded = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._error: EngineError = EngineNotRunning(engine=self.name)
         self._context_tokens = context_tokens
         self._memory_bytes: int | None = None
         self._load_s: float | None = None
         self._stats = Stats(0, 0, 0, 0, 0)
-        self._heard_s = 0.0
-        self._look: asyncio.TimerHandle | None = None
 
     def _other_side(self, command: Sequence[str] | None) -> Child | InThread:
         if command is None and self._settings.isolation == "inprocess":
@@ -129,19 +115,15 @@ class MlxEngine:
         return self._child.exit_code
 
     @property
-    def _is_running(self) -> bool:
-        return self._phase is _Phase.RUNNING
-
-    @property
     def is_well(self) -> bool:
         """See :attr:`.base.EarlyEngine.is_well`."""
-        return self._phase is _Phase.LOADING
+        return self._life.is_loading
 
     async def prepare(self) -> None:
         """Start the child, which imports its library; see :meth:`.base.EarlyEngine.prepare`."""
         if self._is_ours and importlib.util.find_spec("mlx_lm") is None:
             raise EngineMissing(engine=self.name, needs="pip install 'poolhand[mlx]'")
-        self._phase = _Phase.LOADING
+        self._life.begin()
         try:
             await self._child.start()
         except OSError as error:
@@ -158,30 +140,30 @@ class MlxEngine:
         """Load the model, in a child; see :meth:`.base.Engine.start`."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        if self._phase is _Phase.NEW:
+        if self._life.is_new:
             await self.prepare()
         self._child.say(encode(self._load_message))
         try:
             async with asyncio.timeout(self._settings.start_timeout_s):
                 await self._loaded.wait()
         except TimeoutError as error:
-            self._error = EngineTimeout(engine=self.name, waited_s=self._settings.start_timeout_s)
-            raise self._error from error
-        if not self._is_running:
-            raise self._error
+            waited_s = self._settings.start_timeout_s
+            raise self._life.fail(EngineTimeout(engine=self.name, waited_s=waited_s)) from error
+        if not self._life.is_running:
+            raise self._life.error
         took_s = self._load_s = loop.time() - began_s
         return Loaded(took_s, self._memory_bytes, self._context_tokens)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer; see :meth:`.base.Engine.generate`. Closing it cancels within one step."""
-        if not self._is_running:
-            raise self._error
+        if not self._life.is_running:
+            raise self._life.error
         if prompt.endpoint == "messages":
             raise RequestRefused(reason=NOT_SERVED)
         most = self._settings.max_running * (1 + WAITING_RATIO)
         if self._answers.open_count >= most:
             raise Overloaded(running=self._answers.open_count, most=most)
-        answer = self._answers.open(beat_s=prompt.beat_s)
+        answer = self._answers.open(beat_s=prompt.beat_s, offer=prompt.take)
         try:
             self._child.say(self._frame(answer, prompt, prompt.endpoint))
             piece: Piece | None = None
@@ -215,19 +197,16 @@ class MlxEngine:
 
     async def died(self) -> EngineError:
         """Return when the child has ended unasked, or was given up, and say of what."""
-        await self._ended.wait()
-        return self._error
+        await self._life.is_over.wait()
+        return self._life.error
 
     async def stop(self) -> None:
         """End the child; when this returns it is no more and its memory is back."""
-        is_well = self._is_running
-        self._phase = _Phase.STOPPED
-        self._error = EngineNotRunning(engine=self.name)
+        is_well = self._life.is_running
+        self._life.stop()
         self._stats = Stats(0, 0, 0, 0, self._stats.generated_tokens)
-        self._answers.fail(self._error)
+        self._answers.fail(self._life.error)
         self._loaded.set()
-        if self._look:
-            self._look.cancel()
         farewell = (encode(Unload()), encode(Quit())) if is_well else ()
         await self._child.stop(farewell, patience_s=self._settings.stop_timeout_s)
 
@@ -246,7 +225,7 @@ class MlxEngine:
 
     def heard(self, data: bytes) -> None:
         """Take bytes from the child; garbage is its end."""
-        self._heard_s = asyncio.get_running_loop().time()
+        self._life.heard(asyncio.get_running_loop().time())
         try:
             messages = self._decoder.feed(data)
         except FrameBroken as broken:
@@ -266,12 +245,14 @@ class MlxEngine:
                 self._answers.take(message)
             case Stats():
                 self._stats = message
-            case ModelLoaded() if self._phase is _Phase.LOADING:
+            case ModelLoaded() if self._life.is_loading:
                 self._context_tokens = message.context_tokens
                 self._memory_bytes = message.memory_bytes
-                self._phase = _Phase.RUNNING
+                self._life.run()
                 self._loaded.set()
-                self._watch()
+                # one that nobody listens to cannot say that it lives
+                stall_s = self._settings.stall_timeout_s
+                self._life.watch(stall_s, is_due=lambda: self._answers.is_listening)
             case LoadFailed():
                 self._fail(message.kind, message.reason)
             case _:
@@ -279,46 +260,17 @@ class MlxEngine:
 
     def _fail(self, kind: str, reason: str, exit_code: int | None = None) -> None:
         tail = self._child.log_tail
-        if self._phase is _Phase.LOADING:
-            self._end(EngineStartFailed(engine=self.name, kind=kind, reason=reason, tail=tail))
+        if self._life.is_loading:
+            failed = EngineStartFailed(engine=self.name, kind=kind, reason=reason, tail=tail)
+            self._life.end(failed)
         else:
-            self._end(EngineDied(engine=self.name, exit_code=exit_code, tail=tail))
+            self._life.end(EngineDied(engine=self.name, exit_code=exit_code, tail=tail))
 
-    def _end(self, error: EngineError) -> None:
-        if self._phase not in {_Phase.LOADING, _Phase.RUNNING}:
-            return
-        self._phase = _Phase.ENDED
-        self._error = error
-        if self._look:
-            self._look.cancel()
+    def _over(self, error: EngineError) -> None:
+        """It has ended unasked."""
         self._answers.fail(error)
         self._loaded.set()
-        self._ended.set()
 
     def _listen(self, to_more: bool) -> None:  # noqa: FBT001 - a callback's only argument
-        self._heard_s = asyncio.get_running_loop().time()
+        self._life.heard(asyncio.get_running_loop().time())
         self._child.listen(to_more=to_more)
-
-    # ── signs of life ─────────────────────────────────────────────────────────────────
-
-    def _watch(self) -> None:
-        """Look again and again whether the child still speaks.
-
-        A look that comes late itself says that this process slept, and so did the child.
-        """
-        loop = asyncio.get_running_loop()
-        stall_s = self._settings.stall_timeout_s
-        every_s = stall_s / _LOOKS_PER_STALL
-        due_s = loop.time() + every_s
-
-        def look() -> None:
-            now_s = loop.time()
-            slept = now_s - due_s > every_s
-            if slept or not self._answers.is_listening:
-                self._heard_s = now_s
-            if now_s - self._heard_s >= stall_s:
-                self._end(EngineTimeout(engine=self.name, waited_s=now_s - self._heard_s))
-            else:
-                self._watch()
-
-        self._look = loop.call_at(due_s, look)

@@ -8,7 +8,6 @@ signs of life. What the servers differ in is in their profiles, whose process it
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from enum import Enum, auto
 
 from ...config.engines import Server
 from ...config.errors import AgentError
@@ -21,11 +20,11 @@ from .errors import (
     EngineBrokeOff,
     EngineDied,
     EngineError,
-    EngineNotRunning,
     EngineStartFailed,
     EngineTimeout,
 )
 from .http_call import CallFailed, Peer
+from .life import Life
 from .pace import Pace
 from .profiles import Profile
 from .served_errors import as_error
@@ -46,15 +45,6 @@ MISSED_LOOKS = 3
 """So often in a row nobody may answer for an attached server."""
 
 PROBE_TOKENS = 8
-_LOOKS_PER_STALL = 4
-
-
-class _Phase(Enum):
-    NEW = auto()
-    LOADING = auto()
-    RUNNING = auto()
-    ENDED = auto()
-    STOPPED = auto()
 
 
 class ServedEngine:
@@ -96,17 +86,12 @@ class ServedEngine:
         self._poll_s = poll_s
         self._peer = Peer("")
         self._watch = self._watch_of(self._peer)
-        self._phase = _Phase.NEW
-        self._error: EngineError = EngineNotRunning(engine=self.name)
-        self._death: EngineError | None = None
-        self._ended = asyncio.Event()
+        self._life = Life(self.name, ended=self._over)
         self._pace = Pace()
         self._open = 0
         self._changed_s = 0.0
-        self._heard_s = 0.0
         self._generated_tokens = 0
         self._load_s: float | None = None
-        self._look: asyncio.TimerHandle | None = None
 
     def _watch_of(self, peer: Peer) -> Watch:
         return Watch(
@@ -127,7 +112,7 @@ class ServedEngine:
         """Have the server run, wait until it is ready, have it answer once; see the port."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        self._phase = _Phase.LOADING
+        self._life.begin()
         try:
             async with asyncio.timeout(self._settings.start_timeout_s):
                 self._peer = await self._origin.start(self._gone)
@@ -138,30 +123,29 @@ class ServedEngine:
                 await self._probe()
         except TimeoutError as error:
             waited_s = self._settings.start_timeout_s
-            self._error = EngineTimeout(engine=self.name, waited_s=waited_s)
-            raise self._error from error
-        if self._phase is not _Phase.LOADING:
-            raise self._error
-        self._phase = _Phase.RUNNING
+            raise self._life.fail(EngineTimeout(engine=self.name, waited_s=waited_s)) from error
+        if not self._life.is_loading:
+            raise self._life.error
+        self._life.run()
         await self._watch.look(idle_s=0)
         self._load_s = loop.time() - began_s
         self._changed_s = loop.time()
         self._generated_tokens = 0
-        self._mind()
+        self._life.watch(self._settings.stall_timeout_s, is_due=lambda: self._open > 0)
         memory_bytes, sleeps = self._watch.memory_bytes, self._sleep_after_s > 0
         return Loaded(self._load_s, memory_bytes, self._context_tokens, sleeps)
 
     async def _until_ready(self) -> None:
         wait_s = FIRST_LOOK_S
-        while self._phase is _Phase.LOADING:
+        while self._life.is_loading:
             if await self._watch.get(self._profile.ready) is not None:
                 return
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
+                    await self._life.is_over.wait()
             except TimeoutError:
                 wait_s = min(wait_s * 2, LONGEST_LOOK_S)
-        raise self._error
+        raise self._life.error
 
     async def _probe(self) -> None:
         """Have it answer once: a server that listens may still be unable to."""
@@ -175,12 +159,13 @@ class ServedEngine:
                 await self._try(Prompt("probe", "text", text, PROBE_TOKENS))
         except (CallFailed, AnswerBroken, Refused) as error:
             await self._last_words()
-            if self._phase is _Phase.LOADING:
+            if self._life.is_loading:
                 tail = self._origin.log_tail
-                self._error = EngineStartFailed(
+                failed = EngineStartFailed(
                     engine=self.name, kind="protocol", reason=str(error), tail=tail
                 )
-            raise self._error from None
+                self._life.fail(failed)
+            raise self._life.error from None
 
     async def _try(self, prompt: Prompt) -> None:
         async with aclosing(self._pieces(prompt)) as pieces:
@@ -190,51 +175,42 @@ class ServedEngine:
     async def died(self) -> EngineError:
         """Look after the server until it has ended unasked, and say of what."""
         loop = asyncio.get_running_loop()
-        while not self._ended.is_set():
+        while not self._life.is_over.is_set():
             try:
                 async with asyncio.timeout(self._poll_s):
-                    await self._ended.wait()
+                    await self._life.is_over.wait()
             except TimeoutError:
                 idle_s = 0.0 if self._open else loop.time() - self._changed_s
                 await self._watch.look(idle_s=idle_s)
             if self._watch.missed >= MISSED_LOOKS and not self._origin.is_ours:
-                self._end(EngineDied(engine=self.name, exit_code=None))
-        return self._error
+                self._life.end(EngineDied(engine=self.name, exit_code=None))
+        return self._life.error
 
     async def stop(self) -> None:
         """End the server if it is ours; running answers end with an error."""
-        self._phase = _Phase.STOPPED
-        self._error = EngineNotRunning(engine=self.name)
-        self._ended.set()
-        if self._look:
-            self._look.cancel()
+        self._life.stop()
         self._peer.lines.cut()
         await self._origin.stop(self._settings.stop_timeout_s)
 
     def _gone(self, exit_code: int | None) -> None:
         """The server has ended."""
-        if self._phase is _Phase.LOADING:
-            self._end(self._origin.failed(exit_code))
+        if self._life.is_loading:
+            self._life.end(self._origin.failed(exit_code))
         else:
             tail = self._origin.log_tail
-            self._end(EngineDied(engine=self.name, exit_code=exit_code, tail=tail))
+            self._life.end(EngineDied(engine=self.name, exit_code=exit_code, tail=tail))
 
-    def _end(self, error: EngineError) -> None:
-        if self._phase not in {_Phase.LOADING, _Phase.RUNNING}:
-            return
-        self._phase = _Phase.ENDED
-        self._error = self._death = error
-        if self._look:
-            self._look.cancel()
-        self._ended.set()
+    def _over(self, error: EngineError) -> None:
+        """It has ended unasked: whoever hears an answer hears of it."""
+        del error
         self._peer.lines.cut()
 
     # ── answering ─────────────────────────────────────────────────────────────────────
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer; see :meth:`.base.Engine.generate`. Closing it hangs up on the server."""
-        if self._phase is not _Phase.RUNNING:
-            raise self._error
+        if not self._life.is_running:
+            raise self._life.error
         most = self._max_running + self._settings.max_waiting
         if self._open >= most:
             raise Overloaded(running=self._open, most=most)
@@ -265,7 +241,8 @@ class ServedEngine:
         asked_s, first_s, tokens = loop.time(), None, 0
         async with aclosing(converse(self._peer, target, body, connect_s=ASK_S)) as pieces:
             async for piece in pieces:
-                self._heard_s = now_s = loop.time()
+                now_s = loop.time()
+                self._life.heard(now_s)
                 match piece:
                     case Delta():
                         if first_s is None:
@@ -275,7 +252,7 @@ class ServedEngine:
                         self._generated_tokens += piece.tokens
                     case Finished() if first_s is not None:
                         self._pace.decoded(tokens, now_s - first_s)
-                        if self._phase is _Phase.LOADING:
+                        if self._life.is_loading:
                             self._pace.prefilled(piece.usage.prompt_tokens, first_s - asked_s)
                     case _:
                         pass
@@ -285,9 +262,9 @@ class ServedEngine:
         """What a failed answer is to be called: its own failing, or the server's end."""
         if isinstance(error, CallFailed | AnswerBroken):
             await self._last_words()
-        if self._phase is not _Phase.RUNNING:
+        if not self._life.is_running:
             # a stop that followed at once is not what this answer ended of
-            return self._death or self._error
+            return self._life.death or self._life.error
         if isinstance(error, Refused):
             return as_error(
                 error.refusal,
@@ -304,14 +281,14 @@ class ServedEngine:
             return
         try:
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._ended.wait()
+                await self._life.is_over.wait()
         except TimeoutError:
             pass
 
     def _count(self, more: int) -> None:
         now_s = asyncio.get_running_loop().time()
         if self._open == 0:
-            self._heard_s = now_s
+            self._life.heard(now_s)
         self._open += more
         self._changed_s = now_s
 
@@ -327,7 +304,7 @@ class ServedEngine:
             min(self._open, self._max_running),
             max(0, self._open - self._max_running),
         )
-        if self._phase is not _Phase.RUNNING:
+        if not self._life.is_running:
             running = waiting = 0
         elif self.figures_are_newer:
             running = running if gauges.running is None else gauges.running
@@ -344,26 +321,3 @@ class ServedEngine:
             generated_tokens=self._generated_tokens,
             load_s=self._load_s,
         )
-
-    # ── signs of life ─────────────────────────────────────────────────────────────────
-
-    def _mind(self) -> None:
-        """Look again and again whether running answers get anything at all.
-
-        A look that comes late itself says that this process slept.
-        """
-        loop = asyncio.get_running_loop()
-        stall_s = self._settings.stall_timeout_s
-        every_s = stall_s / _LOOKS_PER_STALL
-        due_s = loop.time() + every_s
-
-        def look() -> None:
-            now_s = loop.time()
-            if now_s - due_s > every_s or not self._open:
-                self._heard_s = now_s
-            if now_s - self._heard_s >= stall_s:
-                self._end(EngineTimeout(engine=self.name, waited_s=now_s - self._heard_s))
-            else:
-                self._mind()
-
-        self._look = loop.call_at(due_s, look)
