@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check packages deb deb-check sbom format lock bench-footprint bench-relay bench-weights clean
+.PHONY: help env demo test check packages deb deb-check sbom format lock bench-footprint bench-verbs bench-relay bench-weights clean
 export AWS_EC2_METADATA_DISABLED := true
 
 RUN := .venv/bin
@@ -53,6 +53,9 @@ bench-relay: env ## tokens and chunks through the agent, against the same engine
 
 bench-footprint: env ## memory and start-up time of the idle agent
 	$(RUN)/python bench/footprint.py
+
+bench-verbs: env ## how long the verbs take that only look
+	@$(RUN)/python bench/verbs.py
 
 bench-weights: env ## how fast weights come here, against what else is installed; needs nginx
 	@$(RUN)/python bench/weights.py

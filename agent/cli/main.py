@@ -88,10 +88,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_streams()
     import_later()
-    words = sys.argv[1:] if argv is None else list(argv)
-    name = words[0] if words else ""
-    if name != "run":  # it stays, and takes care of itself
+    if argv is not None:
+        return _run(argv)
+    words = sys.argv[1:]
+    if words[:1] != ["run"]:  # it stays, and takes care of itself
         gc.set_threshold(_SELDOM)
+    try:
+        return _run(words)
+    finally:
+        gc.freeze()  # the interpreter's end would look at every object once more: a tenth of it all
+
+
+def _run(words: Sequence[str]) -> int:
+    name = words[0] if words else ""
     try:
         chosen = _file_of(name) if name in VERBS else None
         args = _parser({name: chosen} if chosen else {}).read(words)
