@@ -34,6 +34,11 @@ class Lanes:
         """How many frames wait."""
         return len(self._control) + len(self._chunks)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a chunk would be queued at once."""
+        return not self._is_shut and self._room.is_set()
+
     def put(self, frame: str, *, after_chunks: bool = False) -> None:
         """Queue a frame; ``after_chunks`` behind every chunk that waits now. Never waits."""
         if self._is_shut:
@@ -57,7 +62,7 @@ class Lanes:
 
     def put_chunk_now(self, frame: str) -> bool:
         """Queue a chunk, if there is room and the line was not shut."""
-        if self._is_shut or not self._room.is_set():
+        if not self.has_room:
             return False
         self._queue_chunk(frame)
         self._wake.set()

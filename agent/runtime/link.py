@@ -163,6 +163,11 @@ class Link:
             return True
         return self.send_chunk(line, frame)
 
+    def has_room(self, line: int) -> bool:
+        """Whether :meth:`offer_chunk` would queue a chunk at once."""
+        call = self._call
+        return call is not None and call.line == line and call.lanes.has_room
+
     async def send_chunk(self, line: int, frame: str) -> bool:
         """Queue an encoded chunk once there is room.
 

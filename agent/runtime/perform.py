@@ -90,6 +90,7 @@ class Performer:
             world.key,
             engine=self._residents.engine,
             send_chunk=self._link.offer_chunk,
+            has_room=self._link.has_room,
             tell=tell,
             tasks=tasks,
         )

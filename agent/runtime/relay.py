@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from ...backends.engines.base import (
@@ -48,6 +49,9 @@ request, where a coordinator buffers 256 for a slow client and drops what is bey
 INLINE_CHARS = 2**18
 """Longer ciphertexts are opened in a thread: opening 16 MiB takes long enough to be felt."""
 
+PLAIN_CHARS = 2**16
+"""Longer pieces of an answer are for its own task: they may be too long for a frame."""
+
 MAX_MODEL_CHARS = 256
 
 MAX_TOKENS = 2**31 - 1
@@ -73,11 +77,13 @@ class Opened:
     Attributes:
         body: OpenAI-style; it names its model.
         carry: Takes the answer to whoever asked.
+        has_room: Whether ``carry`` would take a line at once.
     """
 
     body: Mapping[str, object] = field(repr=False)
     endpoint: Endpoint
     carry: Carry = field(repr=False)
+    has_room: Callable[[], bool] = field(default=lambda: False, repr=False)
 
 
 @dataclass(slots=True)
@@ -118,6 +124,7 @@ class Relay:
         engine: The model's engine, while it can answer.
         send_chunk: Takes a line's number and an encoded frame, and says whether the line still
             stands: at once if there is room, else once there is.
+        has_room: Whether it would take a frame for that line at once.
         tell: Puts an event into the inbox.
         tasks: Parent of the answers.
     """
@@ -128,12 +135,14 @@ class Relay:
         *,
         engine: Callable[[str], Engine | None],
         send_chunk: Callable[[int, str], bool | Awaitable[bool]],
+        has_room: Callable[[int], bool] = lambda _: False,
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._key = key
         self._engine = engine
         self._send_chunk = send_chunk
+        self._has_room = has_room
         self._tell = tell
         self._tasks = tasks
         self._beat = Beat(BEAT_S)
@@ -212,7 +221,8 @@ class Relay:
         shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
         if shape is None:
             return RequestRefused(reason=NOT_SERVED)
-        return Opened(fields, shape, self._sealing(request, box))
+        carry = self._sealing(request, box)
+        return Opened(fields, shape, carry, partial(self._has_room, request.line))
 
     def _sealing(self, request: RequestKey, box: RequestBox) -> Carry:
         """Seals each line for whoever sealed the request, and sends it on its line."""
@@ -235,9 +245,10 @@ class Relay:
             answer.error = EngineNotRunning(engine=model)
             return
         request = answer.request
-        prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens, BEAT_S)
         asked_as = cast("str", opened.body.get("model"))  # an adapter answers by its own name
         chunks = Chunks(request.id, asked_as, opened.endpoint, int(time.time()))
+        take = _taker(answer, chunks, opened)
+        prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens, BEAT_S, take)
         beat = None if _keeps_beats(engine) else self._beat
         try:
             async with aclosing(engine.generate(prompt)) as pieces:
@@ -289,6 +300,19 @@ async def _send(answer: _Answer, line: bytes, carry: Carry) -> None:
     if answer.first_s is None:
         answer.first_s = round(time.monotonic() - answer.begun_s, 6)
     answer.has_output = True
+
+
+def _taker(answer: _Answer, chunks: Chunks, opened: Opened) -> Callable[[Delta], bool]:
+    """Sends what comes in the middle of an answer, without waking its task."""
+
+    def take(delta: Delta) -> bool:
+        is_plain = bool(delta.text) and len(delta.text) <= PLAIN_CHARS and not delta.tool_calls
+        if not (is_plain and answer.has_output and opened.has_room()):
+            return False
+        answer.completion_tokens += delta.tokens
+        return opened.carry(chunks.delta(delta)) is True
+
+    return take
 
 
 def _keeps_beats(engine: Engine) -> bool:

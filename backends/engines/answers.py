@@ -18,6 +18,9 @@ from ...config.refusals import ContextExceeded, RequestRefused
 from .base import Delta, Finished, Piece, Started, ToolCall, Usage
 from .messages import Begun, Ended, Refused, Row, Tokens
 
+Offer = Callable[[Delta], bool]
+"""See :attr:`.base.Prompt.take`."""
+
 _LATE_BEATS = 2
 """What is kept waits for the child's next word this many beats from the begin of its own."""
 
@@ -28,13 +31,17 @@ class Answer:
     Attributes:
         number: What the child calls it.
         beat_s: Of each beat of the loop's clock one delta is enough; 0: each is wanted at once.
+        offer: Takes a delta at once, if it can: then the reader, which waits, sleeps on.
         unread_tokens: Tokens that came and were not read.
         is_open: More may come.
     """
 
-    def __init__(self, number: int, *, beat_s: float, among: "Answers") -> None:
+    def __init__(
+        self, number: int, *, beat_s: float, offer: Offer | None, among: "Answers"
+    ) -> None:
         self.number = number
         self.beat_s = beat_s
+        self.offer = offer
         self.unread_tokens = 0
         self.is_open = True
         self._among = among
@@ -61,6 +68,14 @@ class Answer:
         if row.calls:
             self._calls.extend(row.calls)
         if self._waiter is not None and self._has_words and not self._is_early():
+            self.tell()
+
+    def tell(self) -> None:
+        """Have what is unread taken, by whoever takes it at once, or else by the reader."""
+        offer = self.offer if self.is_open and self._has_words else None
+        if offer is not None and offer(self._unread()):
+            self._said()
+        else:
             self.wake()
 
     def end(self, how: Finished | AgentError) -> None:
@@ -116,12 +131,18 @@ class Answer:
         return self._delta() if self._has_words and not self._is_early() else None
 
     def _delta(self) -> Delta:
+        delta = self._unread()
+        self._said()
+        return delta
+
+    def _unread(self) -> Delta:
+        text, reasoning = "".join(self._text), "".join(self._reasoning)
+        return Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
+
+    def _said(self) -> None:
         if self.beat_s:
             self._said_in = int(asyncio.get_running_loop().time() / self.beat_s)
-        text, reasoning = "".join(self._text), "".join(self._reasoning)
-        delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
         self.drop()
-        return delta
 
     def drop(self) -> None:
         """Count everything as read."""
@@ -155,13 +176,14 @@ class Answers:
         """Answers of which more may come."""
         return sum(answer.is_open for answer in self._answers.values())
 
-    def open(self, *, beat_s: float = 0.0) -> Answer:
+    def open(self, *, beat_s: float = 0.0, offer: Offer | None = None) -> Answer:
         """A new answer, under a number that was never used.
 
         Args:
             beat_s: See :attr:`Answer.beat_s`.
+            offer: See :attr:`Answer.offer`.
         """
-        answer = Answer(next(self._numbers), beat_s=beat_s, among=self)
+        answer = Answer(next(self._numbers), beat_s=beat_s, offer=offer, among=self)
         self._answers[answer.number] = answer
         return answer
 
@@ -216,7 +238,7 @@ class Answers:
         self._late = None
         kept, self._kept = self._kept, set()
         for answer in kept:
-            answer.wake()
+            answer.tell()
 
     def _pace(self) -> None:
         if self.is_listening and self._unread_tokens > self._limit_tokens:

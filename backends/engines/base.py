@@ -4,7 +4,7 @@ An adapter translates and keeps no policy: no queue, no retry, no choice of mode
 and answers pass through it and are readable nowhere in its ``repr``, log or errors.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -30,6 +30,8 @@ class Prompt:
         max_tokens: Most tokens to answer, 1 or more; already bounded.
         beat_s: Of each beat of the loop's clock one delta is enough: an engine that keeps what was
             not read may keep it for the next one, the first words and the end excepted.
+        take: Takes a delta at once, if it can, and says whether it did: an engine that offers it
+            what comes need not wake a reader. What was not taken is yielded.
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class Prompt:
     body: Mapping[str, object] = field(repr=False)
     max_tokens: int
     beat_s: float = 0.0
+    take: "Callable[[Delta], bool] | None" = field(default=None, repr=False, compare=False)
 
 
 @frozen
