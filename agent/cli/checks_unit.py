@@ -1,11 +1,13 @@
 """Checks of the service: is one installed, and does its file say what ours would?"""
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from .checks_told import Finding, Ground, fail, ok, skipped, warn
+from .supervisors import Systemd
 from .units_place import Place, SupervisorFailed, place_of
 
 ABOUT: Mapping[str, str] = MappingProxyType(
@@ -32,7 +34,7 @@ def look(ground: Ground) -> Iterator[Finding]:
         yield skipped("service.drift", "no service is installed")
         yield skipped("service.config", "no service is installed")
         return
-    yield ok("service.installed", f"{place.file}")
+    yield _installed(place)
     try:
         text = place.file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -41,6 +43,17 @@ def look(ground: Ground) -> Iterator[Finding]:
         return
     yield _drift(place, text)
     yield _config(ground, text, place.file)
+
+
+def _installed(place: Place) -> Finding:
+    """Whether it is there, and whether anything starts it."""
+    if isinstance(place.job, Systemd):
+        # where `systemctl enable` puts its links, and a package's own file alone has none
+        wants = place.job.path.parent.glob("*.wants")
+        if not any(os.path.lexists(folder / place.job.name) for folder in wants):
+            cause = f"{place.file} is there and not enabled: nothing starts it with the machine"
+            return warn("service.installed", cause, "Say `poolhand service install`.")
+    return ok("service.installed", f"{place.file}")
 
 
 def _place(ground: Ground, scope: str) -> Place:

@@ -28,6 +28,13 @@ def installed(folder: Path, name: str = "poolhand.service") -> tuple[Ground, Pat
     return here, path
 
 
+def enable(unit: Path) -> None:
+    """As ``systemctl enable`` does."""
+    link = unit.parent / "multi-user.target.wants" / unit.name
+    link.parent.mkdir()
+    link.symlink_to(Path("/etc/systemd/system") / unit.name)
+
+
 def test_none_is_installed(tmp_path: Path) -> None:
     found = verdicts(look(ground(tmp_path)))
     assert found == {**dict.fromkeys(ABOUT, "skipped"), "service.installed": "warn"}
@@ -38,6 +45,8 @@ def test_ours_is_installed(tmp_path: Path) -> None:
     command = f"ExecStart=/opt/x/poolhand run --config {here.config}"
     lines = template("poolhand.service").splitlines()
     path.write_text("\n".join(command if "ExecStart=" in line else line for line in lines))
+    assert "not enabled" in by_id(look(here))["service.installed"].cause
+    enable(path)
     found = list(look(here))
     assert verdicts(found) == dict.fromkeys(ABOUT, "ok")
     assert str(path) in by_id(found)["service.installed"].cause
@@ -62,6 +71,7 @@ def test_a_users_unit(tmp_path: Path, home: Path) -> None:
     path = home / ".config/systemd/user/poolhand.service"
     path.parent.mkdir(parents=True)
     path.write_text(template("poolhand-user.service"))
+    enable(path)
     found = by_id(look(ground(tmp_path / "w")))
     assert found["service.installed"].cause == str(path)
     assert found["service.drift"].verdict == "ok"
