@@ -171,7 +171,8 @@ def obstacle(
     if is_draining:
         return "provider draining for update"
     for stay in stays:
-        if stay.model in pinned and stay.state is SlotState.READY:
+        is_here = stay.state is SlotState.READY or (stay.state in COMING and stay.is_load)
+        if stay.model in pinned and is_here:
             return "a resident model is pinned"
         if not may_drain and stay.state in COMING and stay.is_load:
             return f"a model is {stay.state}"

@@ -219,6 +219,11 @@ class Loads:
         ready = (s for s in self.stays.all() if s.state is SlotState.READY)
         return self.pins.of(self.settings).union(s.model for s in ready if s.since_s > newest_s)
 
+    def pinned_outside(self, pool: Pool) -> str | None:
+        """A pinned model that answers and is none of this pool's."""
+        here = [m for m in self.pins.of(self.settings) if self.stays.ready(m)]
+        return next((model for model in here if not pool.serves(model)), None)
+
     def refused(self, model: str, error: AgentError, now_s: float) -> list[Said]:
         """A load that does not come: counted, and told."""
         self.refusals.note(model, error, now_s)
@@ -254,9 +259,7 @@ class Loads:
 
     def sampled(self, loads: Mapping[str, Load]) -> list[Said]:
         """Engines were read: a peak that was never seen before is written down."""
-        for model, load in loads.items():
-            if load.memory_active_bytes is not None:
-                self.stays.measured(model, load.memory_active_bytes)
+        self.stays.measured(loads)
         return [self._kept()] if self.measured.sampled(loads) else []
 
     def came(self, outcomes: Iterable[Outcome]) -> list[Said]:
@@ -273,12 +276,20 @@ class Loads:
         swap, self._swap = self._swap, None
         if swap is None or swap[1] != ended.model:
             self._swap = swap
-            return []
+            return [] if ended.error is None else self._restored(ended.displaced, now_s)
         if isinstance(ended.error, SlotsBusy):
             self.wishes.swapped(ended.model, is_over=False)  # it was asked again meanwhile
         elif ended.error is not None:
             return self.bring_back(swap[0], now_s)
         return []
+
+    def _restored(self, displaced: Iterable[str], now_s: float) -> list[Said]:
+        """Have those back who went for a model that does not come, if nothing is in their way."""
+        said: list[Said] = []
+        for model in displaced:
+            if isinstance(self.admits(model, (), now_s), placement.Admit):
+                said += self.bring_back(model, now_s)
+        return said
 
     # ── what the owner and the line change ────────────────────────────────────────────
 

@@ -21,7 +21,7 @@ from .effects import PersistAssignment, RefreshInventory
 from .loads import Loads, Said
 from .pool import Topology, allowed_of, candidates, digest_of, pool_for
 from .requests import Ledger, RequestState
-from .slots import COMING, HOLDS_MEMORY, SlotState
+from .slots import COMING, HOLDS_MEMORY, SlotState, most_used_first
 from .stays import LoadEnded
 
 QUIET_S = 1.0
@@ -141,9 +141,11 @@ class Moves:
         if entry is None or stay is None or not stay.is_load:
             return []
         keys = self.topology.keys_of(entry)
-        if not self.assignment.scope:
-            return self._assign(self.assignment.then(keys, source, now_s), now_s)
-        return self._narrow({*keys, model}, source, now_s)
+        if self.assignment.scope:
+            said = self._narrow({*keys, model}, source, now_s)
+        else:
+            said = self._assign(self.assignment.then(keys, source, now_s), now_s)
+        return [*said, *self._loads.expel(self._busy, now_s, is_all=False)] if said else []
 
     # ── moving ────────────────────────────────────────────────────────────────────────
 
@@ -268,6 +270,9 @@ class Moves:
             return self._undo(ModelNotReady(model=model, reason="the move took too long"), now_s)
         if self.move.planned is not None:
             after, model, end_s = self.move.planned, self.move.model, self.move.deadline_s
+            pool = pool_for(after, self._settings, self.topology)
+            if (kept := self._loads.pinned_outside(pool)) is not None:  # pinned since
+                return self._undo(ModelNotReady(model=kept, reason="it is pinned"), now_s)
             return [] if self._is_awaited else self._set_out(after, model, end_s, now_s)
         here = {s.model for s in self._loads.stays.all() if s.state in HOLDS_MEMORY}
         is_clear = not here - {*self._loads.pool.models}
@@ -331,10 +336,7 @@ class Moves:
         return dict(candidates(self._settings, self.topology, too_large=self._too_large))
 
     def _here(self) -> list[str]:
-        """Models in memory, those that answer first, then the latest used."""
-        stays = [s for s in self._loads.stays.all() if s.state in HOLDS_MEMORY]
-        stays.sort(key=lambda s: (s.model in self._busy, s.last_used_s), reverse=True)
-        return [stay.model for stay in stays]
+        return most_used_first(self._loads.stays.all(), self._busy)
 
     def _seeded(self, now_s: float) -> Assignment:
         return seed(

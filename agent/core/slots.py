@@ -12,7 +12,7 @@ value.
          └─────────────┴───────────┴─▶ EMPTY └─────────┴──────────┴─▶ UNLOADING
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -103,6 +103,7 @@ class Stay:
         sleeps: Whether its engine leaves its memory by itself when it is idle for long.
         last_used_s: When its last request ended, in the node's time; since READY if none did.
         progress: How far its download is.
+        displaced: Models that went for it; they come back if it does not.
         ending: Why it leaves; ``None`` if it makes room.
     """
 
@@ -120,6 +121,7 @@ class Stay:
     last_used_s: float = 0.0
     progress: Progress | None = None
     ending: AgentError | None = None
+    displaced: tuple[str, ...] = ()
 
     def after(self, event: SlotEvent, now_s: float) -> "Stay":
         """The stay that ``event`` makes of this one.
@@ -144,6 +146,13 @@ class Stay:
     def claims_bytes(self) -> int:
         """Memory that others may have once it is gone."""
         return self.takes_bytes + self.due_bytes
+
+
+def most_used_first(stays: Iterable[Stay], busy: Collection[str]) -> list[str]:
+    """Models in memory, those that answer first, then the latest used; then those that load."""
+    known = [stay for stay in stays if stay.is_load]
+    known.sort(key=lambda s: (s.model in busy, s.state not in COMING, s.last_used_s), reverse=True)
+    return [stay.model for stay in known]
 
 
 def residents(stays: Iterable[Stay]) -> list[Stay]:

@@ -5,12 +5,12 @@ stay that ends says so as a value: :class:`LoadEnded` for whoever asked for a lo
 :class:`PrefetchEnded` for bytes fetched ahead. Who is told what is the node's business.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from ...backends.engines.base import Loaded
+from ...backends.engines.base import Load, Loaded
 from ...backends.stores.base import Build, Progress
 from ...config.errors import AgentError
 from ...config.frozen import frozen
@@ -42,11 +42,13 @@ class LoadEnded:
     Attributes:
         askers: How many loads of the coordinator this answers.
         error: ``None`` if the model answers now.
+        displaced: Models that went for it.
     """
 
     model: str
     askers: int
     error: AgentError | None
+    displaced: tuple[str, ...] = ()
 
 
 @frozen
@@ -168,6 +170,8 @@ class Stays:
                     if loading.build is not None:
                         outcomes.append(LoadEngine(loading.model, loading.build))
                 case placement.Evict(victim):
+                    displaced = (*staged.displaced, victim)
+                    self._put(staged, replace(staged, displaced=displaced))
                     outcomes += self.release(victim, None, now_s)
                     outcomes += self.drained(busy, now_s)
                 case placement.Refuse(InsufficientMemory()) if now_s - self._left_s < MEMORY_BACK_S:
@@ -207,11 +211,12 @@ class Stays:
         self._move(answering, SlotEvent.LOADED, now_s)
         return [LoadEnded(model, stay.askers, None)]
 
-    def measured(self, model: str, holds_bytes: int) -> None:
-        """An engine that could not be measured once it was loaded was read at last."""
-        stay = self.ready(model)
-        if stay is not None and stay.holds_bytes is None:
-            self._put(stay, replace(stay, holds_bytes=holds_bytes))
+    def measured(self, loads: Mapping[str, Load]) -> None:
+        """Engines were read; one that could not be measured when it was loaded is so at last."""
+        for model, load in loads.items():
+            stay, holds_bytes = self.ready(model), load.memory_active_bytes
+            if stay is not None and stay.holds_bytes is None and holds_bytes is not None:
+                self._put(stay, replace(stay, holds_bytes=holds_bytes))
 
     def used(self, model: str, now_s: float) -> None:
         """A request of the model has ended."""
@@ -274,7 +279,7 @@ class Stays:
             outcomes.append(CancelFetch(stay.model))
         if stay.state in COMING:
             outcomes.append(
-                LoadEnded(stay.model, stay.askers, why)
+                LoadEnded(stay.model, stay.askers, why, stay.displaced)
                 if stay.is_load
                 else PrefetchEnded(stay.model, why)
             )

@@ -5,6 +5,7 @@ import pytest
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.slots import SlotState
+from poolhand.agent.wire.extensions import CancelLoad, CancelLoadStatus
 from poolhand.agent.wire.inbound import (
     InferenceRequest,
 )
@@ -53,6 +54,53 @@ def told(effects: list[do.Effect]) -> list[LoadModelStatus]:
 
 
 # ── loads ─────────────────────────────────────────────────────────────────────────────
+
+
+def loading(world: World) -> None:
+    """``org/a`` has gone for ``org/b``, whose engine is being loaded."""
+    world.resident("org/a")
+    world.load_model("org/b")
+    world.stage("org/b")
+    world.stopped("org/a")
+    assert world.state("org/b") == [SlotState.LOADING]
+
+
+def come_back(world: World, effects: list[do.Effect]) -> None:
+    assert do.FetchWeights("org/a") in effects
+    world.stopped("org/b")
+    world.stage("org/a")
+    world.loaded("org/a")
+    assert (world.state("org/a"), world.state("org/b")) == ([SlotState.READY], [])
+
+
+def test_who_went_for_a_load_that_is_cancelled_comes_back(world: World) -> None:
+    loading(world)
+    effects = world.hear(CancelLoad(model_id="org/b"))
+    assert said(effects)[0] == CancelLoadStatus(model_id="org/b", status="cancelled")
+    come_back(world, effects)
+
+
+def test_who_went_for_a_model_that_does_not_start_comes_back(world: World) -> None:
+    loading(world)
+    come_back(world, world.tell(happened.EngineFailed("org/b", BAD)))
+
+
+def test_nobody_comes_back_to_a_node_that_drains_or_into_a_slot_that_is_promised() -> None:
+    world = World(settings())
+    world.start()
+    loading(world)
+    world.tell(happened.DrainAsked(1, None))
+    assert not only(world.tell(happened.EngineFailed("org/b", BAD)), do.FetchWeights)
+    both = World(settings(slots={"max_model_slots": 2}))
+    both.start()
+    both.available_bytes = 6 * GIB
+    both.resident("org/a")
+    both.load_model("org/b")
+    both.stage("org/b")
+    both.stopped("org/a")
+    both.load_model("org/a")
+    fetched = only(both.tell(happened.EngineFailed("org/b", BAD)), do.FetchWeights)
+    assert fetched == [], "it was asked for again already"
 
 
 def test_a_load_that_ended_while_the_line_was_down_is_told_once(world: World) -> None:

@@ -311,7 +311,8 @@ def test_a_cancelled_load_is_acknowledged_before_anything_ends(phase: SlotState)
     first, *rest = effects
     assert first == do.Send(world.line, CancelLoadStatus(model_id="org/b", status="cancelled"))
     ends = {type(effect) for effect in done(rest)}
-    assert ends <= {do.CancelFetch, do.StopEngine}
+    back = {do.FetchWeights} if phase is SlotState.LOADING else set[type[do.Effect]]()
+    assert ends <= {do.CancelFetch, do.StopEngine} | back
     assert do.StopEngine("org/a") not in effects
     assert any(isinstance(m, LoadModelStatus) and m.status == "failed" for m in said(rest))
 
@@ -406,3 +407,41 @@ def test_no_commands_widen_policy_or_lose_a_request(
         epochs.append(world.node.moves.assignment.epoch)
     assert epochs == sorted(epochs), "an epoch never goes back"
     assert {effect.model for effect in only(world.effects, do.LoadEngine)} <= {"org/a", "org/b"}
+
+
+def test_a_pinned_model_on_its_way_keeps_the_machine_in_its_pool() -> None:
+    world = at_tiny()
+    world.stopped("org/a")
+    world.tell(happened.PinAsked(1, "org/b"))
+    world.load_model("org/b")
+    (told, *_) = said(hear(world, AssignPool(pool="other", epoch=50)))
+    assert isinstance(told, AssignPoolStatus)
+    assert (told.status, told.error) == ("refused", "a resident model is pinned")
+
+
+def test_a_move_that_waits_is_given_up_when_a_model_that_would_go_is_pinned_meanwhile() -> None:
+    world = World(settings(pools={"min_dwell_s": 0.0}, slots={"max_model_slots": 2}))
+    world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
+    world.start()
+    world.resident("org/a")
+    world.request("r", "org/b")
+    hear(world, AssignPool(pool="other", epoch=9, preload="org/c"))
+    assert world.node.moves.move is not None
+    told = said(world.tell(happened.PinAsked(1, "org/a")))
+    failed = [m for m in told if isinstance(m, AssignPoolStatus)]
+    assert [(m.status, m.error) for m in failed] == [("failed", "the move was undone")]
+    world.stage("org/b")
+    world.loaded("org/b")
+    assert world.state("org/a") == [SlotState.READY]
+    assert world.node.moves.assignment.pool == "tiny"
+
+
+def test_a_release_with_a_load_on_its_way_stays_with_that_load() -> None:
+    world = World(settings(pools={"assigned": None, "advertise": "all", "min_dwell_s": 0.0}))
+    world.tell(happened.AssignmentRead(Assignment(("tiny",), "hash", 4, -1000.0)))
+    world.start()
+    world.load_model("org/b")
+    hear(world, AssignPool(pool=None, epoch=9))
+    assert world.node.moves.assignment.pool == "tiny"
+    told = said(world.load_model("org/c"))
+    assert [m.status for m in told if isinstance(m, LoadModelStatus)] == ["failed"]

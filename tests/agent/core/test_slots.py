@@ -12,6 +12,7 @@ from poolhand.agent.core.slots import (
     SlotEvent,
     SlotState,
     Stay,
+    most_used_first,
     residents,
 )
 
@@ -99,3 +100,14 @@ def test_residents_hold_a_slot() -> None:
 def test_what_was_measured_counts_before_what_was_admitted() -> None:
     assert Stay("m", needs_bytes=5).takes_bytes == 5
     assert Stay("m", needs_bytes=5, holds_bytes=0).takes_bytes == 0
+
+
+def test_who_answers_comes_before_who_waits_and_who_loads() -> None:
+    here = [
+        Stay("ahead", SlotState.DOWNLOADING, is_load=False, last_used_s=9.0),
+        Stay("loading", SlotState.LOADING),
+        Stay("old", SlotState.READY, last_used_s=1.0),
+        Stay("new", SlotState.READY, last_used_s=2.0),
+        Stay("busy", SlotState.READY, last_used_s=0.0),
+    ]
+    assert most_used_first(here, {"busy"}) == ["busy", "new", "old", "loading"]
