@@ -28,6 +28,7 @@ from poolhand.backends.engines.base import (
     Piece,
     Prompt,
     Started,
+    ToolCall,
     Usage,
 )
 from poolhand.backends.engines.echo import EchoEngine
@@ -354,6 +355,66 @@ async def test_an_engine_that_keeps_beats_is_told_them_and_not_held_again(
     took_s = coordinator.times_s[-1] - coordinator.times_s[0]
     assert coordinator.text() == "a" * 30
     assert (took_s < BEAT_S * 20) is (engine is Keeping)
+
+
+class Offering(EchoEngine):
+    """Offers the middle of its answer to whoever takes it at once, and yields what is not taken."""
+
+    keeps_beats = True
+
+    def __init__(self, middle: Sequence[Delta]) -> None:
+        super().__init__()
+        self._middle = middle
+        self.taken: list[bool] = []
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        take = prompt.take
+        assert take is not None
+        yield Started(1)
+        assert not take(Delta("too early", tokens=1))
+        yield Delta("first", tokens=1)
+        for delta in self._middle:
+            self.taken.append(take(delta))
+            if not self.taken[-1]:
+                yield delta
+        yield Finished("stop", Usage(1, 1 + len(self._middle)))
+
+
+async def offered(inbox: Inbox, middle: Sequence[Delta], rooms: Sequence[bool]) -> list[bool]:
+    """What is taken at once of the middle of an answer, if there is room so often."""
+    engine, coordinator, room = Offering(middle), Coordinator(), iter(rooms)
+
+    def take(_: int, frame: str) -> bool:
+        coordinator.frames.append(frame)
+        return True
+
+    async with group() as tasks:
+        relay = Relay(
+            coordinator.node,
+            engine=lambda _: engine,
+            send_chunk=take,
+            has_room=lambda line: line == KEY.line and next(room),
+            tell=inbox.tell,
+            tasks=tasks,
+        )
+        relay.open(KEY, coordinator.seal(BODY))
+        relay.start(KEY, "m", 9)
+        ended = await inbox.first(GenerationEnded)
+    assert ended.outcome == "complete"
+    assert coordinator.text() == "first" + "".join(delta.text for delta in middle)
+    return engine.taken
+
+
+async def test_the_middle_of_an_answer_is_taken_at_once_if_there_is_room(inbox: Inbox) -> None:
+    middle = [Delta(f" {at}", tokens=1) for at in range(6)]
+    rooms = [True, True, False, True, False, True]
+    assert await offered(inbox, middle, rooms) == rooms
+
+
+async def test_what_is_long_or_no_text_is_left_to_the_answers_own_task(inbox: Inbox) -> None:
+    call = ToolCall("c", "f", "{}")
+    middle = [Delta("x" * 2**17, tokens=1), Delta("", "", (call,), 1), Delta(" end", tokens=1)]
+    assert await offered(inbox, middle, [True]) == [False, False, True]
 
 
 async def test_many_answers_go_out_on_one_stroke(inbox: Inbox) -> None:

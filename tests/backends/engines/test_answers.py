@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.backends.engines.answers import Answers
+from poolhand.backends.engines.answers import Answer, Answers
 from poolhand.backends.engines.base import Delta, Finished, Started, ToolCall, Usage
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.engines.messages import Begun, Ended, Refused, Row, Tokens
@@ -164,3 +164,94 @@ async def test_an_answer_that_is_closed_while_it_keeps_words_keeps_nobody_awake(
     async with asyncio.timeout(20):
         assert await readings[1] == Delta("b", tokens=1)
     answers.close(other)
+
+
+# ── whoever takes at once ─────────────────────────────────────────────────────────────
+
+
+async def test_what_is_taken_at_once_wakes_no_reader() -> None:
+    answers, _ = made()
+    taken: list[Delta] = []
+    can_take = [False]
+
+    def take(delta: Delta) -> bool:
+        if can_take[0]:
+            taken.append(delta)
+        return can_take[0]
+
+    answer = answers.open(offer=take)
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(answer.piece())
+        await asyncio.sleep(0)
+        can_take[0] = True
+        answers.take(Tokens((Row(answer.number, 1, "a"),)))
+        answers.take(Tokens((Row(answer.number, 2, "b"),)))
+        await asyncio.sleep(0)
+        assert not reading.done()
+        assert taken == [Delta("a", tokens=1), Delta("b", tokens=2)]
+        can_take[0] = False
+        answers.take(Tokens((Row(answer.number, 1, "c"),)))
+        assert await reading == Delta("c", tokens=1)
+
+
+async def test_nobody_but_the_reader_is_told_the_end() -> None:
+    answers, _ = made()
+    taken: list[Delta] = []
+    answer = answers.open(offer=lambda delta: taken.append(delta) is None)
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(answer.piece())
+        await asyncio.sleep(0)
+        answers.take(Ended(answer.number, "stop", 3, 4, None))
+        assert await reading == Finished("stop", Usage(3, 4))
+    assert not taken
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("say"), st.integers(0, 2)),
+        st.tuples(st.just("turn"), st.integers(1, 3)),
+        st.tuples(st.just("room"), st.integers(0, 1)),
+    ),
+    max_size=40,
+)
+
+
+async def read(answer: Answer, heard: list[Delta]) -> None:
+    while not isinstance(piece := await answer.piece(), Finished):
+        if isinstance(piece, Delta):
+            heard.append(piece)
+
+
+async def told(steps: list[tuple[str, int]], beat_s: float) -> tuple[str, int, list[Delta]]:
+    """An answer whose deltas are taken at once now and then: what was said, and what was heard."""
+    answers, _ = made(limit_tokens=5)
+    heard: list[Delta] = []
+    has_room, said, tokens = [True], "", 0
+    answer = answers.open(
+        beat_s=beat_s, offer=lambda delta: has_room[0] and heard.append(delta) is None
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(read(answer, heard))
+        answers.take(Begun(answer.number, 3))
+        for what, number in steps:
+            if what == "say":
+                text = f"{len(said)}," * number
+                answers.take(Tokens((Row(answer.number, 1, text),)))
+                said, tokens = said + text, tokens + 1
+            elif what == "turn":
+                for _ in range(number):
+                    await asyncio.sleep(0)
+            else:
+                has_room[0] = bool(number)
+        answers.take(Ended(answer.number, "stop", 3, tokens, None))
+    assert answers.is_listening
+    return said, tokens, heard
+
+
+@given(steps=STEPS, beat_s=st.sampled_from([0.0, 0.001, 60.0]))
+def test_every_word_comes_once_and_in_order_whoever_takes_it(
+    steps: list[tuple[str, int]], beat_s: float
+) -> None:
+    said, tokens, heard = asyncio.run(told(steps, beat_s))
+    assert "".join(delta.text for delta in heard) == said
+    assert sum(delta.tokens for delta in heard) == tokens
