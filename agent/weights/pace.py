@@ -19,6 +19,8 @@ _LAG = 4.0
 _LEAST_LAG_S = 2.0
 _ENOUGH_PEERS = 3
 _BURST_S = 0.25
+_USUAL_CONNECTIONS = 8
+_LEAST_BUFFER_BYTES = 16 * 1024
 _BUSY = 0.35
 _LONGEST_WAIT_S = 5.0
 
@@ -134,6 +136,25 @@ class Bucket:
         # a slow start may be made up for, but only a little
         self._free_at_s = max(self._free_at_s, now_s - _BURST_S) + count / rate
         return min(max(0.0, self._free_at_s - now_s), _LONGEST_WAIT_S)
+
+
+def buffer_bytes(rate_bytes_s: int | None, *, most_bytes: int) -> int:
+    """How much one connection should take at once.
+
+    Each pays only for what it has taken, so under a low limit many large buffers would come in
+    one burst: over the limit for a moment, and then nothing for seconds, which no ETA survives.
+
+    Args:
+        rate_bytes_s: What all connections together may bring; ``None``: anything.
+        most_bytes: What is quickest without a limit; a power of two.
+
+    Returns:
+        A power of two, ``most_bytes`` at most.
+    """
+    if rate_bytes_s is None:
+        return most_bytes
+    wanted = int(rate_bytes_s * _BURST_S / _USUAL_CONNECTIONS)
+    return min(most_bytes, max(_LEAST_BUFFER_BYTES, 1 << max(wanted, 1).bit_length() - 1))
 
 
 def laggards(

@@ -18,7 +18,7 @@ from .arrival import Arrival
 from .behind import writing_behind
 from .digests import Interrupted, PieceBad
 from .journal import Journal
-from .pace import LOOK_EVERY_S, Bucket, Crew, Opening, laggards
+from .pace import LOOK_EVERY_S, Bucket, Crew, Opening, buffer_bytes, laggards
 from .parts import Part
 from .patience import Patience
 from .plan import Chunk, Grid, missing, round_robin
@@ -190,7 +190,8 @@ class Pull:
         is_expected = False
         try:
             # never closed by hand: a traceback may still hold a piece of it
-            self._work(memoryview(mmap.mmap(-1, BUFFER_BYTES)))
+            size = buffer_bytes(self._bucket.rate_bytes_s, most_bytes=BUFFER_BYTES)
+            self._work(memoryview(mmap.mmap(-1, size)))
             is_expected = True
         except Interrupted:
             is_expected = True

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.weights.pace import FEWEST, Bucket, Crew, Opening, laggards
+from poolhand.agent.weights.pace import (
+    FEWEST,
+    Bucket,
+    Crew,
+    Opening,
+    buffer_bytes,
+    laggards,
+)
 
 
 def counts(crew: Crew, rates: list[float]) -> list[int]:
@@ -97,3 +104,18 @@ def test_it_opens_wide_as_soon_as_it_waits_for_the_link() -> None:
     assert not opening.is_too_few(0.25, 5.4), "busy"
     assert not opening.is_too_few(0.25, 5.4), "no time has passed"
     assert opening.is_too_few(0.5, 5.45), "rests"
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(None, 2**19), (10**9, 2**19), (16_000_000, 2**18), (1_000_000, 2**14), (1, 2**14)],
+)
+def test_under_a_low_limit_little_is_taken_at_once(rate: int | None, expected: int) -> None:
+    assert buffer_bytes(rate, most_bytes=2**19) == expected
+
+
+@given(rate=st.integers(1, 10**12))
+def test_law_a_buffer_is_whole_pages_and_no_larger_than_the_usual(rate: int) -> None:
+    size = buffer_bytes(rate, most_bytes=2**19)
+    assert 2**14 <= size <= 2**19
+    assert size & (size - 1) == 0
