@@ -124,7 +124,7 @@ Excuse = tuple[str, str, Callable[[str], None]]
 EXCUSED: tuple[Excuse, ...] = (
     (r"make demo", "tests/agent/dev/test_demo.py plays it", is_a_target),
     (r"make test", "it is this very run", is_a_target),
-    (r"make bench-(footprint|relay|weights)", "figures belong to a machine", is_a_target),
+    (r"make bench-(footprint|relay|verbs|weights)", "figures belong to a machine", is_a_target),
     (r"apt-get install nginx", "the machine is not ours to change", is_named_by_a_bench),
     (r"python3 -m venv /\S+", "packaging/smoke.sh makes one", is_in_the_smoke_run),
     (r"/\S+/pip install '\.\[default\]'", "it needs a package index", is_in_the_smoke_run),

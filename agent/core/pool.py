@@ -11,11 +11,14 @@ from dataclasses import field
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ...config.frozen import frozen
 from ...config.settings import ModelEntry, Settings
-from ..wire.inbound import DesiredModels
 from .assignment import Assignment, Source, seed
+
+if TYPE_CHECKING:  # whoever only asks what is allowed need not read the wire
+    from ..wire.inbound import DesiredModels
 
 NO_ALIASES: Mapping[str, frozenset[str]] = MappingProxyType({})
 
@@ -43,7 +46,7 @@ class Topology:
         return frozenset(entry.aliases or told) or frozenset({entry.id})
 
     def after(
-        self, said: DesiredModels, before: DesiredModels | None, settings: Settings
+        self, said: "DesiredModels", before: "DesiredModels | None", settings: Settings
     ) -> "Topology":
         """What is known once ``said`` was heard.
 
