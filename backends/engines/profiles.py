@@ -115,6 +115,9 @@ class Profile(Protocol):
     ready: str
     """Answers 200 once the first prompt could be taken."""
 
+    tells_ready: bool
+    """Whether it is so; of a server of any kind, an answer there says only that it runs."""
+
     asks: Mapping[str, object]
     """What each request asks for on top, so that tokens are counted as they come."""
 

@@ -12,6 +12,7 @@ class AttachProfile:
     name = "attach"
     takes_socket = False
     ready = "/v1/models"
+    tells_ready = False
     asks: Mapping[str, object] = MappingProxyType({"stream_options": {"include_usage": True}})
     renamed: Mapping[str, str] = MappingProxyType({})
     sleep: tuple[str, str] | None = None

@@ -19,6 +19,7 @@ class LlamacppProfile:
     name = "llamacpp"
     takes_socket = True
     ready = "/health"
+    tells_ready = True
     asks: Mapping[str, object] = MappingProxyType(
         {
             "stream_options": {"include_usage": True},

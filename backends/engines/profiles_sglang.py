@@ -28,6 +28,7 @@ class SglangProfile:
     name = "sglang"
     takes_socket = False
     ready = "/ready"
+    tells_ready = True
     asks: Mapping[str, object] = MappingProxyType(
         {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     )

@@ -26,6 +26,7 @@ class VllmProfile:
     name = "vllm"
     takes_socket = True
     ready = "/health"
+    tells_ready = True
     asks: Mapping[str, object] = MappingProxyType(
         {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     )

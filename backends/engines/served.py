@@ -138,7 +138,7 @@ class ServedEngine:
     async def _until_ready(self) -> None:
         wait_s = FIRST_LOOK_S
         while self._life.is_loading:
-            if await self._watch.get(self._profile.ready) is not None:
+            if await self._watch.is_there():
                 return
             try:
                 async with asyncio.timeout(wait_s):

@@ -23,6 +23,11 @@ MEMORY_EVERY = 10
 """Looks from one measurement of its memory to the next, which takes a while."""
 
 
+_NOT_YET = frozenset(
+    {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+)
+
+
 class Watch:
     """Looks at one server, and puts it to sleep when it has been idle for long.
 
@@ -75,7 +80,7 @@ class Watch:
             self.gauges, self.gauges_s = gauges, asked_s
         elif self._looks == 0:
             self._has_metrics = False
-        if told is None and await self.get(self._profile.ready) is None:
+        if told is None and not await self.is_there():
             self.missed += 1
             return
         self.missed = 0
@@ -85,17 +90,27 @@ class Watch:
         if 0 < self._sleep_after_s <= idle_s:
             await self._lie_down()
 
+    async def is_there(self) -> bool:
+        """Whether it is ready, or, if it does not tell that, there to be asked for an answer."""
+        status, _ = await self._ask(self._profile.ready)
+        if self._profile.tells_ready or status is None:
+            return status == HTTPStatus.OK
+        return status not in _NOT_YET
+
     async def get(self, target: str) -> bytes | None:
         """What it answers to a question about itself; ``None``: nothing of use."""
+        status, body = await self._ask(target)
+        return body if status == HTTPStatus.OK else None
+
+    async def _ask(self, target: str) -> tuple[int | None, bytes]:
         try:
             async with (
                 asyncio.timeout(ASK_S),
                 call(self._peer, "GET", target, connect_s=ASK_S) as answer,
             ):
-                body = await answer.whole(limit_bytes=FIGURES_BYTES)
-                return body if answer.status == HTTPStatus.OK else None
+                return answer.status, await answer.whole(limit_bytes=FIGURES_BYTES)
         except (CallFailed, TimeoutError):
-            return None
+            return None, b""
 
     async def context_tokens(self, served_name: str) -> int | None:
         """The longest prompt and answer that it takes, if it says so.

@@ -177,3 +177,27 @@ async def test_one_that_does_not_lie_down_is_woken_all_the_same(serve: Serve) ->
         assert here.missed == 1
         await here.wake()
     assert played.asked[-1] == "POST /wake_up"
+
+
+@pytest.mark.parametrize(
+    ("status", "ours", "anybodys"),
+    [
+        (200, True, True),
+        (404, False, True),
+        (500, False, True),
+        (502, False, False),
+        (503, False, False),
+        (504, False, False),
+    ],
+)
+async def test_a_server_of_any_kind_is_there_once_it_answers(
+    serve: Serve, status: int, *, ours: bool, anybodys: bool
+) -> None:
+    played = Played({"/health": (status, ""), "/v1/models": (status, "")})
+    async with serve(played.talk) as peer:
+        assert await watch(peer).is_there() == ours
+        attached = watch(peer, AttachProfile())
+        assert await attached.is_there() == anybodys
+        await attached.look(idle_s=0)
+    assert attached.missed == (0 if anybodys else 1)
+    assert not await watch(Peer("http://127.0.0.1:1"), AttachProfile()).is_there()
