@@ -43,6 +43,12 @@ def test_every_metric_that_is_shown_or_watched_exists() -> None:
     assert named - KNOWN == set()
 
 
+def test_every_metric_there_is_has_a_panel_or_an_alert() -> None:
+    named = {name for each in expressions() for name in re.findall(rf"\b{PREFIX}\w+", each)}
+    seen = named | {name.removesuffix("_bucket") for name in named}
+    assert [one.name for one in FAMILIES if f"{PREFIX}{one.name}" not in seen] == []
+
+
 def test_every_label_that_is_chosen_by_exists() -> None:
     for each in expressions():
         by = re.findall(r"(?:by|on) \(([^)]*)\)", each)
