@@ -8,8 +8,12 @@ from typing import Protocol
 from .plan import Chunk, Grid
 
 _MOST_PATIENCE = 16
-_DRIP_BYTES = 64 * 1024
-"""A connection that brings less in a whole stall time-out stands still, too."""
+DRIP_RATIO = 0.6
+"""After so much of the stall time-out, with hardly a byte, the rest is asked for elsewhere: whoever
+waits for all of it would lose 20 s to one silent line."""
+
+_DRIP_BYTES = 32 * 1024
+"""A connection that brings less in that time stands still, too."""
 
 
 class Ground(Protocol):
@@ -78,12 +82,17 @@ class Arrival:
         """Seconds since its last connection was begun, and its bytes times the patience."""
         return now_s - self._origin_s, self.asked_bytes * self._patience
 
-    def hurry(self, now_s: float) -> None:
-        """End the connection: the rest comes over another, with twice the patience."""
+    def hurry(self, now_s: float, *, is_free: bool = True) -> None:
+        """End the connection: the rest comes over another, with twice the patience.
+
+        Args:
+            now_s: Of the monotonic clock.
+            is_free: Whether it costs no try, for it was only slower than others.
+        """
         self._patience *= 2
         self._origin_s = now_s
         self._seen = None
-        self._is_hurried = True
+        self._is_hurried = is_free
         self._interrupt()
 
     def was_hurried(self) -> bool:

@@ -2,10 +2,13 @@
 
 A store that is down for half a minute in the middle of a download must not cost the load, and
 one that is down for good must not hold it for ever. So a read is given up only when both are
-spent: its tries, and the time that may pass without a block of its bytes.
+spent: its tries, and the time that may pass without a block of its bytes. Where that time is
+long, tries that stand still until their own time-out need not be as many.
 """
 
 TRIES = 8
+_FEWEST_TRIES = 3
+_LONG_S = 20.0
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 _LONGEST_ASKED_S = 60.0
@@ -48,7 +51,8 @@ class Patience:
             self.tries, self._since_s = 1, now_s
         else:
             self.tries += 1
-        if self.tries >= TRIES and now_s - self._since_s >= self._no_progress_s:
+        enough = _FEWEST_TRIES if self._no_progress_s >= _LONG_S else TRIES
+        if self.tries >= enough and now_s - self._since_s >= self._no_progress_s:
             return None
         longest_s = min(_FIRST_WAIT_S * 2 ** (min(self.tries, TRIES) - 1), _LONGEST_WAIT_S)
         return max(longest_s * (0.5 + chance / 2), min(asked_s or 0.0, _LONGEST_ASKED_S))

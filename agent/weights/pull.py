@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
-from .arrival import Arrival
+from .arrival import DRIP_RATIO, Arrival
 from .behind import writing_behind
 from .digests import Interrupted, PieceBad
 from .journal import Journal
@@ -143,8 +143,8 @@ class Pull:
             so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
             slow = set(laggards(so_far, self._finished))
         for key, arrival in self._running.items():
-            if key in slow or arrival.is_dripping(now_s, self._source.stall_timeout_s):
-                arrival.hurry(now_s)
+            if key in slow or arrival.is_dripping(now_s, DRIP_RATIO * self._source.stall_timeout_s):
+                arrival.hurry(now_s, is_free=key in slow)
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Change what all connections together may bring from now on; ``None``: anything."""

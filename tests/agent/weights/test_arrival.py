@@ -65,6 +65,14 @@ def test_hurried_is_patient_for_longer_and_at_first_costs_no_try(tmp_path: Path)
     ground.file.close()
 
 
+def test_a_drip_costs_a_try(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "f")
+    arrival = Arrival(ground, Chunk(0, 0, 40), lambda: None)
+    arrival.hurry(1.0, is_free=False)
+    assert not arrival.was_hurried()
+    ground.file.close()
+
+
 def test_a_drip_is_no_stream(tmp_path: Path) -> None:
     ground = Ground(tmp_path / "f")
     arrival = Arrival(ground, Chunk(0, 0, 10**6), lambda: None)

@@ -39,6 +39,17 @@ def test_without_time_to_spend_the_tries_decide() -> None:
     assert waits[:3] == [0.05, 0.1, 0.2]
 
 
+@given(st.floats(1, 20))
+def test_a_store_that_stands_still_is_not_waited_for_much_beyond_the_time(stall_s: float) -> None:
+    """Each try ends by a time-out of its own, so eight of them would take minutes."""
+    patience, now_s = Patience(no_progress_s=60.0, block_bytes=100, now_s=0.0), stall_s
+    while (
+        wait_s := patience.wait_s(got_bytes=9, asked_s=None, now_s=now_s, chance=0.9)
+    ) is not None:
+        now_s += wait_s + stall_s
+    assert 60.0 <= now_s <= 60.0 + stall_s + 5.0
+
+
 def test_bytes_make_good_for_every_try_before() -> None:
     patience = Patience(no_progress_s=0.0, block_bytes=100, now_s=0.0)
     for _ in range(10 * TRIES):

@@ -284,7 +284,7 @@ def quick(
     return Weights(
         chunk_bytes=chunk_bytes,
         connections=connections,
-        stall_timeout_s=1.0,
+        stall_timeout_s=2.0,
         no_progress_s=0.0,
         require_manifest=require_manifest,
         sync_first=sync_first,
