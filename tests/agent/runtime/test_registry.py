@@ -3,9 +3,12 @@
 import asyncio
 import hashlib
 import json
+import ssl
+import subprocess
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -17,6 +20,8 @@ from poolhand.config.settings import ModelEntry, Settings
 
 MODEL = "org/toy"
 PATIENCE_S = 30.0
+
+NO_MORE: Mapping[str, object] = MappingProxyType({})
 
 Answers = Mapping[str, tuple[int, bytes]]
 
@@ -51,7 +56,9 @@ def good(*models: str) -> dict[str, tuple[int, bytes]]:
 
 
 @asynccontextmanager
-async def listening(answers: Answers, asked: list[str]) -> AsyncGenerator[int]:
+async def listening(
+    answers: Answers, asked: list[str], tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[int]:
     """A web server that says what it was told to say."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +74,7 @@ async def listening(answers: Answers, asked: list[str]) -> AsyncGenerator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield int(server.sockets[0].getsockname()[1])
 
@@ -75,13 +82,19 @@ async def listening(answers: Answers, asked: list[str]) -> AsyncGenerator[int]:
 class Room:
     """A registry, and what it tells."""
 
-    def __init__(self, folder: Path, port: int, **catalog: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        coordinator: Mapping[str, object] = NO_MORE,
+        **catalog: object,
+    ) -> None:
         self.told: list[Event] = []
         self.offers: list[list[ModelEntry]] = []
         self.news = asyncio.Event()
         settings = Settings.model_validate(
             {
-                "coordinator": {"url": f"ws://127.0.0.1:{port}"},
+                "coordinator": {"url": f"ws://127.0.0.1:{port}", **line},
                 "catalog": {"builds": ["org/*"], "store": "s3://bucket", **catalog},
             }
         )
@@ -122,6 +135,33 @@ async def test_what_is_named_is_offered_with_its_hash(tmp_path: Path) -> None:
     assert (entry.id, entry.ref, entry.weight_hash) == expected
     assert asked == [CATALOG_PATH, manifest_path(MODEL)], "and nothing else was looked at"
     assert room.told == [CatalogRead({"toy": (MODEL,)})]
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+async def test_a_catalog_behind_tls_is_believed_if_the_coordinator_s_authority_vouches_for_it(
+    tmp_path: Path, *, is_trusted: bool
+) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(  # noqa: ASYNC221, S603  # fixed words, once
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",  # noqa: S607
+         "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    asked: list[str] = []
+    async with listening(good(MODEL), asked, context) as port:
+        who = {"url": f"wss://127.0.0.1:{port}", "ca_file": str(cert) if is_trusted else None}
+        room = Room(tmp_path, port, who)
+        await room.until(lambda: bool(room.offers or room.told))
+    if is_trusted:
+        assert [entry.weight_hash for entry in room.offers[0]] == [HASH]
+        assert asked == [CATALOG_PATH, manifest_path(MODEL)]
+    else:
+        assert [code for _, code in room.failures] == ["store_unreachable"]
+        assert asked == [], "and it heard nothing from us"
 
 
 async def test_what_was_read_last_outlives_the_process_and_the_catalog(tmp_path: Path) -> None:
