@@ -83,11 +83,7 @@ class Room:
     """A registry, and what it tells."""
 
     def __init__(
-        self,
-        folder: Path,
-        port: int,
-        coordinator: Mapping[str, object] = NO_MORE,
-        **catalog: object,
+        self, folder: Path, port: int, line: Mapping[str, object] = NO_MORE, **catalog: object
     ) -> None:
         self.told: list[Event] = []
         self.offers: list[list[ModelEntry]] = []
