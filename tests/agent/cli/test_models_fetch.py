@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import pickle
-import subprocess
 from argparse import ArgumentTypeError
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,9 +12,10 @@ import pytest
 
 from poolhand.agent.cli.exits import Exit
 from poolhand.agent.cli.models_args import rate
-from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+from poolhand.agent.dev.objectstore import ObjectStore
 
 from .conftest import Cli
+from .toy_store import ENVIRON, fetched, holding
 
 OBJECTS = {
     "config.json": b'{"model_type": "toy"}',
@@ -23,34 +23,12 @@ OBJECTS = {
     "README.md": b"# toy",
     "sub/data.dat": b"0123456789" * 50_000,
 }
-ENVIRON = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    "AWS_REGION": "us-east-1",
-}
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    for name, data in OBJECTS.items():
-        path = tmp_path / "root" / "models" / "org" / "toy" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _ = path.write_bytes(data)
-    secret = ENVIRON["AWS_SECRET_ACCESS_KEY"]
-    options = StoreOptions(root=tmp_path / "root", access_key="key", secret_key=secret)
-    async with await serve(options) as running:
+    async with holding(tmp_path / "root", OBJECTS) as running:
         yield running
-
-
-async def fetched(
-    cli: Cli, store: ObjectStore, *args: str | Path
-) -> subprocess.CompletedProcess[str]:
-    environ = {**ENVIRON, "AWS_ENDPOINT_URL": store.url}
-    ref = "s3://models/org/toy"
-    return await asyncio.to_thread(cli, "models", "fetch", ref, *args, **environ)
 
 
 def below(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """``models fetch`` with peers, as users run it: a process, a node that has it, an S3 of our own."""
 
-import asyncio
 import hashlib
 import json
 import socket
@@ -13,44 +12,24 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.cli.exits import Exit
-from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+from poolhand.agent.dev.objectstore import ObjectStore
 from poolhand.agent.weights.peers_lines import CHILD, encode_place
 from poolhand.config.peers import Peers
 
 from .conftest import Cli
+from .toy_store import fetched, holding
 
 OBJECTS = {
     "config.json": b'{"model_type": "toy"}',
     "tokenizer_config.json": b"{}",
     "data/words.txt": b"0123456789" * 300_000,
 }
-ENVIRON = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    "AWS_REGION": "us-east-1",
-}
-REF = "s3://models/org/toy"
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    for name, data in OBJECTS.items():
-        path = tmp_path / "root" / "models" / "org" / "toy" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _ = path.write_bytes(data)
-    options = StoreOptions(root=tmp_path / "root", access_key="key", secret_key="secret")  # noqa: S106
-    async with await serve(options) as running:
+    async with holding(tmp_path / "root", OBJECTS) as running:
         yield running
-
-
-async def fetched(
-    cli: Cli, store: ObjectStore, *args: str | Path
-) -> subprocess.CompletedProcess[str]:
-    environ = {**ENVIRON, "AWS_ENDPOINT_URL": store.url}
-    return await asyncio.to_thread(cli, "models", "fetch", REF, *args, **environ)
 
 
 @contextmanager
