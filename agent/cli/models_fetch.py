@@ -6,36 +6,39 @@ what an engine needs is brought into the cache that the agent serves from. With
 standard error and the result to standard output, so both can be kept apart.
 """
 
-import asyncio
 import json
 import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ...backends.stores.base import Build, Progress
-from ...backends.stores.errors import WeightsCorrupt
+from ...backends.stores.errors import CacheFull, WeightsCorrupt
 from ...config.errors import AgentError, RefInvalid, SecretUnusable
-from ...config.peers import Peers
-from ...config.settings import S3, Stores, Weights
-from ..weights import shelves, standalone
+from ..weights import standalone
 from ..weights.alone import read_checksums
-from ..weights.cache import Cache
+from ..weights.cache import Cache, remove
 from ..weights.disk import disk_error
-from ..weights.fetch import fetch, sizes
+from ..weights.here import bring_here
+from ..weights.journal import JOURNAL_NAME
 from ..weights.lines import Alone, FetchJob
 from ..weights.manifest import folder_name
 from ..weights.record import Record
 from ..weights.remote_code import asks_for_code
-from ..weights.verify import config_of, read_record
+from ..weights.verify import config_of, read_record, verify
 from .bar import Bar
 from .exits import Exit
 from .models_place import Place, in_use, place_of
 from .render import plain, size, span
+
+if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
+    from ...config.peers import Peers
+    from ...config.stores import Stores
+    from ...config.weights import Weights
 
 _METADATA_NAME = "metadata"
 """Folder of the cache with what ``--metadata-only`` brings: no builds, so no agent looks there."""
@@ -62,7 +65,7 @@ def models_fetch(args: Namespace) -> int:
         AgentError: It could not be brought here; the leaf says why.
     """
     try:
-        place = place_of(args, cast("str", args.model))
+        place = place_of(args, cast("str", args.model), is_light=args.peer is None)
     except RefInvalid as error:
         print(f"poolhand: {error}\n  {error.remedy}", file=sys.stderr)
         return Exit.USAGE
@@ -113,24 +116,45 @@ def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) ->
         is_all=to is not None,
         is_metadata=is_metadata,
     )
+    peers = _peers(args, place)
     if to is None:
         is_held = alone.checksums is not None or not alone.is_verified
         held = alone if is_held else None
-        job = FetchJob(place.model, place.ref, stores, weights, str(place.cache_dir), held)
-        job = replace(job, peers=_peers(args, place))
-        _make_room(place, job, in_use(args))
-        build = asyncio.run(fetch(job, told=told))
-        _hold(place, alone)
-        return _of_build(place, build)
+        job = FetchJob(
+            place.model, place.ref, stores, weights, str(place.cache_dir), held, peers=peers
+        )
+        return _of_build(place, _built(args, place, job, told))
     copy = standalone.Copy(place.ref, Path(os.path.abspath(to)), place.cache_dir)  # noqa: PTH100  # keeps links
-    peers = _peers(args, place)
-    work = standalone.bring(
-        copy, stores=stores, weights=weights, alone=alone, told=told, peers=peers
-    )
-    return _of_copy(copy, alone, asyncio.run(work))
+    job = FetchJob(copy.model, copy.ref, stores, weights, copy.stage_dir, alone, peers=peers)
+    return _of_copy(copy, alone, standalone.bring(copy, job, told=told))
 
 
-def _peers(args: Namespace, place: Place) -> Peers:
+def _built(args: Namespace, place: Place, job: FetchJob, told: Callable[[Progress], None]) -> Build:
+    """Bring a build into the cache; unused ones leave if the bounds ask for it."""
+    cache = Cache(place.cache_dir)
+
+    def room(size_bytes: int) -> None:
+        from ..weights import shelves  # noqa: PLC0415  # what is here already needs no room
+
+        cache.remember(place.model, str(place.ref), size_bytes)
+        for name in shelves.make_room(
+            cache, place.model, size_bytes, settings=place.cache, protected=in_use(args)
+        ):
+            print(f"poolhand: {name} left the cache to make room", file=sys.stderr)
+
+    folder = cache.folder(place.model)
+    try:
+        _ = bring_here(job, told=told, room=room)
+    except CacheFull:
+        if not (folder / JOURNAL_NAME).exists():  # nothing of it is here: leave no empty folder
+            _ = remove(folder, model=place.model)
+        raise
+    if job.alone is not None:
+        _hold(place, job.alone)
+    return verify(folder, model=place.model)
+
+
+def _peers(args: Namespace, place: Place) -> "Peers":
     """Whom to ask before the store."""
     asked, key = cast("list[str] | None", args.peer), cast("Path | None", args.peers_key)
     if asked is None:
@@ -140,18 +164,6 @@ def _peers(args: Namespace, place: Place) -> Peers:
         reason = "peers prove to each other that they share a key: name its file"
         raise SecretUnusable(source="--peers-key", reason=reason)
     return place.peers.model_copy(update={"urls": tuple(asked), "key_file": key_file})
-
-
-def _make_room(place: Place, job: FetchJob, protected: Collection[str]) -> None:
-    """Let unused builds leave if the bounds ask for it, unless this one takes nothing more."""
-    cache = Cache(place.cache_dir)
-    if place.ref.scheme == "file" or cache.build(place.model, str(place.ref)) is not None:
-        return
-    size_bytes = asyncio.run(sizes(job))
-    for name in shelves.make_room(
-        cache, place.model, size_bytes, settings=place.cache, protected=protected
-    ):
-        print(f"poolhand: {name} left the cache to make room", file=sys.stderr)
 
 
 def _warn(folder: Path) -> list[str]:
@@ -180,21 +192,21 @@ def _hold(place: Place, alone: Alone) -> None:
             raise WeightsCorrupt(model=place.model, file=file.path, reason=reason)
 
 
-def _stores(args: Namespace, place: Place) -> Stores:
+def _stores(args: Namespace, place: Place) -> "Stores":
     endpoint = cast("str | None", args.endpoint)
     if endpoint is None:
         return place.stores
-    s3 = S3.model_validate({**place.stores.s3.model_dump(), "endpoint": endpoint})
+    s3 = place.stores.s3.model_copy(update={"endpoint": endpoint})
     return place.stores.model_copy(update={"s3": s3})
 
 
-def _weights(args: Namespace, place: Place) -> Weights:
+def _weights(args: Namespace, place: Place) -> "Weights":
     chosen: dict[str, object] = {}
     if args.connections is not None:
         chosen["connections"] = chosen["max_connections"] = cast("int", args.connections)
     if args.limit is not None:
         chosen["max_bytes_per_s"] = int(cast("float", args.limit))
-    return Weights.model_validate({**place.weights.model_dump(), **chosen})
+    return place.weights.model_copy(update=chosen)
 
 
 def _of_build(place: Place, build: Build) -> dict[str, object]:

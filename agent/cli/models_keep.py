@@ -60,15 +60,11 @@ def _verify_copy(args: Namespace, ground: Ground, to: Path) -> int:
         copy = standalone.Copy(ModelRef.parse(record.ref), place, ground.cache_dir)
         standalone.distrust(copy, {bad.path for bad in found.bad})
         bar = Bar(sys.stderr, record.ref)
-        work = standalone.bring(
-            copy,
-            stores=ground.stores,
-            weights=ground.weights,
-            alone=Alone(),
-            told=lambda progress: bar.told(progress, time.monotonic()),
-        )
+        job = FetchJob(copy.model, copy.ref, ground.stores, ground.weights, copy.stage_dir, Alone())
         try:
-            _ = asyncio.run(work)
+            _ = standalone.bring(
+                copy, job, told=lambda progress: bar.told(progress, time.monotonic())
+            )
         finally:
             bar.close()
         one |= {"ok": True, "state": "repaired"}

@@ -7,19 +7,24 @@ reference, the cache is the platform's, and stores are reached as the environmen
 import os
 from argparse import Namespace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from ...config.defaults import defaults
 from ...config.errors import RefInvalid
 from ...config.frozen import frozen
-from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
-from ...config.settings import Cache as CacheSettings
-from ...config.settings import ModelEntry, Settings, Stores, Weights
 from ..weights.cache import Cache
+from ..weights.light import Table
+from ..weights.lines import LIGHT_SCHEMES
 from ..weights.manifest import folder_name
 from ..weights.verify import read_record
 from .places import cache_of, config_of, socket_of
 from .render import items, table
+
+if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
+    from ...config.peers import Peers
+    from ...config.settings import Cache as CacheSettings
+    from ...config.settings import ModelEntry, Settings, Stores, Weights
 
 _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
 """States of a model that no engine has and no fetch brings."""
@@ -41,10 +46,10 @@ class Place:
     model: str
     ref: ModelRef
     cache_dir: Path
-    cache: CacheSettings
-    stores: Stores
-    weights: Weights
-    peers: Peers = NO_PEERS
+    cache: "CacheSettings"
+    stores: "Stores"
+    weights: "Weights"
+    peers: "Peers"
 
 
 @frozen
@@ -56,15 +61,19 @@ class Ground:
     """
 
     cache_dir: Path
-    cache: CacheSettings
-    stores: Stores
-    weights: Weights
-    entries: tuple[ModelEntry, ...]
-    peers: Peers = NO_PEERS
+    cache: "CacheSettings"
+    stores: "Stores"
+    weights: "Weights"
+    peers: "Peers"
+    entries: "tuple[ModelEntry, ...]" = ()
 
 
-def ground_of(args: Namespace) -> Ground:
+def ground_of(args: Namespace, *, is_light: bool = False) -> Ground:
     """Read the configuration if there is one.
+
+    Args:
+        args: The verb's arguments.
+        is_light: Where there is none, plain values do; see :mod:`poolhand.config.defaults`.
 
     Raises:
         ConfigError: It was named and is not there, or cannot be used.
@@ -72,7 +81,7 @@ def ground_of(args: Namespace) -> Ground:
     path = config_of(args)
     here = cache_of(args)
     if args.config is None and "POOLHAND_CONFIG" not in os.environ and not path.is_file():
-        return Ground(here, CacheSettings(), Stores(), Weights(), ())
+        return _unwritten(here, is_light=is_light)
     from ...config.load import load  # noqa: PLC0415  # pulls in the loader, only if there is a file
 
     settings: Settings = load(path, os.environ).settings
@@ -82,23 +91,39 @@ def ground_of(args: Namespace) -> Ground:
         settings.cache,
         settings.stores,
         settings.weights,
-        settings.models,
         settings.peers,
+        settings.models,
     )
 
 
-def place_of(args: Namespace, text: str) -> Place:
+def _unwritten(here: Path, *, is_light: bool) -> Ground:
+    if is_light:
+        cache, stores, weights, peers = map(Table, defaults("Cache", "Stores", "Weights", "Peers"))
+        peers = peers.model_copy(update={"is_on": False})
+        tables = cast(
+            "tuple[CacheSettings, Stores, Weights, Peers]", (cache, stores, weights, peers)
+        )
+        return Ground(here, *tables)
+    from ...config.peers import NO_PEERS  # noqa: PLC0415  # most fetches check nothing
+    from ...config.settings import Cache as CacheSettings  # noqa: PLC0415  # likewise
+    from ...config.settings import Stores, Weights  # noqa: PLC0415  # likewise
+
+    return Ground(here, CacheSettings(), Stores(), Weights(), NO_PEERS)
+
+
+def place_of(args: Namespace, text: str, *, is_light: bool = False) -> Place:
     """What a reference, an id or an alias means here.
 
     Args:
         args: The verb's arguments.
         text: A reference such as ``s3://bucket/prefix``, or what the configuration offers.
+        is_light: Whether plain values do for settings that nobody wrote.
 
     Raises:
         RefInvalid: It is no reference, and nothing offered bears that name.
         ConfigError: The configuration cannot be used.
     """
-    ground = ground_of(args)
+    ground = ground_of(args, is_light=is_light and text.partition("://")[0] in LIGHT_SCHEMES)
     entry = _offered(ground, text)
     ref = entry.place if entry is not None else ModelRef.parse(text)
     named = cast("str | None", getattr(args, "id", None))
@@ -139,7 +164,7 @@ def id_of(ground: Ground, text: str) -> str:
     return text
 
 
-def _offered(ground: Ground, text: str) -> ModelEntry | None:
+def _offered(ground: Ground, text: str) -> "ModelEntry | None":
     try:
         ref = str(ModelRef.parse(text))
     except RefInvalid:

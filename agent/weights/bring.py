@@ -63,6 +63,7 @@ class Bring:
         find_store: How a reference becomes a store.
         tell: Hears of progress, at most every ``TICK_S``.
         arrived: Hears which tensors can be read, if the job asks for that.
+        room: Told how many bytes are about to come, before anything is written; may refuse.
         tick_s: From one word of progress to the next.
         sync_every_s: How much of the past a power cut may take back.
 
@@ -78,6 +79,7 @@ class Bring:
         tell: Tell,
         arrived: Callable[[Tensors], None] = lambda _: None,
         *,
+        room: Callable[[int], None] = lambda _: None,
         tick_s: float = TICK_S,
         sync_every_s: float = SYNC_EVERY_S,
     ) -> None:
@@ -86,6 +88,7 @@ class Bring:
         self._sync_every_s = sync_every_s
         self._tell = tell
         self._arrived = arrived
+        self._room = room
         self._find_store = find_store
         self._cache = Cache(job.cache_dir)
         self._folder = self._cache.folder(job.model)
@@ -209,6 +212,7 @@ class Bring:
     ) -> None:
         total = sum(target.remote.size_bytes for target in targets)
         grid = grid_for(total_bytes=total, asked_chunk_bytes=self._job.weights.chunk_bytes)
+        self._room(total)
         told = self._taking_over(total)
         parts, journal, got = self._prepare(targets, grid, promise, told)
         pull, brought = pull_for(

@@ -68,23 +68,6 @@ async def fetch(
     return await asyncio.to_thread(verify, cache.folder(job.model), model=job.model)
 
 
-async def arrive(
-    job: FetchJob,
-    *,
-    told: Callable[[Progress], None],
-    limits: asyncio.Queue[int | None] | None = None,
-    environ: Mapping[str, str] = os.environ,
-    command: Sequence[str] = CHILD,
-) -> Result:
-    """Have the child do the job, and take its word for it; :func:`fetch` looks after it.
-
-    Raises:
-        WeightsError: The leaf says what went wrong.
-        FetchDied: The child ended without a word.
-    """
-    return await _run(job, "fetch", told=told, limits=limits, environ=environ, command=command)
-
-
 async def sizes(
     job: FetchJob,
     *,

@@ -50,15 +50,13 @@ def main(find_store: FindStore = store_for) -> int:
         find_store: How a reference becomes a store.
     """
     job, mode = take_job(sys.stdin.buffer.readline(MAX_LINE_BYTES))
-    _allow_open_files()
+    allow_open_files()
     try:
         result = _run(job, mode, find_store)
     except Interrupted:
         return EXIT_STOPPED
     except AgentError as error:
-        if "model" in vars(error):
-            vars(error)["model"] = job.model  # a store knows only the reference
-        _say(encode_error(error))
+        _say(encode_error(named(error, job)))
         return EXIT_FAILED
     except OSError as error:
         _say(encode_error(disk_error(error, job.cache_dir)))
@@ -96,7 +94,14 @@ def _hear(bring: Bring) -> None:
         signal.pthread_kill(main.ident, signal.SIGTERM)
 
 
-def _allow_open_files() -> None:
+def named(error: AgentError, job: FetchJob) -> AgentError:
+    """The same error with the model's own name: a store knows only the reference."""
+    if "model" in vars(error):
+        vars(error)["model"] = job.model
+    return error
+
+
+def allow_open_files() -> None:
     """One file a shard is open at once, and some platforms allow 256."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)

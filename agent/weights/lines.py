@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # whoever has checked settings has these already; the child h
 
 Mode = Literal["fetch", "list", "look"]
 MAX_LINE_BYTES = 2**20
-_LIGHT_SCHEMES = frozenset({"s3", "file"})
+LIGHT_SCHEMES = frozenset({"s3", "file"})
+"""Where models lie that are brought with plain values for settings."""
 
 ExitCode = int
 EXIT_FAILED: ExitCode = 1
@@ -153,7 +154,7 @@ def take_job(line: bytes) -> tuple[FetchJob, Mode]:
     said = cast("dict[str, object]", json.loads(line))
     peers = Table({**cast("dict[str, object]", said["peers"]), "is_on": False})
     scheme = cast("dict[str, str]", said["ref"])["scheme"]
-    if scheme not in _LIGHT_SCHEMES or peers.listen is not None or peers.urls:
+    if scheme not in LIGHT_SCHEMES or peers.listen is not None or peers.urls:
         return decode_job(line)
     tables = (Table(said["stores"]), Table(said["weights"]), peers)
     return _job(said, *cast("tuple[Stores, Weights, Peers]", tables))

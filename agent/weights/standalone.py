@@ -1,4 +1,4 @@
-"""A copy of a prefix in a folder of the user's choice, brought by the same child.
+"""A copy of a prefix in a folder of the user's choice, brought as models are.
 
 Everything arrives in ``<to>/.poolhand`` and is moved to its relative name only when all of
 it is complete and verified, so nothing under a final name is ever half there. Then
@@ -10,26 +10,24 @@ a journal (fetch on), a record in ``.poolhand`` (move the rest), a record in the
 (compare with the store), nothing.
 """
 
-import asyncio
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.base import Progress
+from ...backends.stores.catalog import store_for
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
 from ...config.frozen import frozen
-from ...config.peers import NO_PEERS, Peers
 from ...config.refs import ModelRef
-from ...config.stores import Stores
-from ...config.weights import Weights
+from .bring import FindStore
 from .cache import Cache
 from .digests import sha256_of
-from .fetch import CHILD, arrive
+from .here import bring_here
 from .journal import JOURNAL_NAME
-from .lines import Alone, FetchJob
+from .lines import FetchJob
 from .manifest import folder_name
 from .record import RECORD_NAME, Record, RecordFile
 from .repair import claim
@@ -61,9 +59,14 @@ class Copy:
         return str(self.ref)
 
     @property
-    def stage(self) -> Cache:
+    def stage_dir(self) -> str:
         """Where it arrives."""
-        return Cache(self.to / STAGE_NAME)
+        return str(self.to / STAGE_NAME)
+
+    @property
+    def stage(self) -> Cache:
+        """The same, as the cache folder that it is meanwhile."""
+        return Cache(self.stage_dir)
 
     @property
     def memory(self) -> Path:
@@ -76,28 +79,20 @@ def memory_of(cache_dir: Path, to: Path) -> Path:
     return cache_dir / _COPIES_NAME / folder_name(os.path.realpath(to))
 
 
-async def bring(
+def bring(
     copy: Copy,
+    job: FetchJob,
     *,
-    stores: Stores,
-    weights: Weights,
-    alone: Alone,
     told: Callable[[Progress], None],
-    peers: Peers = NO_PEERS,
-    environ: Mapping[str, str] = os.environ,
-    command: Sequence[str] = CHILD,
+    find_store: FindStore = store_for,
 ) -> Record:
     """Bring every object of the prefix; go on where an earlier run ended.
 
     Args:
         copy: From where to where.
-        stores: How stores are reached.
-        weights: How bytes come here.
-        alone: What they are held to.
+        job: How; into :attr:`Copy.stage_dir`.
         told: Hears of progress.
-        peers: Who may be asked before the store; nothing is passed on to them.
-        environ: What the child may see of it, it gets.
-        command: How the child is started.
+        find_store: How a reference becomes a store.
 
     Returns:
         What lies there now, every file with its digest.
@@ -106,11 +101,9 @@ async def bring(
         WeightsError: The leaf says what went wrong; final names hold what they held.
         OSError: The folder cannot be written to.
     """
-    stage = str(copy.to / STAGE_NAME)
-    job = FetchJob(copy.model, copy.ref, stores, weights, stage, alone, peers=peers)
-    await asyncio.to_thread(begin, copy, chunk_bytes=weights.chunk_bytes)
-    _ = await arrive(job, told=told, environ=environ, command=command)
-    return await asyncio.to_thread(deliver, copy)
+    begin(copy, chunk_bytes=job.weights.chunk_bytes)
+    _ = bring_here(job, told=told, find_store=find_store)
+    return deliver(copy)
 
 
 def begin(copy: Copy, *, chunk_bytes: int) -> None:

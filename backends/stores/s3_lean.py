@@ -1,9 +1,9 @@
 """Listing and small reads over S3 without its library, where nothing of it is needed.
 
 Importing aiobotocore and describing S3 to it takes longer than fetching a gigabyte. Where the
-endpoint is named, is not AWS's own, and the keys stand in the environment or none are to be
-sent, there is no chain to ask, no region to find and no file to read: two plain GETs do. Every
-other case takes :class:`~.s3_session.Session`, which this has the face of.
+endpoint is named and not AWS's own, and the keys stand in the environment or nowhere, there is
+no chain to ask, no region to find and no file to read: two plain GETs do. Every other case
+takes :class:`~.s3_session.Session`, which this has the face of.
 """
 
 import os
@@ -31,10 +31,15 @@ _FIRST_WAIT_S = 0.1
 _TRANSIENT_FROM = 500
 _TOO_MANY = 429
 _MOST_ANSWER_BYTES = 64 * 2**20
-_SHARED_FILES = (
+_FILES_OF_THE_CHAIN = (
     ("AWS_CONFIG_FILE", ".aws/config"),
     ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+    ("BOTO_CONFIG", ".boto"),
+    ("BOTO_CONFIG", "/etc/boto.cfg"),
 )
+"""Source: botocore's credentials.py; whoever has one of them has the whole chain asked."""
+
+_ACCESS, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 _OTHER_CHAINS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
@@ -42,12 +47,12 @@ def suffices(config: "S3", environ: Mapping[str, str], endpoint: Endpoint) -> bo
     """Whether this is all that is needed to reach ``endpoint``."""
     if endpoint.is_aws or config.profile or any(environ.get(name) for name in _OTHER_CHAINS):
         return False
-    if not config.unsigned and _keys(environ) is None:
-        return False
+    if not config.unsigned and bool(environ.get(_ACCESS)) != bool(environ.get(_SECRET)):
+        return False  # half a pair: the library knows what to say of it
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  # what botocore does
     return not any(
         Path(environ.get(name) or home / usual).expanduser().exists()
-        for name, usual in _SHARED_FILES
+        for name, usual in _FILES_OF_THE_CHAIN
     )
 
 
@@ -206,7 +211,7 @@ class _Held:
 
 
 def _keys(environ: Mapping[str, str]) -> Credentials | None:
-    access, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    access, secret = environ.get(_ACCESS), environ.get(_SECRET)
     if not access or not secret:
         return None
     return Credentials(access, secret, environ.get("AWS_SESSION_TOKEN") or None)

@@ -1,6 +1,5 @@
 """A copy of a prefix: all of it, right or not at all, and gone on from at any moment."""
 
-import asyncio
 import hashlib
 import json
 import os
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from weights_origin import (
-    CHILD,
     REF,
     Fault,
     Origin,
@@ -22,13 +20,14 @@ from weights_origin import (
     always,
     at_first,
     manifest_of,
+    origin_store,
     quick,
     stores_of,
     toy,
 )
 
 from poolhand.agent.weights.boot import boot_id
-from poolhand.agent.weights.lines import Alone
+from poolhand.agent.weights.lines import Alone, FetchJob
 from poolhand.agent.weights.record import RECORD_NAME, Record
 from poolhand.agent.weights.standalone import STAGE_NAME, Copy, begin, bring, deliver, remembered
 from poolhand.backends.stores.base import Progress
@@ -39,6 +38,7 @@ from poolhand.backends.stores.errors import (
     WeightsError,
     WeightsUnsafe,
 )
+from poolhand.config.settings import Stores
 
 OBJECTS = {
     **toy(shard_bytes=200_000),
@@ -70,45 +70,48 @@ def sums(path: Path, objects: dict[str, bytes]) -> str:
     return str(path)
 
 
-async def run(
+def job_of(copy: Copy, stores: Stores, alone: Alone | None = None) -> FetchJob:
+    return FetchJob(copy.model, copy.ref, stores, quick(), copy.stage_dir, alone or Alone())
+
+
+def run(
     origin: Origin, tmp_path: Path, alone: Alone | None = None, told: list[Progress] | None = None
 ) -> Record:
-    return await bring(
-        copy_to(tmp_path),
-        stores=stores_of(origin),
-        weights=quick(),
-        alone=alone or Alone(),
+    copy = copy_to(tmp_path)
+    return bring(
+        copy,
+        job_of(copy, stores_of(origin), alone),
         told=(told if told is not None else list[Progress]()).append,
-        command=CHILD,
+        find_store=origin_store,
     )
 
 
-async def test_every_object_and_nothing_else(origin: Origin, tmp_path: Path) -> None:
-    record = await run(origin, tmp_path)
+def test_every_object_and_nothing_else(origin: Origin, tmp_path: Path) -> None:
+    record = run(origin, tmp_path)
     assert listed(tmp_path / "to") == OBJECTS
     assert {file.path for file in record.files} == set(OBJECTS)
     assert record.verified_by == "self"
     assert remembered(copy_to(tmp_path)) == record
 
 
-async def test_the_second_run_brings_only_what_changed(origin: Origin, tmp_path: Path) -> None:
-    _ = await run(origin, tmp_path)
+def test_the_second_run_brings_only_what_changed(origin: Origin, tmp_path: Path) -> None:
+    _ = run(origin, tmp_path)
     asked = len(origin.ranges)
     told: list[Progress] = []
-    _ = await run(origin, tmp_path, told=told)
+    _ = run(origin, tmp_path, told=told)
     assert len(origin.ranges) == asked, "nothing is fetched again"
     assert told[-1].bytes_resumed == sum(map(len, OBJECTS.values()))
     origin.objects["README.md"] = b"# newer"
     (tmp_path / "to" / "tokenizer.json").write_bytes(b"[]")
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert {path for path, _ in origin.ranges[asked:]} == {"README.md", "tokenizer.json"}
     assert listed(tmp_path / "to") == origin.objects
 
 
-async def test_after_a_power_cut_only_lost_bytes_are_fetched_again(
+def test_after_a_power_cut_only_lost_bytes_are_fetched_again(
     origin: Origin, tmp_path: Path
 ) -> None:
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     memory = copy_to(tmp_path).memory / RECORD_NAME
     record = memory.read_text()
     assert f'"{boot_id()}"' in record, "what was not synced says in which boot"
@@ -118,33 +121,31 @@ async def test_after_a_power_cut_only_lost_bytes_are_fetched_again(
     _ = lost.write_bytes(bytes(before.st_size))
     os.utime(lost, ns=(before.st_atime_ns, before.st_mtime_ns))
     asked = len(origin.ranges)
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert {path for path, _ in origin.ranges[asked:]} == {"tokenizer.json"}
     assert listed(tmp_path / "to") == OBJECTS
 
 
-async def test_without_tags_nothing_is_taken_for_the_same(origin: Origin, tmp_path: Path) -> None:
+def test_without_tags_nothing_is_taken_for_the_same(origin: Origin, tmp_path: Path) -> None:
     origin.etags = False
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     origin.objects["README.md"] = b"# a model CARD"
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(tmp_path / "to") == origin.objects
 
 
-async def test_checksums_that_hold(origin: Origin, tmp_path: Path) -> None:
-    record = await run(origin, tmp_path, Alone(checksums=sums(tmp_path / "SUMS", OBJECTS)))
+def test_checksums_that_hold(origin: Origin, tmp_path: Path) -> None:
+    record = run(origin, tmp_path, Alone(checksums=sums(tmp_path / "SUMS", OBJECTS)))
     assert record.verified_by == "manifest"
     assert listed(tmp_path / "to") == OBJECTS
 
 
 @pytest.mark.parametrize("fault", [at_first(Reply(flip=True)), None])
-async def test_promised_bytes_are_no_business_of_a_format(
-    fault: Fault | None, tmp_path: Path
-) -> None:
+def test_promised_bytes_are_no_business_of_a_format(fault: Fault | None, tmp_path: Path) -> None:
     objects = {"a.safetensors": os.urandom(200_000), "config.json": b"\xff" * 9}
     with Origin(objects, fault=fault) as origin:
         checksums = sums(tmp_path / "SUMS", objects)
-        _ = await run(origin, tmp_path, Alone(checksums=checksums))
+        _ = run(origin, tmp_path, Alone(checksums=checksums))
     assert listed(tmp_path / "to") == objects, "and a byte that flipped once was read again"
 
 
@@ -155,118 +156,116 @@ async def test_promised_bytes_are_no_business_of_a_format(
         ({"more.json": b"{}"}, "more.json"),
     ],
 )
-async def test_a_promise_that_does_not_hold(
+def test_a_promise_that_does_not_hold(
     change: dict[str, bytes], where: str, origin: Origin, tmp_path: Path
 ) -> None:
     checksums = sums(tmp_path / "SUMS", {**OBJECTS, **change})
     with pytest.raises(WeightsCorrupt, match=where):
-        _ = await run(origin, tmp_path, Alone(checksums=checksums))
+        _ = run(origin, tmp_path, Alone(checksums=checksums))
     assert all(name.startswith(STAGE_NAME) for name in listed(tmp_path / "to"))
 
 
-async def test_an_object_that_nobody_vouches_for(origin: Origin, tmp_path: Path) -> None:
+def test_an_object_that_nobody_vouches_for(origin: Origin, tmp_path: Path) -> None:
     known = {name: data for name, data in OBJECTS.items() if name != "README.md"}
     checksums = sums(tmp_path / "SUMS", known)
     with pytest.raises(WeightsCorrupt, match=r"README\.md"):
-        _ = await run(origin, tmp_path, Alone(checksums=checksums))
+        _ = run(origin, tmp_path, Alone(checksums=checksums))
     origin.objects["SUMS"] = listed(tmp_path)["SUMS"]
     del origin.objects["README.md"]
-    record = await run(origin, tmp_path, Alone(checksums=checksums))
+    record = run(origin, tmp_path, Alone(checksums=checksums))
     assert "SUMS" in {file.path for file in record.files}, "but a list need not list itself"
 
 
-async def test_the_same_file_with_other_checksums_is_held_to_them(
-    origin: Origin, tmp_path: Path
-) -> None:
-    _ = await run(origin, tmp_path)
+def test_the_same_file_with_other_checksums_is_held_to_them(origin: Origin, tmp_path: Path) -> None:
+    _ = run(origin, tmp_path)
     wrong = sums(tmp_path / "SUMS", {**OBJECTS, "config.json": b"{} "})
     with pytest.raises(WeightsCorrupt):
-        _ = await run(origin, tmp_path, Alone(checksums=wrong))
+        _ = run(origin, tmp_path, Alone(checksums=wrong))
     assert listed(tmp_path / "to")["config.json"] == OBJECTS["config.json"]
 
 
-async def test_a_list_that_cannot_be_read(origin: Origin, tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read(origin: Origin, tmp_path: Path) -> None:
     with pytest.raises(WeightsCorrupt, match="No such file"):
-        _ = await run(origin, tmp_path, Alone(checksums=str(tmp_path / "none")))
+        _ = run(origin, tmp_path, Alone(checksums=str(tmp_path / "none")))
     _ = (tmp_path / "SUMS").write_text("hello")
     with pytest.raises(WeightsCorrupt, match="line 1"):
-        _ = await run(origin, tmp_path, Alone(checksums=str(tmp_path / "SUMS")))
+        _ = run(origin, tmp_path, Alone(checksums=str(tmp_path / "SUMS")))
 
 
-async def test_a_manifest_is_held_to(tmp_path: Path) -> None:
+def test_a_manifest_is_held_to(tmp_path: Path) -> None:
     objects = {**OBJECTS, "manifest.json": manifest_of(toy(shard_bytes=200_000), model="org/any")}
     with Origin(objects) as origin:
-        record = await run(origin, tmp_path)
+        record = run(origin, tmp_path)
         assert record.verified_by == "manifest"
         origin.objects["config.json"] = b"{}"
         with pytest.raises(WeightsCorrupt):
-            _ = await run(origin, tmp_path)
-        _ = await run(origin, tmp_path, Alone(is_verified=False))
+            _ = run(origin, tmp_path)
+        _ = run(origin, tmp_path, Alone(is_verified=False))
         assert listed(tmp_path / "to") == origin.objects
         origin.objects["manifest.json"] = manifest_of({"a": b""}, model="x").replace(b"1", b"2", 1)
         with pytest.raises(WeightsCorrupt, match=r"manifest\.json"):
-            _ = await run(origin, tmp_path)
+            _ = run(origin, tmp_path)
 
 
-async def test_unpromised_weights_that_are_none(tmp_path: Path) -> None:
+def test_unpromised_weights_that_are_none(tmp_path: Path) -> None:
     with Origin({"a.safetensors": b"\xff" * 100}) as origin:
         with pytest.raises(WeightsCorrupt, match="safetensors"):
-            _ = await run(origin, tmp_path)
-        _ = await run(origin, tmp_path, Alone(is_verified=False))
+            _ = run(origin, tmp_path)
+        _ = run(origin, tmp_path, Alone(is_verified=False))
     assert listed(tmp_path / "to") == {"a.safetensors": b"\xff" * 100}
 
 
-async def test_a_pickle_is_refused_whatever_was_promised(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_whatever_was_promised(tmp_path: Path) -> None:
     for name in ("a.safetensors", "weights.bin", "notes.md"):
         objects = {name: pickle.dumps(os.getcwd)}
         with Origin(objects) as origin, pytest.raises(WeightsUnsafe, match="pickle"):
-            _ = await run(origin, tmp_path, Alone(checksums=sums(tmp_path / "SUMS", objects)))
+            _ = run(origin, tmp_path, Alone(checksums=sums(tmp_path / "SUMS", objects)))
 
 
 @pytest.mark.parametrize(
     "name", ["../evil", "/abs", "a//b", ".partial/x", ".lock", ".JOURNAL", "manifest.ok", "A.TXT"]
 )
-async def test_hostile_names(name: str, tmp_path: Path) -> None:
+def test_hostile_names(name: str, tmp_path: Path) -> None:
     with Origin({"a.txt": b"1", name: b"2"}) as origin, pytest.raises(WeightsUnsafe):
-        _ = await run(origin, tmp_path)
+        _ = run(origin, tmp_path)
     assert {name.split("/")[0] for name in listed(tmp_path)} <= {"to", "cache"}
 
 
-async def test_what_else_lies_there_stays(origin: Origin, tmp_path: Path) -> None:
+def test_what_else_lies_there_stays(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine.txt").write_bytes(b"mine")
     (tmp_path / "to" / "config.json").write_bytes(b"an older one")
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(tmp_path / "to") == {**OBJECTS, "mine.txt": b"mine"}
 
 
-async def test_links_out_of_the_folder(origin: Origin, tmp_path: Path) -> None:
+def test_links_out_of_the_folder(origin: Origin, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "sub").symlink_to(outside)
     with pytest.raises(WeightsUnsafe, match="leads out"):
-        _ = await run(origin, tmp_path)
+        _ = run(origin, tmp_path)
     assert list(outside.iterdir()) == [], "nothing was written there"
     (tmp_path / "to" / "sub").unlink()
     (tmp_path / "to" / "config.json").unlink(missing_ok=True)
     (tmp_path / "to" / "config.json").symlink_to(outside / "target")
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(tmp_path / "to") == OBJECTS, "a link that is a file's name is replaced"
     assert list(outside.iterdir()) == []
 
 
-async def test_a_stage_that_is_a_link(origin: Origin, tmp_path: Path) -> None:
+def test_a_stage_that_is_a_link(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / STAGE_NAME).symlink_to(tmp_path)
     with pytest.raises(WeightsUnsafe):
-        _ = await run(origin, tmp_path)
+        _ = run(origin, tmp_path)
 
 
-async def test_one_folder_has_one_copy(origin: Origin, tmp_path: Path) -> None:
+def test_one_folder_has_one_copy(origin: Origin, tmp_path: Path) -> None:
     copy = copy_to(tmp_path)
     with copy.stage.lock(copy.model), pytest.raises(CacheBusy):
-        _ = await run(origin, tmp_path)
+        _ = run(origin, tmp_path)
 
 
 def test_nothing_is_delivered_that_has_not_arrived(tmp_path: Path) -> None:
@@ -274,21 +273,19 @@ def test_nothing_is_delivered_that_has_not_arrived(tmp_path: Path) -> None:
         _ = deliver(copy_to(tmp_path))
 
 
-async def test_a_home_that_cannot_be_written_to_costs_a_second_fetch(
+def test_a_home_that_cannot_be_written_to_costs_a_second_fetch(
     origin: Origin, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_bytes(b"no folder")
-    _ = await run(origin, tmp_path)
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(tmp_path / "to") == OBJECTS
 
 
 @pytest.mark.parametrize("moved", range(0, len(OBJECTS) + 1, 3))
-async def test_killed_while_files_get_their_names(
-    moved: int, origin: Origin, tmp_path: Path
-) -> None:
+def test_killed_while_files_get_their_names(moved: int, origin: Origin, tmp_path: Path) -> None:
     copy = copy_to(tmp_path)
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     record = remembered(copy)
     assert record is not None
     # the state between two renames: some files lie in the stage, with the record
@@ -302,24 +299,21 @@ async def test_killed_while_files_get_their_names(
         else folder.mkdir(parents=True)
     )
     asked = len(origin.ranges)
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(copy.to) == OBJECTS
     assert len(origin.ranges) == asked
 
 
 PROGRAM = """
-import asyncio, json, sys
+import sys
 from pathlib import Path
-from weights_origin import CHILD, REF, quick
-from poolhand.agent.weights.boot import boot_id
-from poolhand.agent.weights.lines import Alone
-from poolhand.agent.weights.standalone import Copy, bring
+from test_standalone import copy_to, job_of
+from weights_origin import origin_store
+from poolhand.agent.weights.standalone import bring
 from poolhand.config.settings import S3, Stores
-base = Path(sys.argv[1])
-stores = Stores(s3=S3(endpoint=sys.argv[2]))
+copy = copy_to(Path(sys.argv[1]))
 told = lambda at: print(at.bytes_done, flush=True)
-asyncio.run(bring(Copy(REF, base / "to", base / "cache"), stores=stores, weights=quick(),
-    alone=Alone(), told=told, command=CHILD))
+bring(copy, job_of(copy, Stores(s3=S3(endpoint=sys.argv[2]))), told=told, find_store=origin_store)
 """
 
 
@@ -341,18 +335,18 @@ def test_kill_9_of_everything_and_again(tmp_path: Path) -> None:
         origin.pause_s = 0.0
         before = origin.sent_bytes
         told: list[Progress] = []
-        _ = asyncio.run(run(origin, tmp_path, told=told))
+        _ = run(origin, tmp_path, told=told)
         assert listed(tmp_path / "to") == objects
         assert told[-1].bytes_resumed >= total // 3 - 5 * 2**16
         assert origin.sent_bytes - before <= total - total // 3 + 5 * 2**16
 
 
-async def test_a_store_that_fails_leaves_the_old_copy_alone(origin: Origin, tmp_path: Path) -> None:
-    _ = await run(origin, tmp_path)
+def test_a_store_that_fails_leaves_the_old_copy_alone(origin: Origin, tmp_path: Path) -> None:
+    _ = run(origin, tmp_path)
     origin.objects["README.md"] = b"# newer"
     origin.fault = always(Reply(status=403, body=b"<Error><Code>AccessDenied</Code></Error>"))
     with pytest.raises(WeightsError):
-        _ = await run(origin, tmp_path)
+        _ = run(origin, tmp_path)
     visible = {
         name: data
         for name, data in listed(tmp_path / "to").items()
@@ -360,7 +354,7 @@ async def test_a_store_that_fails_leaves_the_old_copy_alone(origin: Origin, tmp_
     }
     assert visible == OBJECTS
     origin.fault = None
-    _ = await run(origin, tmp_path)
+    _ = run(origin, tmp_path)
     assert listed(tmp_path / "to") == origin.objects
 
 

@@ -208,7 +208,7 @@ async def test_a_read_gives_the_bytes_or_an_error(
     ("body", "error"),
     [
         (b"not xml at all", StoreUnreachable),
-        (HTML, ModelMissing),
+        (HTML, StoreUnreachable),
         (b"<ListBucketResult>" + ENTRY % b"-1" + b"</ListBucketResult>", StoreUnreachable),
         (b"<ListBucketResult>" + ENTRY % b"soon" + b"</ListBucketResult>", StoreUnreachable),
         (b"<ListBucketResult><Contents/></ListBucketResult>", StoreUnreachable),
