@@ -7,6 +7,7 @@ import hashlib
 import ssl
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 from runtime_world import Inbox, group
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
-from poolhand.agent.core.events import Heard, LinkClosed, LinkOpened
-from poolhand.agent.runtime.link import Link
+from poolhand.agent.core.events import Event, Heard, LinkClosed, LinkOpened
+from poolhand.agent.runtime.link import AT_ONCE, Link
 from poolhand.agent.wire.inbound import InferenceRequest, LoadModel, Unknown
 from poolhand.agent.wire.outbound import InferenceError, LoadModelStatus
 from poolhand.config.errors import AuthRejected, LinkLost, LinkRefused
@@ -183,6 +185,36 @@ async def test_what_is_said_is_heard_in_order_and_nonsense_leaves_the_line_stand
         await inbox.first(Heard, 4)
     heard = [event.message for event in inbox.of(Heard)]
     assert [type(message) for message in heard] == [Unknown, Unknown, LoadModel, LoadModel]
+
+
+async def test_a_thousand_texts_at_once_are_heard_in_order_and_others_have_turns(
+    inbox: Inbox,
+) -> None:
+    async def talk(connection: ServerConnection) -> None:
+        texts = [b'{"type":"load_model","model_id":"%d"}' % number for number in range(1000)]
+        frames = [Frame(Opcode.TEXT, text).serialize(mask=False) for text in texts]
+        connection.transport.write(b"".join(frames))
+        await connection.wait_closed()
+
+    turns, heard_in = [0], Counter[int]()
+
+    async def take_turns() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    async def hear(event: Event) -> None:
+        heard_in[turns[0]] += 1
+        await inbox.hear(event)
+
+    async with serve(talk, "localhost", 0) as server, group() as tasks:
+        tasks.create_task(take_turns())
+        to = settings(port_of(server))
+        Link(to, tell=inbox.tell, hear=hear, tasks=tasks).dial(1)
+        await inbox.first(Heard, 1000)
+    heard = [event.message for event in inbox.of(Heard)]
+    assert [one.model_id for one in heard if isinstance(one, LoadModel)] == [*map(str, range(1000))]
+    assert max(heard_in.values()) <= AT_ONCE
 
 
 async def test_a_frame_of_32_mib_is_heard_and_a_larger_one_ends_the_line(inbox: Inbox) -> None:
