@@ -144,12 +144,13 @@ def deliver(copy: Copy) -> Record:
         record = read_record(folder)
         if record is None:
             raise ModelMissing(model=copy.model, reason="nothing verified has arrived")
-        root = copy.to.resolve()
+        root, entered = copy.to.resolve(), set[str]()
         for file in record.files:
-            final = copy.to / file.path
-            for parent in reversed(final.relative_to(copy.to).parents):
-                _enter(copy, copy.to / parent, root)
-            _move(folder / file.path, final)
+            if (base := file.path.rpartition("/")[0]) not in entered:
+                for parent in reversed(Path(file.path).parents):
+                    _enter(copy, copy.to / parent, root)
+                entered.add(base)
+            _move(folder / file.path, copy.to / file.path)
         if record.unsynced_boot is None:
             _sync_folders({(copy.to / file.path).parent for file in record.files})
         whole = replace(record, folder=str(copy.to))
