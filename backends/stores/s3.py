@@ -292,6 +292,7 @@ class S3Store:
                 if not self._is_lean or not is_elsewhere(error):
                     raise
         self._is_lean = False  # another region: the library knows how to follow
+        self._open = None  # whoever begins anew, beside a loop, must not find the lean one
         await self.refresh()
         return await self._page(asked)
 

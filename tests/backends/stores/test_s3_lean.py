@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhand.agent.weights.plane import Plane
 from poolhand.backends.stores.endpoints import choose
 from poolhand.backends.stores.errors import (
     StoreDenied,
@@ -215,3 +216,29 @@ def test_neither_library_is_imported_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603  # ours
     assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("begins_in_a_loop", [True, False])
+async def test_a_bucket_elsewhere_is_followed(
+    listening: Listening, *, begins_in_a_loop: bool
+) -> None:
+    """By the library, which needs a loop; where none runs, the question is asked again in one."""
+    moved = "301 Moved Permanently\r\nx-amz-bucket-region: eu-west-1"
+
+    def answer(head: str) -> bytes:
+        if "/eu-west-1/s3/" in head:
+            return reply(page("tiny/a.json"))
+        return reply(b"<Error><Code>PermanentRedirect</Code></Error>", moved)
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url, region="us-east-1"), os.environ)
+        assert store.is_loopless
+        asked = Plane(store)
+        if begins_in_a_loop:
+            files = await store.files()
+            await store.close()
+        else:
+            files = await asyncio.to_thread(asked.ask, store.files)
+            await asyncio.to_thread(asked.ask, store.close)
+    assert [file.path for file in files] == ["a.json"]
