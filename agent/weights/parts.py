@@ -8,7 +8,7 @@ believed.
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...backends.stores.base import RemoteFile
@@ -150,6 +150,23 @@ class Part:
 def flush(fd: int) -> None:
     """Put a file's bytes on the platter; macOS knows no ``fdatasync``."""
     getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def sync_path(path: Path, put: Callable[[int], None]) -> None:
+    """Put a file, or a folder's names, on the platter.
+
+    Args:
+        path: What there is.
+        put: Does it to an open file.
+
+    Raises:
+        OSError: It is gone, or the disk would not take it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        put(fd)
+    finally:
+        os.close(fd)
 
 
 def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid) -> list[Part]:

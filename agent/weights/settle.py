@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...backends.stores.errors import CacheBusy
 from .cache import Cache
-from .parts import flush
+from .parts import flush, sync_path
 from .record import RECORD_NAME
 from .scrub import read_s
 from .verify import changed_files, place_of, read_record, write_atomically
@@ -54,7 +54,7 @@ def _is_settled(folder: Path, put: Callable[[int], None]) -> bool:
     paths = {place / file.path for file in record.files}
     try:
         for path in (*paths, *{path.parent for path in paths}):
-            _sync(path, put)
+            sync_path(path, put)
     except OSError:
         (folder / RECORD_NAME).unlink(missing_ok=True)
         raise
@@ -63,11 +63,3 @@ def _is_settled(folder: Path, put: Callable[[int], None]) -> bool:
     # its time says when the bytes were last seen to be right, and nobody looked at them now
     os.utime(folder / RECORD_NAME, (before, before))
     return True
-
-
-def _sync(path: Path, put: Callable[[int], None]) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        put(fd)
-    finally:
-        os.close(fd)

@@ -29,6 +29,7 @@ from .here import bring_here
 from .journal import JOURNAL_NAME
 from .lines import FetchJob
 from .manifest import folder_name
+from .parts import sync_path
 from .record import RECORD_NAME, Record, RecordFile
 from .repair import claim
 from .verify import fingerprint, read_record, write_atomically
@@ -152,7 +153,8 @@ def deliver(copy: Copy) -> Record:
                 entered.add(base)
             _move(folder / file.path, copy.to / file.path)
         if record.unsynced_boot is None:
-            _sync_folders({(copy.to / file.path).parent for file in record.files})
+            for parent in sorted({(copy.to / file.path).parent for file in record.files}):
+                sync_path(parent, os.fsync)
         whole = replace(record, folder=str(copy.to))
         _remember(copy, whole)
         shutil.rmtree(copy.to / STAGE_NAME)
@@ -229,12 +231,3 @@ def _remember(copy: Copy, record: Record) -> None:
         write_atomically(copy.memory / RECORD_NAME, record.encode(), is_synced=is_synced)
     except OSError:
         pass  # no home to write to: the next run fetches again, and nothing else is lost
-
-
-def _sync_folders(folders: set[Path]) -> None:
-    for folder in sorted(folders):
-        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
