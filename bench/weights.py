@@ -5,7 +5,8 @@
 One nginx on loopback is everyone's origin; rounds are shuffled and interleaved, rows are
 medians. A peer's verified time is its own and ``openssl dgst -sha256`` over what it wrote.
 Ours is the fetching child from its start to its exit: listed, fetched, digested, looked into,
-published; nobody waits for the disk. Prints a table and writes ``bench/results/weights.json``.
+published; nobody waits for the disk. ``poolhand models fetch --to`` takes turns with it. Prints a
+table and writes ``bench/results/weights.json``.
 """
 
 import argparse
@@ -39,6 +40,8 @@ from weights_rig import (
     keep_hot,
     lay,
     own_cpu_s,
+    piped,
+    present,
     run,
     shapes,
 )
@@ -49,9 +52,10 @@ from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, Stores, Weights
 
 RESULTS = Path(__file__).parent / "results" / "weights.json"
+POOLHAND = [sys.executable, "-m", "poolhand.agent"]
 CHILD = [sys.executable, "-m", "poolhand.agent.weights.child"]
 GIB = 2**30
-OURS, RAW = "ours", "raw receive"
+OURS, RAW, COMMAND = "ours", "raw receive", "poolhand models fetch"
 FAR_BEHIND = 1.5
 """A peer that takes so many times as long as the best one is asked once and not again."""
 
@@ -120,6 +124,15 @@ class Bench:
         _check(ran)
         return Took(ran.wall_s, ran.wall_s, ran.cpu_s, ran.cpu_s)
 
+    def command(self, url: str, shape: Shape, ca: Path | None) -> Took:
+        """Our own fetch as a person types it; with TLS, trusting as the environment says."""
+        folder = self.fresh()
+        words = ["models", "fetch", f"s3://{shape.name}/{PREFIX}", "--endpoint", url]
+        trusting = {"AWS_CA_BUNDLE": str(ca)} if ca else {}
+        ran = run([*POOLHAND, *words, "--to", str(folder / "copy")], environ=trusting)
+        _check(ran)
+        return Took(ran.wall_s, ran.wall_s, ran.cpu_s, ran.cpu_s)
+
     def peer(self, command: list[str], folder: Path, shape: Shape) -> Took | None:
         """A peer, then the digests of what it wrote; ``None`` if it failed."""
         fetched = run(command)
@@ -129,7 +142,7 @@ class Bench:
         half = -(-len(paths) // 2)
         said = "\0".join(paths).encode()
         digest = ["sh", "-c", f"xargs -0 -n {half} -P 2 openssl dgst -sha256"]
-        shasum = _piped(digest, said)
+        shasum = piped(digest, said)
         _check(shasum)
         wall_s, cpu_s = fetched.wall_s + shasum.wall_s, fetched.cpu_s + shasum.cpu_s
         return Took(fetched.wall_s, wall_s, fetched.cpu_s, cpu_s)
@@ -154,18 +167,19 @@ class Bench:
                     continue
                 folder = self.disk / "to"
                 found = commands(url, shape.name, list(shape.files), folder, origin.ca_file)
-                clients = [OURS, RAW, *self.still_asked(scheme, shape.name, found)]
+                clients = [OURS, COMMAND, RAW, *self.still_asked(scheme, shape.name, found)]
                 random.shuffle(clients)
                 for client in clients:
                     folder = self.fresh()
-                    ca = origin.ca_file
-                    match client:
-                        case "ours":
-                            took = self.ours(url, shape, ca if is_tls else None)
-                        case "raw receive":
-                            took = self.raw(url, shape, ca)
-                        case _:
-                            took = self.peer(found[client], folder, shape)
+                    ca = origin.ca_file if is_tls else None
+                    if client == OURS:
+                        took = self.ours(url, shape, ca)
+                    elif client == COMMAND:
+                        took = self.command(url, shape, ca)
+                    elif client == RAW:
+                        took = self.raw(url, shape, origin.ca_file)
+                    else:
+                        took = self.peer(found[client], folder, shape)
                     if took is not None:
                         self.took[scheme, shape.name, client].append(took)
             print(f"  round {number + 1} of {self.rounds}, {scheme}: done", flush=True)
@@ -215,7 +229,7 @@ class Bench:
         _ = child.wait()
         child.stdin.close()
         time.sleep(0.3)  # what the origin's connections still hold is lost with them
-        here = _present(self.root / shape.name / PREFIX, Cache(folder).folder(MODEL), shape)
+        here = present(self.root / shape.name / PREFIX, Cache(folder).folder(MODEL), shape)
         before = link.sent_bytes()
         _check(run(CHILD, said=said))
         return (link.sent_bytes() - before - (shape.size_bytes - here)) / MIB
@@ -258,7 +272,7 @@ class Bench:
     def best(self, scheme: str, shape: str, what: str) -> float | None:
         """The best peer's median; ``None`` if none is installed."""
         clients = {client for a, b, client in self.took if (a, b) == (scheme, shape)}
-        peers = clients - {OURS, RAW}
+        peers = clients - {OURS, RAW, COMMAND}
         return min((self.median(scheme, shape, peer, what) for peer in peers), default=None)
 
     def rows(self) -> Iterator[Row]:
@@ -269,6 +283,8 @@ class Bench:
             if (peer := self.best("http", shape, "verified_s")) is not None:
                 title = f"{shape}: verified, against the best peer + sha256"
                 yield _low(title, ours / peer, 0.65, 0.55)
+                typed = self.median("http", shape, COMMAND, "verified_s")
+                yield _low(f"{title}, as a command", typed / peer, 0.65, 0.55)
             if (peer := self.best("http", shape, "wall_s")) is not None:
                 title = f"{shape}: verified, against the best peer unverified"
                 yield _low(title, ours / peer, 1, 0.85)
@@ -284,6 +300,8 @@ class Bench:
             ours = self.median("http", "small", OURS, "verified_s")
             peer = self.median("http", "small", "s5cmd", "wall_s")
             yield _low("201 small files, against s5cmd", ours / peer, 1.0, 0.7)
+            typed = self.median("http", "small", COMMAND, "verified_s")
+            yield _low("201 small files, against s5cmd, as a command", typed / peer, 1.0, 0.7)
         yield from self.single_rows()
 
     def single_rows(self) -> Iterator[Row]:
@@ -333,31 +351,6 @@ def _high(name: str, value: float, demand: float, aim: float) -> Row:
 def _check(ran: Ran) -> None:
     if ran.exit_code:
         sys.exit("a client failed: no figure can be told")
-
-
-def _piped(command: list[str], said: bytes) -> Ran:
-    started_s = time.perf_counter()
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert child.stdin is not None  # noqa: S101  # for the type checker
-    _ = child.stdin.write(said)
-    child.stdin.close()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = time.perf_counter() - started_s
-    return Ran(wall_s, used.ru_utime + used.ru_stime, child.returncode)
-
-
-def _present(origin: Path, folder: Path, shape: Shape, *, step: int = 65536) -> int:
-    """Bytes of the model that lie in its folder, whatever any journal says."""
-    here = 0
-    for name in shape.files:
-        found = [path for path in (folder / ".partial" / name, folder / name) if path.exists()]
-        if not found:
-            continue
-        with (origin / name).open("rb") as right, found[0].open("rb") as ours:
-            while wanted := right.read(step):
-                here += len(wanted) if ours.read(step) == wanted else 0
-    return here
 
 
 def main() -> None:

@@ -315,3 +315,29 @@ def own_cpu_s() -> float:
     """What this process has taken so far, threads included."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def piped(command: list[str], said: bytes) -> Ran:
+    """Run a command that reads this, and say what it took."""
+    started_s = time.perf_counter()
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert child.stdin is not None  # noqa: S101  # for the type checker
+    _ = child.stdin.write(said)
+    child.stdin.close()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - started_s
+    return Ran(wall_s, used.ru_utime + used.ru_stime, child.returncode)
+
+
+def present(origin: Path, folder: Path, shape: Shape, *, step: int = 65536) -> int:
+    """Bytes of the model that lie in its folder, whatever any journal says."""
+    here = 0
+    for name in shape.files:
+        found = [path for path in (folder / ".partial" / name, folder / name) if path.exists()]
+        if not found:
+            continue
+        with (origin / name).open("rb") as right, found[0].open("rb") as ours:
+            while wanted := right.read(step):
+                here += len(wanted) if ours.read(step) == wanted else 0
+    return here
