@@ -226,12 +226,7 @@ class Bring:
         )
         self._brought = brought
         try:
-            weights = self._job.weights
-            # as many as were asked for at once if no more are wanted: somebody knows the link
-            is_asked = weights.connections == weights.max_connections
-            cores = 0 if is_asked else os.cpu_count() or 1
-            pull.start(weights.connections, most=weights.max_connections, cores=cores)
-            self._pull = pull
+            self._begin(pull)
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
             self._watch(pull, total, arriving, lambda: still_reused(got, parts))
             if pull.is_untold:
@@ -255,6 +250,14 @@ class Bring:
         self._tell("publish", told)
         is_promised = promise is not None or is_held(self._job)
         self._publish(digests, is_promised=is_promised)
+
+    def _begin(self, pull: Pull) -> None:
+        weights = self._job.weights
+        # as many as were asked for at once if no more are wanted: somebody knows the link
+        is_asked = weights.connections == weights.max_connections
+        cores = 0 if is_asked else os.cpu_count() or 1
+        pull.start(weights.connections, most=weights.max_connections, cores=cores)
+        self._pull = pull
 
     def _hold_to_listing(self, plane: Plane, store: Store, targets: list[Target]) -> None:
         """Where answers do not tell their version, only a second look tells a mixture of two."""
