@@ -90,9 +90,13 @@ def _chosen(args: Namespace, place: "Place", streams: int) -> tuple["ModelEntry"
     else:
         settings = Settings.model_validate({"coordinator": {"url": "ws://127.0.0.1"}})
     entry = settings.entry(place.model) or ModelEntry(id=place.model, ref=str(place.ref))
-    mlx = settings.engines.mlx
-    wide = mlx.model_copy(update={"max_running": max(mlx.max_running, streams)})
-    engines = settings.engines.model_copy(update={"mlx": wide})
+    mlx, server = settings.engines.mlx, settings.engines.server
+    wide = {
+        "mlx": mlx.model_copy(update={"max_running": max(mlx.max_running, streams)}),
+        # a server answers as many at once as it will in service; the others wait there
+        "server": server.model_copy(update={"max_waiting": max(server.max_waiting, streams)}),
+    }
+    engines = settings.engines.model_copy(update=wide)
     return entry, settings.model_copy(update={"engines": engines})
 
 

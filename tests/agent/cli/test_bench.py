@@ -1,12 +1,14 @@
 """``poolhand bench`` as users run it: a process, a cache, the tiny model in its engine."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from poolhand.agent.cli.exits import Exit
 from poolhand.agent.dev.checkpoint import make_model
+from tests.contract.gguf_of import write_gguf
 
 from .conftest import Cli
 
@@ -100,3 +102,25 @@ def test_a_provider_is_not_asked(here: Cli, config: Path) -> None:
 )
 def test_figures_that_make_no_sense(here: Cli, wrong: tuple[str, str]) -> None:
     assert here("bench", "m", *wrong).returncode == Exit.USAGE
+
+
+def test_more_streams_than_a_server_serves_wait_in_it(cli: Cli, tmp_path: Path) -> None:
+    stub = Path(__file__).parents[2] / "contract" / "stub_server.py"
+    program = tmp_path / "llama-server"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{stub}" "$@"\n')
+    program.chmod(0o700)
+    build = tmp_path / "gguf"
+    make_model(tmp_path / "nano", preset="nano", name="nano")
+    build.mkdir()
+    write_gguf(tmp_path / "nano", build / "model.gguf")
+    (build / "plan").write_text("steady")
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'[coordinator]\nurl = "ws://127.0.0.1:1"\n[cache]\ndir = "cache"\n'
+        f'[engines.llamacpp]\nprogram = "{program}"\n'
+        f'[[models]]\nid = "org/g"\nref = "{build.as_uri()}"\nengine = "llamacpp"\n'
+    )
+    assert cli("models", "fetch", "org/g", "--config", path).returncode == Exit.OK
+    done = cli("bench", "org/g", "--config", path, "--seconds", "0.2", "--json")
+    assert done.returncode == Exit.OK, done.stderr
+    assert [level["streams"] for level in json.loads(done.stdout)["levels"]] == [1, 8, 32]
