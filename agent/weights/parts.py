@@ -46,9 +46,19 @@ class Part:
         target: What the file shall become.
         claim: What is here of it; the part owns it from now on.
         grid: How the file is cut.
+        naming: Held while a name is made or changed in the folder; the kernel lets one thread in
+            at a time, and has the others spin, which takes their processors. All parts share one.
     """
 
-    def __init__(self, folder: Path, target: Target, claim: Claim, grid: Grid) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: Target,
+        claim: Claim,
+        grid: Grid,
+        naming: threading.Lock | None = None,
+    ) -> None:
+        self._naming = naming or threading.Lock()
         self.target = target
         self.final = folder / target.remote.path
         self.path = folder / PARTIAL_NAME / target.remote.path
@@ -79,7 +89,8 @@ class Part:
         """The file and its digest; opened by whoever comes first."""
         with self._lock:
             if self._fd < 0:
-                self._fd = os.open(self.path, _FLAGS, 0o644)
+                with self._naming:
+                    self._fd = os.open(self.path, _FLAGS, 0o644)
                 if self.size_bytes <= self._grid.block_bytes:  # see _allocate
                     os.ftruncate(self._fd, self.size_bytes)
             if self._digest is None:
@@ -126,9 +137,8 @@ class Part:
         """
         if syncs_first:
             self.sync()
-        self.final.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
-            _ = self.path.replace(self.final)
+            self._give_name()
             mark = fingerprint(self.final)
             if mark is None:
                 raise FileNotFoundError(self.final)
@@ -138,6 +148,14 @@ class Part:
             self.marks = self._digest.marks
         self.close()
         return self.seal
+
+    def _give_name(self) -> None:
+        try:
+            with self._naming:
+                _ = self.path.replace(self.final)
+        except FileNotFoundError:  # most often its folder's name is there already
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            _ = self.path.replace(self.final)
 
     def close(self) -> None:
         """Give back the file; safe to call twice."""
@@ -181,8 +199,9 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
         partial.unlink()
     is_new = not partial.exists()
     partial.mkdir(parents=True, exist_ok=True)
+    naming = threading.Lock()
     parts = [
-        Part(folder, target, claim, grid)
+        Part(folder, target, claim, grid, naming)
         for target, claim in zip(targets, claims.files, strict=True)
     ]
     for part, claim in zip(parts, claims.files, strict=True):

@@ -93,7 +93,7 @@ def test_the_longest_unused_build_leaves(cache: Cache) -> None:
 
 def test_a_model_that_does_not_fit_disturbs_nobody(cache: Cache) -> None:
     folder = fill(cache, "a", 1)
-    with pytest.raises(CacheFull, match=r"quota of .* GiB"):
+    with pytest.raises(CacheFull, match=r"quota of"):
         _ = shelves.make_room(cache, "new", 2 * TOTAL, settings=builds(1), protected=())
     with pytest.raises(CacheFull, match="reserve"):
         _ = shelves.make_room(
