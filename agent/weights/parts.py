@@ -56,7 +56,7 @@ class Part:
         target: Target,
         claim: Claim,
         grid: Grid,
-        naming: threading.Lock | None = None,
+        naming: "threading.Lock | None" = None,
     ) -> None:
         self._naming = naming or threading.Lock()
         self.target = target
