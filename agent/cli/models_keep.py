@@ -4,7 +4,6 @@ They work on the folder itself, whether or not an agent runs; what a running age
 memory or is about to, they leave alone.
 """
 
-import asyncio
 import os
 import sys
 import time
@@ -19,9 +18,9 @@ from ...backends.stores.errors import ModelMissing
 from ...config.refs import ModelRef
 from ..weights import repair, scrub, shelves, standalone
 from ..weights.cache import Cache
-from ..weights.fetch import fetch
+from ..weights.here import bring_here
 from ..weights.lines import Alone, FetchJob
-from ..weights.verify import read_record
+from ..weights.verify import read_record, verify
 from .bar import Bar
 from .exits import Exit
 from .models_place import Ground, ground_of, id_of, in_use
@@ -163,11 +162,11 @@ def _mend(ground: Ground, cache: Cache, found: scrub.Scrubbed) -> None:
         ground.weights,
         str(ground.cache_dir),
     )
-    work = fetch(job, told=lambda progress: bar.told(progress, time.monotonic()))
     try:
-        _ = asyncio.run(work)
+        _ = bring_here(job, told=lambda progress: bar.told(progress, time.monotonic()))
     finally:
         bar.close()
+    _ = verify(cache.folder(record.model), model=record.model)
 
 
 def _why(bad: Sequence[object]) -> str:

@@ -43,4 +43,5 @@ def bring_here(
     try:
         return Bring(job, find_store, tell, room=room).run()
     except AgentError as error:
-        raise named(error, job) from error.__cause__
+        _ = named(error, job)
+        raise
