@@ -10,18 +10,15 @@ prompt is asked again, with and without room for what finished answers leave beh
 
 import argparse
 import asyncio
-import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
-from relay import Row
+from relay import Row, low, told
 
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.backends.engines.base import Delta, Piece, Prompt
@@ -116,21 +113,16 @@ async def measure(folder: Path, rounds: int) -> list[Row]:
         async with engine_of(folder, isolation=isolation) as engine:
             async with beside_a_stream(engine):
                 firsts = [await first_token_ms(engine, asked(SHORT)) for _ in range(rounds * 5)]
-            rows.append(_low(f"{isolation}: first token beside a stream, ms", firsts, FIRST_MS))
+            rows.append(low(f"{isolation}: first token beside a stream, ms", firsts, FIRST_MS))
             waits = await stalls(engine, rounds)
-            rows.append(_low(f"{isolation}: longest stall by a long prompt, ms", waits, STALL_MS))
+            rows.append(low(f"{isolation}: longest stall by a long prompt, ms", waits, STALL_MS))
     for kept_gib in (0.0, 0.25):
         async with engine_of(folder, prompt_cache_gib=kept_gib) as engine:
             await first_token_ms(engine, asked(LONG))
             again = [await first_token_ms(engine, asked(LONG)) for _ in range(rounds)]
             words = f"prompt_cache_gib = {kept_gib:g}: a long prompt again, first token, ms"
-            rows.append(_low(words, again, None))
+            rows.append(low(words, again, None))
     return rows
-
-
-def _low(name: str, values: Sequence[float], demand: float | None) -> Row:
-    value = round(statistics.median(values), 3)
-    return Row(name, value, demand, demand, None if demand is None else value <= demand)
 
 
 def main() -> int:
@@ -141,13 +133,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         make_model(Path(place), preset="tiny", name="tiny")
         rows = asyncio.run(measure(Path(place), rounds))
-    print(f"{'figure':60} {'value':>10} {'demand':>10}   met")
-    for row in rows:
-        met = {True: "yes", False: "NO", None: "-"}[row.met]
-        print(f"{row.name:60} {row.value:10g} {row.demand or '-':>10}   {met}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    return 1 if any(row.met is False for row in rows) else 0
+    return told(rows, RESULTS)
 
 
 if __name__ == "__main__":
