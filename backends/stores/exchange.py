@@ -93,6 +93,7 @@ class Exchange:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tick_s = min(_TICK_S, stall_timeout_s)
             if context is None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(stall_timeout_s))
                 self._fill = _plain(sock, tick_s)
             else:
                 sock = tls = context.wrap_socket(sock, server_hostname=host)
@@ -298,9 +299,7 @@ Fill = Callable[[memoryview, bool], "int | None"]
 def _plain(sock: socket.socket, tick_s: float) -> Fill:
     # with a time-out of Python's, every read would be two calls of the kernel
     sock.settimeout(None)
-    seconds, rest = divmod(tick_s, 1)
-    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(tick_s))
     receive, whole = sock.recv_into, socket.MSG_WAITALL
 
     def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
@@ -310,6 +309,12 @@ def _plain(sock: socket.socket, tick_s: float) -> Fill:
             return None
 
     return fill
+
+
+def _timeval(limit_s: float) -> bytes:
+    """A time limit of a socket's, as the kernel wants it."""
+    seconds, rest = divmod(limit_s, 1)
+    return struct.pack("@ll", int(seconds), int(rest * 1e6))
 
 
 def _over_tls(sock: "ssl.SSLSocket", tick_s: float) -> Fill:

@@ -260,6 +260,14 @@ def test_a_head_that_drips_is_no_progress() -> None:
     listener.close()
 
 
+def test_nobody_takes_the_request() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = Exchange("127.0.0.1", listener.getsockname()[1], None, stall_timeout_s=0.2)
+        with pytest.raises(OSError, match="unavailable"):
+            _ = line.ask("/a", {"x": "y" * 2**25})
+        line.close()
+
+
 def test_a_drip_is_no_progress() -> None:
     said = HEAD + b"Content-Length: 500\r\n\r\n"
     with answering(said, *[b"x"] * 20, stays=True, stall_timeout_s=0.05) as line:
