@@ -220,6 +220,9 @@ class GsStore:
                 pass
             case _:
                 raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
+        if not name.startswith(self._prefix):  # a part of another model is no part of this one
+            reason = f"its listing names {name[:200]!a}, which was not asked for"
+            raise StoreUnreachable(store=self.name, reason=reason)
         relative = name.removeprefix(self._prefix)
         if not relative or (name.endswith("/") and int(size) == 0):
             return None, ""  # what consoles put there to show an empty folder

@@ -300,6 +300,9 @@ class S3Store:
         key, size, etag = entry.get("Key"), entry.get("Size"), entry.get("ETag")
         if not isinstance(key, str) or not isinstance(size, int) or size < 0:
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
+        if not key.startswith(self._prefix):  # a part of another model is no part of this one
+            reason = f"its listing names {key[:200]!a}, which was not asked for"
+            raise StoreUnreachable(store=self.name, reason=reason)
         relative = key.removeprefix(self._prefix)
         if not relative or (key.endswith("/") and size == 0):
             return None  # what consoles put there to show an empty folder

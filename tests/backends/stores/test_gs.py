@@ -186,6 +186,19 @@ async def test_a_listing_without_sense(page: object) -> None:
         await opened.close()
 
 
+async def test_what_was_not_asked_for_is_no_part_of_the_model() -> None:
+    async def say(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
+        entry = {"name": "other/config.json", "size": "1", "generation": "1"}
+        return web.json_response({"items": [entry]})
+
+    async with standing(say) as shelf:
+        stores = Stores(gs=Gs(endpoint=shelf.url, auth="none"))
+        opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, {})
+        with pytest.raises(StoreUnreachable, match="was not asked for"):
+            await opened.files()
+        await opened.close()
+
+
 async def test_a_listing_without_end() -> None:
     async def say(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"items": [], "nextPageToken": "again"})

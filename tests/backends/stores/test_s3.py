@@ -319,6 +319,26 @@ async def test_a_whole_bucket_can_be_a_model(public: ObjectStore) -> None:
         assert [file.path for file in await store.files()] == ["tiny/config.json"]
 
 
+@pytest.mark.parametrize("is_lean", [True, False])
+@pytest.mark.parametrize("key", [b"other/config.json", b"tinyconfig.json", b"config.json", b"tiny"])
+async def test_what_was_not_asked_for_is_no_part_of_the_model(
+    listening: Listening,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    key: bytes,
+    *,
+    is_lean: bool,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # with no files of a chain in it
+    if not is_lean:
+        monkeypatch.setenv("AWS_PROFILE", "default")
+        _ = (tmp_path / "aws_config_file").write_text("[default]\n")
+    body = LISTING.replace(b"tiny/config.json", key)
+    async with listening(lambda _: reply("200 OK", body), None) as url:
+        with pytest.raises(StoreUnreachable, match="was not asked for"):
+            await listed(S3(endpoint=url))
+
+
 @pytest.mark.parametrize("pays", [True, False])
 async def test_whoever_pays_says_so_each_time(
     listening: Listening, keys: None, *, pays: bool
