@@ -56,14 +56,19 @@ class ModelNotInPool(PlacementError):
 
 
 class SlotsBusy(PlacementError):
-    """Every slot holds a model that is loading, answering or pinned."""
+    """Every slot holds a model that is loading, answering or pinned, or is kept from loads.
+
+    Attributes:
+        cause: For the owner's eyes, where it is not the slots; empty: it is.
+    """
 
     code = "slots_busy"
     remedy = "Wait until a resident model is idle, or allow more with slots.max_model_slots."
 
-    def __init__(self, *, model: str, slots: int) -> None:
+    def __init__(self, *, model: str, slots: int, cause: str = "") -> None:
         self.model = model
         self.slots = slots
+        self.cause = cause
         busy = f"all {slots} model slot(s) are active"
         self.told = f"model {quoted(model)} not loaded: {busy}"
         super().__init__(f"{busy}; cannot load {quoted(model)}")

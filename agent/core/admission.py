@@ -194,6 +194,30 @@ def free_for_load_bytes(
         0 if no slot can be had; ``None`` if a measurement is missing, for then nothing true
         can be said.
     """
+    room = room_bytes(
+        total_bytes=total_bytes,
+        available_bytes=available_bytes,
+        reserve_bytes=reserve_bytes,
+        holdings=holdings,
+        slots=slots,
+    )
+    if room is None or total_bytes is None:
+        return None
+    return _largest_weights_bytes(room - OVERHEAD_BASE_BYTES - min_kv_bytes(total_bytes))
+
+
+def room_bytes(
+    *,
+    total_bytes: int | None,
+    available_bytes: int | None,
+    reserve_bytes: int = 0,
+    holdings: Iterable[Holding] = (),
+    slots: int = 1,
+) -> int | None:
+    """What a new model could take with every idle resident gone, in bytes.
+
+    Takes and returns what :func:`free_for_load_bytes` does.
+    """
     if total_bytes is None or available_bytes is None:
         return None
     holdings = tuple(holdings)
@@ -205,13 +229,12 @@ def free_for_load_bytes(
         for holding in holdings
         if holding.is_evictable and not holding.is_promised
     )
-    budget = budget_bytes(
+    return budget_bytes(
         total_bytes=total_bytes,
         available_bytes=min(total_bytes, available_bytes + given_back_bytes),
         reserve_bytes=reserve_bytes,
         holdings=staying,
     )
-    return _largest_weights_bytes(budget - OVERHEAD_BASE_BYTES - min_kv_bytes(total_bytes))
 
 
 def _largest_weights_bytes(room_bytes: int) -> int:

@@ -11,6 +11,7 @@ Source of the gates and their defaults: the public coordinator's routing, June 2
 from collections.abc import Iterator
 
 from ...config.frozen import frozen
+from ...config.refusals import SlotsBusy
 from ..wire.types import BackendCapacity, SlotCapacity
 from . import report
 from .admission import GIB
@@ -62,15 +63,18 @@ def blockers(node: report.Snapshot, model: str) -> tuple[Blocker, ...]:
         model: A build's id.
 
     Returns:
-        Empty if a request would reach this machine and be accepted.
+        Empty if a request would reach this machine and be accepted. What holds with any
+        coordinator stands before what only one does that was left at its defaults.
     """
-    return (
+    found = (
         *_line(node),
         *_offer(node, model),
         *_trust(node),
+        *_pauses(node, model),
         *_will(node),
         *_room(node, model),
     )
+    return tuple(sorted(found, key=lambda each: not each.is_certain))
 
 
 def _line(node: report.Snapshot) -> Iterator[Blocker]:
@@ -102,10 +106,25 @@ def _offer(node: report.Snapshot, model: str) -> Iterator[Blocker]:
     elif model not in advertised:
         words = f"'{model}' may be served, but the coordinator is not told of it"
         yield Blocker("not_advertised", words, _choose(node, model))
+    yield from _listed(node, model)
     others = [each for each in advertised if DEDICATED not in each]
     if DEDICATED in model and model in advertised and others and not node.line.has_sent_work:
         words = f"beside a '{DEDICATED}' model no other may be advertised, as '{others[0]}' is"
         yield Blocker("family_mixed", words, "Offer the family alone.", is_certain=False)
+
+
+def _listed(node: report.Snapshot, model: str) -> Iterator[Blocker]:
+    """Is it in the coordinator's catalog, with these bytes?"""
+    if node.catalog is None:
+        return
+    pinned, stock = node.catalog.get(model), node.stocks.get(model)
+    ours = stock.build.weight_hash if stock is not None and stock.build is not None else ""
+    if pinned is None:
+        words = f"the coordinator's catalog does not list '{model}'"
+        yield Blocker("not_in_catalog", words, "Have its operator add it.")
+    elif pinned and ours and pinned != ours:
+        words = f"the weights of '{model}' here are not those that the coordinator's catalog pins"
+        yield Blocker("hash_differs", words, "Fetch the build that the catalog lists.")
 
 
 def _choose(node: report.Snapshot, model: str) -> str:
@@ -143,6 +162,15 @@ def _trust(node: report.Snapshot) -> Iterator[Blocker]:
         yield _default("privacy", words, remedy)
 
 
+def _pauses(node: report.Snapshot, model: str) -> Iterator[Blocker]:
+    """Is it passed over for what went wrong?"""
+    for pause in node.line.pauses:
+        left_s = pause.until_s - node.now_s
+        if pause.model in {model, ""} and left_s > 0.0:
+            code = "model_paused" if pause.model else "node_paused"
+            yield _default(code, f"{pause.words}; passed over for {left_s:.0f} s more", "Wait.")
+
+
 def _will(node: report.Snapshot) -> Iterator[Blocker]:
     """Does this node take anything new?"""
     if node.drain is not None:
@@ -169,7 +197,10 @@ def _room(node: report.Snapshot, model: str) -> Iterator[Blocker]:
     if mine is not None:
         yield from _warm(mine, is_draining=node.is_draining)
     elif capacity is not None and node.pool.serves(model):
-        yield from _cold(node, model, capacity)
+        found = (*_cold(node, model, capacity),)
+        yield from found
+        if not node.is_draining and not any(each.is_certain for each in found):
+            yield from _own(node, model)
 
 
 def _warm(slot: SlotCapacity, *, is_draining: bool) -> Iterator[Blocker]:
@@ -205,8 +236,23 @@ def _cold(node: report.Snapshot, model: str, capacity: BackendCapacity) -> Itera
         yield Blocker("memory_half", words, remedy, is_certain=False)
 
 
+def _own(node: report.Snapshot, model: str) -> Iterator[Blocker]:
+    """It would be sent here; would it be taken?"""
+    error = node.will.objection(model, node.room_bytes)
+    if error is not None:
+        why = error.cause if isinstance(error, SlotsBusy) and error.cause else str(error)
+        yield Blocker(error.code, why, error.remedy)
+
+
 def _held(node: report.Snapshot, model: str) -> str:
-    names = ", ".join(f"'{stay.model}'" for stay in node.stays if stay.model != model)
+    error = node.will.objection(model, None)
+    if isinstance(error, SlotsBusy) and error.cause:
+        return error.cause
+    others = [stay.model for stay in node.stays if stay.model != model]
+    if set(others) & node.will.kept - node.busy - node.pinned:
+        names, least_s = ", ".join(others), node.settings.slots.min_residency_s
+        return f"'{names}' was loaded less than slots.min_residency_s = {least_s:g} s ago"
+    names = ", ".join(f"'{name}'" for name in others)
     return f"every slot is busy, pinned or promised: {names or 'nothing can be evicted'}"
 
 

@@ -110,10 +110,12 @@ class CatalogRead:
     """A public catalog says which builds stand behind its aliases.
 
     Attributes:
-        aliases: Every alias that it lists, with its builds; not only such as are offered here.
+        aliases: Every alias that it lists, with its builds, offered here or not; ``None``: none.
+        hashes: What the coordinator's own catalog pins, by build; ``None``: it is another's.
     """
 
-    aliases: Mapping[str, tuple[str, ...]]
+    aliases: Mapping[str, tuple[str, ...]] | None
+    hashes: Mapping[str, str] | None = None
 
 
 @frozen

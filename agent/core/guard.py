@@ -37,11 +37,27 @@ class Guard:
 
     def lets(self, model: str, slots: Slots, now_s: float) -> bool:
         """Whether one more load of the model may begin now."""
-        self._refill(slots, now_s)
+        return self.objection(model, slots, now_s) is None
+
+    def objection(self, model: str, slots: Slots, now_s: float) -> str | None:
+        """Why no load of the model may begin now, for its owner; ``None`` if one may."""
         failed = self._failed.get(model)
         if failed is not None and now_s < failed.until_s:
-            return False
-        return self._spent + 1.0 <= self._most(slots)
+            left_s = failed.until_s - now_s
+            return f"its last {failed.times} loads failed; it may be loaded again in {left_s:.0f} s"
+        wait_s = self.full_again_s(slots, now_s)
+        if wait_s > 0.0:
+            most = f"slots.max_loads_per_h is {slots.max_loads_per_h}"
+            return (
+                f"too much was loaded of late ({most}); the next load may begin in {wait_s:.0f} s"
+            )
+        return None
+
+    def full_again_s(self, slots: Slots, now_s: float) -> float:
+        """How long until one more load of any model may begin, in seconds; 0 if one may now."""
+        self._refill(slots, now_s)
+        short = self._spent + 1.0 - self._most(slots)
+        return max(0.0, short / _rate(slots))
 
     def began(self, slots: Slots, now_s: float) -> None:
         """A load has begun, whoever let it."""
@@ -61,8 +77,12 @@ class Guard:
     def _refill(self, slots: Slots, now_s: float) -> None:
         before_s, self._at_s = self._at_s, now_s
         if before_s is not None:
-            rate = slots.max_loads_per_h * slots.max_model_slots / HOUR_S
-            self._spent = max(0.0, self._spent - max(0.0, now_s - before_s) * rate)
+            self._spent = max(0.0, self._spent - max(0.0, now_s - before_s) * _rate(slots))
 
     def _most(self, slots: Slots) -> float:
         return float(BUCKET_HOURS * slots.max_loads_per_h * slots.max_model_slots)
+
+
+def _rate(slots: Slots) -> float:
+    """Loads that come into the bucket a second."""
+    return slots.max_loads_per_h * slots.max_model_slots / HOUR_S

@@ -32,7 +32,7 @@ from .pins import Pins
 from .pool import Pool
 from .refused import Refused
 from .restarts import Restarts
-from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
+from .slots import COMING, HOLDS_MEMORY, SlotState
 from .stays import LoadEnded, Outcome, PrefetchEnded, Stays
 from .wishes import Wishes, prefetch_status
 
@@ -56,7 +56,7 @@ class Loads:
         self.refusals = Refused()
         self.wishes = Wishes(self.stays, chance)
         self.measured = Measurements()
-        self._guard = Guard()
+        self.guard = Guard()
         self.restarts = Restarts(chance)
         self._swap: tuple[str, str] | None = None
 
@@ -99,25 +99,32 @@ class Loads:
         Returns:
             What is to be done, nothing if it is on its way already; or why it cannot come.
         """
+        if (error := self.objection(model, busy, now_s, stocks)) is not None:
+            self.refusals.note(model, error, now_s)
+            return error
+        answer = self.admits(model, busy, now_s)
+        if not isinstance(answer, placement.Join):
+            return self._begin(model, now_s, askers=0)
+        if answer.stay.state in COMING:
+            self.stays.join(answer.stay, is_load=True, askers=0)
+        return []
+
+    def objection(
+        self, model: str, busy: Collection[str], now_s: float, stocks: Mapping[str, Stock]
+    ) -> AgentError | None:
+        """Why a request for the model would be refused now, if so; nothing is changed."""
         if late := self.restarts.refusal(model, now_s):
-            self.refusals.note(model, late, now_s)
             return late
-        match self.admits(model, busy, now_s):
-            case placement.Refuse(error):
-                self.refusals.note(model, error, now_s)
-                return error
-            case placement.Admit() if self._is_too_slow(model, stocks.get(model), None):
-                return self._late(model, now_s)
-            case placement.Join(stay) if stay.state in COMING and self._is_too_slow(
-                model, stocks.get(model), stay
-            ):
-                return self._late(model, now_s)
-            case placement.Join(stay):
-                if stay.state in COMING:
-                    self.stays.join(stay, is_load=True, askers=0)
-                return []
-            case placement.Admit():
-                return self._begin(model, now_s, askers=0)
+        answer = self.admits(model, busy, now_s)
+        if isinstance(answer, placement.Refuse):
+            return answer.error
+        stay = answer.stay if isinstance(answer, placement.Join) else None
+        if stay is not None and stay.state not in COMING:
+            return None
+        stock = stocks.get(model)
+        if is_too_slow(model, self.measured, self.settings, stock=stock, stay=stay):
+            return ModelNotReady(model=model, reason="its load takes too long to wait for")
+        return None
 
     def prefetch(self, wish: PrefetchModel, now_s: float) -> list[Said]:
         """The coordinator wants the model's bytes here."""
@@ -209,8 +216,9 @@ class Loads:
         is_new = not isinstance(answer, placement.Refuse | placement.Join) or (
             isinstance(answer, placement.Join) and not answer.stay.is_load
         )
-        if is_new and not self._guard.lets(model, slots, now_s):
-            return placement.Refuse(SlotsBusy(model=model, slots=slots.max_model_slots))
+        if is_new and (cause := self.guard.objection(model, slots, now_s)) is not None:
+            count = slots.max_model_slots
+            return placement.Refuse(SlotsBusy(model=model, slots=count, cause=cause))
         return answer
 
     def kept(self, now_s: float) -> frozenset[str]:
@@ -270,9 +278,9 @@ class Loads:
         """A load is over: what is to be learnt of it for the next one."""
         ready = self.stays.ready(ended.model)
         if ended.error is None and ready is not None:
-            self._guard.ended(ended.model, took_s=ready.load_s or 0.0, now_s=now_s)
+            self.guard.ended(ended.model, took_s=ready.load_s or 0.0, now_s=now_s)
         elif ended.error is not None and not isinstance(ended.error, PlacementError | RequestError):
-            self._guard.ended(ended.model, took_s=None, now_s=now_s)
+            self.guard.ended(ended.model, took_s=None, now_s=now_s)
         swap, self._swap = self._swap, None
         if swap is None or swap[1] != ended.model:
             self._swap = swap
@@ -363,20 +371,12 @@ class Loads:
 
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    def _late(self, model: str, now_s: float) -> AgentError:
-        late = ModelNotReady(model=model, reason="its load takes too long to wait for")
-        self.refusals.note(model, late, now_s)
-        return late
-
     def _kept(self) -> PersistMeasured:
         return PersistMeasured(tuple(self.measured.known.values()))
 
-    def _is_too_slow(self, model: str, stock: Stock | None, stay: Stay | None) -> bool:
-        return is_too_slow(model, self.measured, self.settings, stock=stock, stay=stay)
-
     def _begin(self, model: str, now_s: float, *, askers: int) -> list[Said]:
         self.restarts.settled(model)
-        self._guard.began(self.settings.slots, now_s)
+        self.guard.began(self.settings.slots, now_s)
         return self._carry(self.stays.begin(model, now_s, is_load=True, askers=askers))
 
     def _carry(self, came: Iterable[Outcome | Outbound]) -> list[Said]:

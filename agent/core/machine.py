@@ -25,6 +25,7 @@ class Machine:
         stocks: By model, what of the offered ones is on disk.
         lacks: By model, what helps where its engine is not here.
         survey: How the cache stands; ``None`` until its keeper looked.
+        catalog: Weight hashes by build, as the coordinator's catalog has them; ``None``: unread.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Machine:
         self.stocks: dict[str, Stock] = {}
         self.lacks: dict[str, str] = {}
         self.survey: Survey | None = None
+        self.catalog: Mapping[str, str] | None = None
 
     def sampled(self, sample: HostSample, loads: Mapping[str, Load]) -> None:
         """The machine and its engines were read."""

@@ -130,9 +130,9 @@ class Moves:
             return self._narrow(named, "desired", now_s)
         return []
 
-    def listed(self, aliases: Mapping[str, Collection[str]], now_s: float) -> list[Said]:
+    def listed(self, aliases: Mapping[str, Collection[str]] | None, now_s: float) -> list[Said]:
         """A public catalog told which builds stand behind its aliases, retired ones too."""
-        return self._redrawn(self.topology.listed(aliases), now_s)
+        return [] if aliases is None else self._redrawn(self.topology.listed(aliases), now_s)
 
     def taken(self, model: str, source: Source, now_s: float) -> list[Said]:
         """A load or a request was taken on: it chooses, or narrows, what nobody chose."""

@@ -35,6 +35,7 @@ from .slots import HOLDS_MEMORY
 from .stays import LoadEnded, Outcome
 from .voice import Voice
 from .wanted import Wanted, wanted_of
+from .will import will
 
 LAST_FAILURES = 8
 """How many failures the status remembers."""
@@ -114,6 +115,7 @@ class Node:
         event = self._adapters.heard(event, self.loads.stays.all())
         effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
+        self.standing.ended(self.answers.ledger.ends(), now_s)
         effects += self._carry(self.moves.look(now_s), now_s)
         effects += self._carry(self.rest.look(now_s, unix_s), now_s)
         if self.loads.drains.is_cut(now_s):
@@ -155,6 +157,8 @@ class Node:
             line=self.standing.seen(is_online=self.session.is_online),
             drain=self.loads.drains.first,
             awaited=self.loads.wishes.awaited(self.machine.stocks),
+            will=will(self.loads, self.answers.ledger.busy(), self.machine.stocks, now_s),
+            catalog=self.machine.catalog,
         )
 
     def wanted(self) -> Wanted:
@@ -249,7 +253,8 @@ class Node:
             case happened.ListingFailed(_, error):
                 self._failed(error, now_s)
                 return []
-            case happened.CatalogRead(aliases):
+            case happened.CatalogRead(aliases, hashes):
+                self.machine.catalog = hashes
                 return [*self.moves.listed(aliases, now_s), *self._news(now_s)]
             case happened.CacheSurveyed(survey, _, error):
                 self.machine.survey = survey

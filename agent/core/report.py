@@ -31,13 +31,14 @@ from ..wire.types import (
     Stats,
     SystemMetrics,
 )
-from .admission import GIB, free_for_load_bytes
+from .admission import GIB, free_for_load_bytes, room_bytes
 from .drains import Drain
 from .pool import Pool
 from .requests import Entry, RequestState, busy_of
 from .slots import COMING, HOLDS_MEMORY, SlotState, Stay
 from .standing import NOTHING_SEEN, Seen
 from .stays import holdings_of
+from .will import WILLING, Will
 
 
 @frozen
@@ -63,7 +64,13 @@ class Identity:
 
 @frozen
 class Snapshot:
-    """The node at one moment; times are the node's own, in seconds."""
+    """The node at one moment; times are the node's own, in seconds.
+
+    Attributes:
+        will: What the node itself says to loads.
+        catalog: Weight hashes by id, as the coordinator's own catalog lists them, empty where it
+            pins none; ``None`` if it was not read.
+    """
 
     now_s: float
     identity: Identity
@@ -83,6 +90,8 @@ class Snapshot:
     drain: Drain | None = None
     awaited: frozenset[str] = frozenset()
     lacks: Mapping[str, str] = field(default_factory=dict[str, str])
+    will: Will = WILLING
+    catalog: Mapping[str, str] | None = None
 
     @property
     def busy(self) -> frozenset[str]:
@@ -109,18 +118,24 @@ class Snapshot:
 
     @property
     def free_for_load_bytes(self) -> int | None:
-        """The largest weights that could be loaded now; ``None`` if it cannot be told.
+        """The largest weights that could be loaded now; ``None`` if it cannot be told."""
+        return self._room(free_for_load_bytes)
 
-        A load that is on its way has its slot promised, long before it holds it.
-        """
+    @property
+    def room_bytes(self) -> int | None:
+        """What a new model could take with every idle resident gone; ``None`` likewise."""
+        return self._room(room_bytes)
+
+    def _room(self, ask: Callable[..., int | None]) -> int | None:
+        """A load that is on its way has its slot promised, long before it holds it."""
         coming = [s for s in self.stays if s.is_load and s.state in COMING - HOLDS_MEMORY]
         slots = self.settings.slots.max_model_slots - len(coming)
-        return free_for_load_bytes(
+        return ask(
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
-            holdings=holdings_of(self.stays, self.busy | self.pinned),
-            slots=0 if self.is_draining else slots,
+            holdings=holdings_of(self.stays, self.busy | self.pinned | self.will.kept),
+            slots=slots if self.will.takes_loads and not self.is_draining else 0,
         )
 
 

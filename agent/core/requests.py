@@ -22,6 +22,7 @@ from ...config.refusals import ModelNotReady, RequestCancelled
 from ..wire.outbound import InferenceComplete, InferenceError, Outbound
 from ..wire.types import Stats
 from ..wire.types import Usage as Billed
+from .breakers import Ended
 from .events import GenerationEnded
 from .request_key import LOCAL, RequestKey
 
@@ -65,6 +66,7 @@ class Ledger:
         self._entries: dict[RequestKey, Entry] = {}
         self._counts: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
         self._local: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
+        self._ends: list[Ended] = []
 
     def __len__(self) -> int:
         """How many have not ended."""
@@ -133,7 +135,9 @@ class Ledger:
 
     def refuse(self, key: RequestKey, error: AgentError) -> Outbound:
         """End a request of which nothing was answered."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._note(entry, error.wire_status, error.request_text)
         return failure(key, error)
 
     def end(self, ended: GenerationEnded) -> Outbound | None:
@@ -150,8 +154,9 @@ class Ledger:
         self.count("tokens_generated", usage.completion_tokens if usage else 0, line=line)
         if ended.outcome == "failed":
             self.count("generation_errors_after_output", int(ended.has_output), line=line)
-            unsaid = ModelNotReady(model=entry.model, reason="the answer failed")
-            return failure(ended.request, ended.error or unsaid)
+            why = ended.error or ModelNotReady(model=entry.model, reason="the answer failed")
+            self._note(entry, why.wire_status, why.request_text)
+            return failure(ended.request, why)
         if usage is None or (ended.outcome == "cancelled" and not ended.has_output):
             self.count("cancellations_before_output", line=line)
             return failure(ended.request, entry.why or RequestCancelled())
@@ -159,7 +164,17 @@ class Ledger:
             self.count("cancellations_partial_complete", line=line)
         else:
             self.count("requests_served", line=line)
+            self._note(entry)
         return InferenceComplete(request_id=ended.request.id, usage=_billed(usage))
+
+    def ends(self) -> list[Ended]:
+        """How requests of a coordinator have ended since the last time; each is told once."""
+        ends, self._ends = self._ends, []
+        return ends
+
+    def _note(self, entry: Entry, status: int = 200, text: str = "") -> None:
+        if entry.key.line != LOCAL:
+            self._ends.append(Ended(entry.model, status, text))
 
     def forget(self, keys: Iterable[RequestKey]) -> None:
         """Drop requests of a dead line that nobody works on."""

@@ -3,9 +3,12 @@
 Shown to the owner and to nobody else; none of it decides anything here.
 """
 
+from collections.abc import Iterable
+
 from ...config.frozen import frozen
 from ..wire.inbound import RuntimeStatus, TrustStatus, Unknown
 from ..wire.later import DrainAck
+from .breakers import Breakers, Ended, Pause
 
 
 @frozen
@@ -17,6 +20,7 @@ class Seen:
         runtime: What it objects to; ``None`` if it does not.
         challenged_s: When its latest challenge was answered, in the node's time.
         has_sent_work: Whether it has sent a request on this line.
+        pauses: What it leaves alone, if it was left at its defaults; some may be over.
     """
 
     is_online: bool = False
@@ -24,6 +28,7 @@ class Seen:
     runtime: RuntimeStatus | None = None
     challenged_s: float | None = None
     has_sent_work: bool = False
+    pauses: tuple[Pause, ...] = ()
 
     @property
     def is_trusted(self) -> bool:
@@ -50,6 +55,7 @@ class Standing:
         self._challenged_s: float | None = None
         self._has_sent_work = False
         self._barrier: str | None = None
+        self._breakers = Breakers()
 
     def heard(self, word: TrustStatus | RuntimeStatus | DrainAck | Unknown) -> None:
         """It said something of us, or something that we do not know."""
@@ -70,6 +76,11 @@ class Standing:
         """It sent a request: whatever its gates are, we passed them."""
         self._has_sent_work = True
 
+    def ended(self, ends: Iterable[Ended], now_s: float) -> None:
+        """Requests of its line have ended, well or not."""
+        for each in ends:
+            self._breakers.ended(each, now_s)
+
     def barrier(self, request_id: str) -> None:
         """A barrier was sent: the coordinator answers it once all is settled."""
         self._barrier = request_id
@@ -84,6 +95,7 @@ class Standing:
         self._barrier = None
         self.trust = self.runtime = None
         self._challenged_s, self._has_sent_work = None, False
+        self._breakers = Breakers()
 
     def _settled(self, request_id: str) -> None:
         """It answered a barrier; only the latest counts."""
@@ -92,4 +104,11 @@ class Standing:
 
     def seen(self, *, is_online: bool) -> Seen:
         """What is known now, as a value."""
-        return Seen(is_online, self.trust, self.runtime, self._challenged_s, self._has_sent_work)
+        return Seen(
+            is_online,
+            self.trust,
+            self.runtime,
+            self._challenged_s,
+            self._has_sent_work,
+            self._breakers.pauses,
+        )

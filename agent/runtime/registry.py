@@ -89,6 +89,7 @@ class Registry:
         self._taken = taken
         self._asked = asyncio.Event()
         self._url = self._policy.url or ""
+        self._is_home = self._url == _origin(settings)
         self._ca_file = settings.coordinator.ca_file
         self._host = named(self._url)
         # whom the operator named may be asked, wherever that is; nobody else is
@@ -141,8 +142,9 @@ class Registry:
             if entry is not None:
                 found[build] = entry
         aliases = listing.aliases
-        if aliases is not None:
-            self._tell(CatalogRead(aliases))
+        hashes = listing.hashes if self._is_home else None
+        if aliases is not None or hashes is not None:
+            self._tell(CatalogRead(aliases, hashes))
         is_new = found != self._known
         self._known = found
         self._offers(list(found.values()))

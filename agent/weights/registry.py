@@ -55,10 +55,12 @@ class Listing:
     Attributes:
         builds: In its order.
         aliases: Desired, previous and retired builds of each alias; ``None``: it lists none.
+        hashes: What it pins by build, empty where it pins nothing; also such as cannot be had.
     """
 
     builds: tuple[Listed, ...]
     aliases: Mapping[str, tuple[str, ...]] | None
+    hashes: Mapping[str, str]
 
 
 def manifest_path(model: str) -> str:
@@ -87,7 +89,11 @@ def read_listing(body: bytes, *, host: str) -> Listing:
         build for row in _rows(fields["models"]) if (build := _listed(_fields(row))) is not None
     )
     aliases = fields.get("aliases")
-    return Listing(builds, None if aliases is None else _aliases(_rows(aliases)))
+    return Listing(
+        builds,
+        None if aliases is None else _aliases(_rows(aliases)),
+        dict(pin for row in _rows(fields["models"]) if (pin := _pin(_fields(row))) is not None),
+    )
 
 
 def wanted(listing: Listing, policy: Catalog, taken: Iterable[str]) -> tuple[Listed, ...]:
@@ -142,6 +148,15 @@ def _listed(row: Mapping[str, object]) -> Listed | None:
     if is_over or is_odd or not _SHA256.fullmatch(digest):
         return None
     return Listed(model, prefix.strip("/"), digest)
+
+
+def _pin(row: Mapping[str, object]) -> tuple[str, str] | None:
+    """A build that is offered there, and its hash; empty if none is pinned."""
+    model, digest = row.get("id"), row.get("weight_hash") or row.get("aggregate_sha256") or ""
+    is_over = row.get("active") is False or row.get("status") in _ENDED
+    if is_over or not isinstance(model, str) or not _is_id(model):
+        return None
+    return model, digest if isinstance(digest, str) else ""
 
 
 def _aliases(rows: Iterable[object]) -> dict[str, tuple[str, ...]]:

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhand.agent.core import events as happened
+from poolhand.agent.core import report
 from poolhand.agent.core.admission import GIB
 from poolhand.agent.core.blockers import CHALLENGE_FRESH_S, blockers
+from poolhand.agent.core.breakers import Pause
 from poolhand.agent.core.drains import Drain
 from poolhand.agent.core.events import RequestKey
 from poolhand.agent.core.pool import pool_of
@@ -16,14 +19,17 @@ from poolhand.agent.core.requests import Entry, RequestState
 from poolhand.agent.core.slots import SlotState, Stay
 from poolhand.agent.core.standing import Seen
 from poolhand.agent.wire.inbound import RuntimeStatus, TrustStatus
+from poolhand.agent.wire.outbound import InferenceError
 from poolhand.agent.wire.types import PrivacyCapabilities, Stats
-from poolhand.backends.engines.base import Load
+from poolhand.backends.engines.base import Load, Loaded
+from poolhand.backends.engines.errors import EngineStartFailed
 from poolhand.backends.hosts.base import HostSample
 from poolhand.backends.stores.base import Stock
 from poolhand.config.settings import Settings
-from tests.journeys.world import FACTS, build, identity, sample, settings
+from tests.journeys.world import FACTS, World, build, identity, said, sample, settings
 
 A = "org/a"
+BAD = EngineStartFailed(engine="mlx", kind="bad_model", reason="odd")
 READY = Stay(A, SlotState.READY, build=build(A), needs_bytes=6 * GIB, holds_bytes=5 * GIB)
 SAFE = PrivacyCapabilities(
     text_backend_inprocess=True,
@@ -210,6 +216,124 @@ def test_who_drains_does_not_say_that_every_slot_is_busy() -> None:
         GOOD, stays=(), drain=Drain("hours", 0.0, None, "it is closed"), is_draining=True
     )
     assert codes(resting) == ["draining_hours"]
+
+
+def test_what_the_coordinators_catalog_says_of_the_model() -> None:
+    ours = build(A).weight_hash
+    assert codes(replace(GOOD, catalog={A: ours})) == []
+    assert codes(replace(GOOD, catalog={A: ""})) == [], "it pins none"
+    assert codes(replace(GOOD, catalog={A: "f" * 64})) == ["hash_differs"]
+    assert codes(replace(GOOD, catalog={A: "f" * 64}, stocks={})) == [], "nobody knows ours yet"
+    assert codes(replace(GOOD, catalog={})) == ["not_in_catalog"]
+
+
+def test_what_went_wrong_is_held_against_a_model_or_against_the_whole_node() -> None:
+    def after(*pauses: Pause) -> list[str]:
+        return codes(replace(GOOD, line=replace(GOOD.line, pauses=pauses)))
+
+    assert after(Pause(A, 1001.0, "why")) == ["model_paused"]
+    assert after(Pause("", 1001.0, "why")) == ["node_paused"]
+    assert after(Pause("org/b", 1001.0, "why"), Pause(A, 1000.0, "over")) == []
+
+
+def test_what_any_coordinator_minds_stands_before_what_a_stock_one_does() -> None:
+    private = good(chosen(coordinator=PRIVATE), READY)
+    told = codes(replace(private, facts=FACTS, line=replace(private.line, trust=None)))
+    assert told == ["private_only", "trust_level", "sip_unproven"]
+
+
+def cold_world(**slots: object) -> World:
+    """``org/a`` is in memory; a request for ``org/b`` would have to load it."""
+    world = World(chosen(slots=slots))
+    world.start()
+    world.resident("org/a")
+    world.request("r1", "org/a")
+    world.answered("r1")
+    world.stock("org/a", "org/b")
+    return world
+
+
+def would(world: World, model: str = "org/b") -> list[str]:
+    """What is in the way; and the same is found by asking."""
+    found = [each for each in blockers(world.node.snapshot(world.now_s), model) if each.is_certain]
+    (answer, *_) = said(world.request("asked", model))
+    assert isinstance(answer, InferenceError) == bool(found), "said and done are the same"
+    return [f"{each.code}: {each.words}" for each in found]
+
+
+def test_a_cold_request_that_would_be_taken_has_nothing_in_its_way() -> None:
+    assert would(cold_world()) == []
+
+
+def test_a_model_that_came_lately_makes_no_room_and_says_so() -> None:
+    world = cold_world(min_residency_s=600.0)
+    capacity = report.heartbeat(world.node.snapshot(world.now_s)).backend_capacity
+    assert capacity is not None
+    assert capacity.free_for_load_gb == 0.0, "and nobody sends what would be refused"
+    assert would(world) == [
+        "slots_busy: 'org/a' was loaded less than slots.min_residency_s = 600 s ago"
+    ]
+    world.after(600.0)
+    world.read_host()
+    assert would(world) == []
+
+
+def test_too_many_loads_are_in_the_way_of_the_next_and_it_is_said_until_when() -> None:
+    world = cold_world(max_loads_per_h=1)
+    for _ in range(3):
+        world.node.loads.guard.began(world.node.settings.slots, world.now_s)
+    (told,) = would(world)
+    assert told == (
+        "slots_busy: too much was loaded of late (slots.max_loads_per_h is 1); "
+        "the next load may begin in 3600 s"
+    )
+    world.after(3600.0)
+    world.read_host()
+    assert would(world) == []
+
+
+def test_a_model_whose_loads_fail_pauses_and_says_so() -> None:
+    world = cold_world(max_model_slots=2)
+    for _ in range(2):
+        world.load_model("org/b")
+        world.stage("org/b")
+        world.tell(happened.EngineFailed("org/b", BAD))
+        world.stopped("org/b")
+    (told,) = would(world)
+    assert told == "slots_busy: its last 2 loads failed; it may be loaded again in 60 s"
+
+
+def test_a_model_that_takes_too_long_to_wait_for_is_said_to() -> None:
+    world = cold_world()
+    slow = Loaded(9999.0, 5 * GIB, 8192)
+    world.load_model("org/b")
+    world.stage("org/b")
+    world.stopped("org/a")
+    world.tell(happened.EngineLoaded("org/b", slow))
+    world.load_model("org/a")
+    world.stage("org/a")
+    world.stopped("org/b")
+    world.loaded("org/a")
+    (told,) = would(world)
+    assert told.startswith("model_not_ready: ")
+    assert "too long" in told
+
+
+def test_what_a_request_needs_beside_the_weights_counts() -> None:
+    """A coordinator looks at the size alone; the load gate also at the cache of one request."""
+    world = cold_world()
+    world.available_bytes = 9 * GIB
+    world.read_host()
+    big = build("org/b", 9 * GIB)
+    heads = {"num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128}
+    wide = {"num_hidden_layers": 64, "hidden_size": 4096, "max_position_embeddings": 65536}
+    cached = replace(big, config={**big.config, **heads, **wide})
+    stock = Stock("org/b", "here", 9 * GIB, 9 * GIB, cached)
+    world.tell(happened.InventoryChanged((stock,)))
+    (found,) = [
+        each for each in blockers(world.node.snapshot(world.now_s), "org/b") if each.is_certain
+    ]
+    assert found.code == "insufficient_memory"
 
 
 @given(

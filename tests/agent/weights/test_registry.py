@@ -45,6 +45,11 @@ def test_a_catalog_s_builds_and_aliases() -> None:
     assert read_listing(listed(), host="h").aliases is None
 
 
+def test_what_a_catalog_pins_is_known_of_builds_that_cannot_be_had_from_it_too() -> None:
+    rows = (row(), row("o/b", r2_prefix=None, weight_hash=None), row("o/c", active=False), row("?"))
+    assert read_listing(listed(*rows), host="h").hashes == {MODEL: HASH, "o/b": ""}
+
+
 @pytest.mark.parametrize(
     "odd",
     [
