@@ -130,7 +130,7 @@ async def test_what_is_named_is_offered_with_its_hash(tmp_path: Path) -> None:
     expected = (MODEL, f"s3://bucket/{prefix(MODEL, 'v1')}", HASH)
     assert (entry.id, entry.ref, entry.weight_hash) == expected
     assert asked == [CATALOG_PATH, manifest_path(MODEL)], "and nothing else was looked at"
-    pinned = {each: HASH for each in (MODEL, "other/x", "org/own")}
+    pinned: dict[str, str] = dict.fromkeys((MODEL, "other/x", "org/own"), HASH)
     assert room.told == [CatalogRead({"toy": (MODEL,)}, pinned)]
 
 
