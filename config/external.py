@@ -103,7 +103,7 @@ class External(Section):
         if "@" in parts.netloc or "?" in url or "#" in url or parts.port == 0:
             problem = "must have no user name, no query and no fragment"
             raise ValueError(problem)
-        return url.rstrip("/")
+        return f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")
 
     @field_validator("headers")
     @classmethod

@@ -30,7 +30,7 @@ from ...backends.engines.base import (
     Started,
     Usage,
 )
-from ...backends.engines.errors import EngineDied, EngineNotRunning
+from ...backends.engines.errors import EngineBrokeOff, EngineNotRunning
 from ...config.errors import AgentError, LinkLost
 from ...config.frozen import frozen
 from ...config.refusals import RequestRefused, RequestUnreadable
@@ -254,12 +254,12 @@ class Relay:
             async with aclosing(engine.generate(prompt)) as pieces:
                 await self._stream(answer, pieces, chunks, opened.carry, beat)
             if answer.finished is None:
-                answer.error = EngineDied(engine=engine.name, exit_code=None)
+                answer.error = EngineBrokeOff(engine=engine.name, reason="it has no end")
         except AgentError as error:
             answer.error = error
         except FrameTooLarge:
-            # no engine says ten mebibytes in one breath
-            answer.error = EngineDied(engine=engine.name, exit_code=None)
+            reason = "one piece of it is longer than a coordinator reads"
+            answer.error = EngineBrokeOff(engine=engine.name, reason=reason)
 
     async def _stream(
         self,

@@ -3,24 +3,31 @@
 Closing the iterator hangs up, which cancels the answer at the server. Nothing is tried twice.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import cast
 
 from ...config.frozen import frozen
 from .base import Piece
 from .chat_pieces import AnswerBroken, Reader, Transcript
-from .http_call import HttpAnswer, Peer, call
+from .http_call import CutOff, HttpAnswer, Peer, call
 from .sse import LIMIT_BYTES, EventReader, SseBroken
 
 _UNPAID = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
 
 PROBLEM_BYTES = 2**16
 """Most that is read of a refusal."""
+PROBLEM_S = 3.0
+"""How long a refusal's words may take: its status alone says most."""
+
+LONGEST_S = 366 * 86400.0
 
 _TOO_LONG = re.compile(r"([0-9]+) tokens > ([0-9]+) maximum")
 """Anthropic's sentence: the prompt, and what the model can hold."""
@@ -85,14 +92,14 @@ async def converse(
         body: The request in JSON, with ``stream`` and ``include_usage`` on.
         headers: On top of the peer's.
         connect_s: Seconds until somebody takes the call.
-        silence_s: Seconds that may pass without a byte; ``None``: somebody else watches.
+        silence_s: Seconds that may pass without an event; ``None``: somebody else watches.
         limit_bytes: Most that one event may have.
         reader: Reads the answer; unset: OpenAI's dialect.
 
     Raises:
-        CallFailed: Nobody took the call, or it was cut.
+        CallFailed: Nobody took the call, or it was cut before there was an answer.
         Refused: The server did not answer with a stream.
-        AnswerBroken: The stream is garbage, or ends before it is whole.
+        AnswerBroken: The stream is garbage, or ends or falls silent before it is whole.
     """
     asked = call(
         peer,
@@ -106,10 +113,10 @@ async def converse(
     async with asked as answer:
         await check(answer)
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
-        async with aclosing(answer.blocks()) as blocks:
-            async for block in blocks:
+        async with aclosing(_heard(answer, events, silence_s)) as heard:
+            async for came in heard:
                 try:
-                    _take(transcript, events, block)
+                    _take(transcript, came)
                 except AnswerBroken:
                     # what was said before it broke was said
                     for piece in transcript.pieces():
@@ -129,36 +136,66 @@ async def check(answer: HttpAnswer) -> None:
     """See that an answer is a stream of events.
 
     Raises:
-        CallFailed: The refusal was cut.
         Refused: It is a refusal.
         AnswerBroken: It is something else.
     """
     if answer.status != HTTPStatus.OK:
-        problem = await answer.whole(limit_bytes=PROBLEM_BYTES)
-        raise Refused(refusal(answer.status, answer.headers, problem))
-    if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+        raise Refused(await refused(answer))
+    if not answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
         problem = "the server did not answer with a stream"
+        raise AnswerBroken(problem)
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        problem = "the server compressed its answer, which nobody asked for"
         raise AnswerBroken(problem)
 
 
-def _take(transcript: Reader, events: EventReader, block: bytes) -> None:
-    """Take a block in, as far as the answer goes."""
+async def refused(answer: HttpAnswer) -> Refusal:
+    """Read an answer that is a refusal; however little of its words comes, it is one."""
+    words = await answer.beginning(limit_bytes=PROBLEM_BYTES, within_s=PROBLEM_S)
+    return refusal(answer.status, answer.headers, words, unix_s=time.time())
+
+
+async def _heard(
+    answer: HttpAnswer, events: EventReader, silence_s: float | None
+) -> AsyncGenerator[list[str], None]:
+    """The data of what comes, block by block; comments are no sign that anything will.
+
+    Raises:
+        AnswerBroken: It is no stream of events, or it was cut, or has no event for too long.
+    """
+    clock_s = asyncio.get_running_loop().time
+    heard_s = clock_s()
     try:
-        came = events.feed(block)
-    except SseBroken as broken:
+        async with aclosing(answer.blocks()) as blocks:
+            async for block in blocks:
+                came = [event.data for event in events.feed(block)]
+                if came:
+                    yield came
+                    heard_s = clock_s()
+                elif silence_s is not None and clock_s() - heard_s > silence_s:
+                    problem = f"nothing was said within {silence_s:g} s"
+                    raise AnswerBroken(problem)
+    except (SseBroken, CutOff) as broken:
         raise AnswerBroken(str(broken)) from None
-    for event in came:
-        if not transcript.is_over:
-            transcript.take(event.data)
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
+def _take(transcript: Reader, came: Sequence[str]) -> None:
+    """Take in what came, as far as the answer goes; some keep a line open by data that is blank."""
+    for data in came:
+        if not transcript.is_over and data.strip():
+            transcript.take(data)
+
+
+def refusal(
+    status: int, headers: Mapping[str, str], body: bytes, *, unix_s: float = 0.0
+) -> Refusal:
     """Read a refusal; of its text only what it counts (pure).
 
     Args:
         status: 300 to 599.
         headers: By name in lower case.
         body: JSON in any of the usual shapes, or anything else.
+        unix_s: Now, for a date on which to ask again; the server's own clock is believed first.
     """
     told = _problem(body)
     message = str(told.get("message") or "")
@@ -173,7 +210,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
         return Refusal(status, None, is_too_long, int(both[1][:9]), int(both[2][:9]))
     return Refusal(
         status,
-        _seconds(headers.get("retry-after-ms"), 0.001) or _seconds(headers.get("retry-after"), 1),
+        _seconds(headers.get("retry-after-ms"), 0.001)
+        or _seconds(headers.get("retry-after"), 1)
+        or _until(headers.get("retry-after"), headers.get("date"), unix_s),
         is_too_long,
         _whole(told.get("n_prompt_tokens")) or (_number(prompt) if prompt else None),
         _whole(told.get("n_ctx")) or (_number(context) if context else None),
@@ -208,7 +247,22 @@ def _whole(value: object) -> int | None:
 
 
 def _seconds(value: str | None, unit_s: float) -> float | None:
-    """A wait in seconds; a date says nothing that is worth a clock."""
-    if value is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()):
+    """A wait in seconds; what is longer than a year is a year."""
+    if value is None or not re.fullmatch(r"[0-9]{1,99}(\.[0-9]{1,99})?", value.strip()):
         return None
-    return float(value) * unit_s
+    return min(float(value) * unit_s, LONGEST_S)
+
+
+def _until(value: str | None, now: str | None, unix_s: float) -> float | None:
+    """A wait until a date: RFC 9110, 10.2.3."""
+    then_s, now_s = _dated(value), _dated(now)
+    if then_s is None:
+        return None
+    return min(max(0.0, then_s - (unix_s if now_s is None else now_s)), LONGEST_S)
+
+
+def _dated(value: str | None) -> float | None:
+    try:
+        return None if value is None else parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None

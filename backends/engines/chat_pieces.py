@@ -30,8 +30,32 @@ _REASONS: Mapping[object, FinishReason] = {
 _Json = Mapping[str, object]
 
 
+MOST_TOKENS = 2**31 - 1
+"""What is told beyond is no count."""
+
+_BUSY = frozenset(
+    {"overloaded_error", "rate_limit_error", "rate_limit_exceeded", "429", "503", "529"}
+)
+"""How servers say in a stream's midst what others say by a status."""
+
+
 class AnswerBroken(ValueError):
-    """The answer is not whole, or no answer; the text is closed words."""
+    """The answer is not whole, or no answer; the text is closed words.
+
+    Attributes:
+        is_busy: The server says that it has too much to do.
+    """
+
+    def __init__(self, problem: str, *, is_busy: bool = False) -> None:
+        self.is_busy = is_busy
+        super().__init__(problem)
+
+
+def broken_off(error: object) -> AnswerBroken:
+    """What a server's error amid its answer is called; none of its words is kept."""
+    fields: _Json = cast("_Json", error) if isinstance(error, dict) else {}
+    is_busy = any(str(fields.get(name)) in _BUSY for name in ("type", "code"))
+    return AnswerBroken("the server broke off with an error", is_busy=is_busy)
 
 
 @dataclass(slots=True)
@@ -97,7 +121,7 @@ class Transcript:
         Raises:
             AnswerBroken: It is no chunk, or the server says that it failed.
         """
-        if data == DONE:
+        if data.strip() == DONE:
             self.is_over = True
             return
         try:
@@ -110,13 +134,13 @@ class Transcript:
             raise AnswerBroken(problem)
         said = cast("_Json", chunk)
         if said.get("error"):
-            problem = "the server broke off with an error"
-            raise AnswerBroken(problem)
+            raise broken_off(said["error"])
         choices = said.get("choices")
-        first = cast("list[object]", choices)[0] if isinstance(choices, list) and choices else None
         is_counted = self._count(said)
-        if isinstance(first, dict):
-            self._choice(cast("_Json", first), is_counted=is_counted)
+        for choice in cast("list[object]", choices) if isinstance(choices, list) else []:
+            # of other answers than the one nobody has asked
+            if isinstance(choice, dict) and cast("_Json", choice).get("index") in (None, 0):
+                self._choice(cast("_Json", choice), is_counted=is_counted)
 
     def pieces(self) -> list[Piece]:
         """What came since the last call, in at most two pieces."""
@@ -161,8 +185,9 @@ class Transcript:
     def _choice(self, choice: _Json, *, is_counted: bool) -> None:
         delta = choice.get("delta")
         said = cast("_Json", delta) if isinstance(delta, dict) else choice
-        text = _text(said.get("content")) or _text(choice.get("text"))
-        reasoning = _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
+        text, reasoning = _said(said.get("content"))
+        text = text or _text(choice.get("text")) or _text(said.get("refusal"))
+        reasoning += _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
         calls = said.get("tool_calls")
         parts = cast("list[object]", calls) if isinstance(calls, list) else []
         for part in parts:
@@ -173,16 +198,21 @@ class Transcript:
             self._text.append(text)
             self._reasoning.append(reasoning)
             self._counted_tokens += not is_counted
-        if (reason := choice.get("finish_reason")) is not None:
+        reason = choice.get("finish_reason")
+        if reason not in (None, ""):
             if not isinstance(reason, str) or reason not in _REASONS:
                 problem = "the server gave the answer up"
                 raise AnswerBroken(problem)
             self._reason = _REASONS[reason]
 
     def _call_part(self, part: _Json) -> None:
-        index = part.get("index")
-        call = self._calls.setdefault(index if isinstance(index, int) else 0, _Call())
-        call.id = _text(part.get("id")) or call.id
+        index, name_id = part.get("index"), _text(part.get("id"))
+        if not isinstance(index, int):
+            # some servers number no calls: another id is another call
+            index = max(self._calls, default=0)
+            index += bool(name_id and self._calls and name_id != self._calls[index].id)
+        call = self._calls.setdefault(index, _Call())
+        call.id = name_id or call.id
         function = part.get("function")
         if isinstance(function, dict):
             inner = cast("_Json", function)
@@ -246,8 +276,24 @@ def _inner(counts: _Json, outer: str, name: str) -> int | None:
 
 
 def _whole(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if isinstance(value, int) and is_count else None
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if isinstance(value, int) and is_count and 0 <= value <= MOST_TOKENS else None
+
+
+def _said(content: object) -> tuple[str, str]:
+    """Text and thoughts of a delta's content, which is a text, or parts of both kinds."""
+    if not isinstance(content, list):
+        return _text(content), ""
+    texts, thoughts = list[str](), list[str]()
+    for part in cast("list[object]", content):
+        match part:
+            case {"type": "text", "text": str(words)}:
+                texts.append(words)
+            case {"type": "thinking"}:
+                thoughts.append(_said(cast("_Json", part).get("thinking"))[0])
+            case _:
+                pass
+    return "".join(texts), "".join(thoughts)
 
 
 def _text(value: object) -> str:

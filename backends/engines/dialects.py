@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 
 from ...config.frozen import frozen
 from .asked import ROLES, BadRequest
+from .chat_pieces import MOST_TOKENS
 
 Json: TypeAlias = Mapping[str, object]
 
@@ -60,9 +61,9 @@ def text(value: object) -> str:
 
 
 def count(value: object) -> int | None:
-    """A number of tokens; ``None`` if it is none."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return cast("int", value) if is_count else None
+    """A number of tokens; ``None`` if it is none that makes sense."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if isinstance(value, int) and is_count and 0 <= value <= MOST_TOKENS else None
 
 
 def messages(body: Json) -> list[Json]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import cast
 
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
-from .chat_pieces import AnswerBroken
+from .chat_pieces import AnswerBroken, broken_off
 from .dialects import Json, count, mapping, text
 
 REASONS: Mapping[str, FinishReason] = MappingProxyType(
@@ -47,7 +47,7 @@ class Message:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
-        self._call: tuple[str, str, list[str]] | None = None
+        self._open: dict[int, tuple[str, str, list[str]]] = {}
         self._counts: dict[str, int] = {}
         self._told_tokens = 0
         self._is_counted = False
@@ -64,8 +64,7 @@ class Message:
         event = _parsed(data)
         kind = event.get("type")
         if kind == "error":
-            problem = "the provider broke off with an error"
-            raise AnswerBroken(problem)
+            raise broken_off(event.get("error"))
         if kind == "message_start":
             self._count(mapping(mapping(event.get("message")).get("usage")))
             cached = self._counts.get("cache_read_input_tokens", 0)
@@ -76,6 +75,8 @@ class Message:
             self._count(mapping(event.get("usage")))
             self._is_counted |= count(mapping(event.get("usage")).get("output_tokens")) is not None
         elif kind == "message_stop":
+            for nth in sorted(self._open):
+                self._close(nth)
             self.is_over = True
         if self._public is None:
             self._said(event)
@@ -114,36 +115,40 @@ class Message:
     # ── what is said ──────────────────────────────────────────────────────────────────
 
     def _said(self, event: Json) -> None:
+        nth = count(event.get("index")) or 0
         match event.get("type"):
             case "content_block_start":
-                self._begin(mapping(event.get("content_block")))
+                self._begin(nth, mapping(event.get("content_block")))
             case "content_block_delta":
-                self._more(mapping(event.get("delta")))
-            case "content_block_stop" if self._call is not None:
-                (name_id, name, arguments), self._call = self._call, None
-                self._calls.append(ToolCall(name_id, name, "".join(arguments) or "{}"))
+                self._more(nth, mapping(event.get("delta")))
+            case "content_block_stop" if nth in self._open:
+                self._close(nth)
             case _:
                 pass
 
-    def _begin(self, block: Json) -> None:
+    def _close(self, nth: int) -> None:
+        name_id, name, arguments = self._open.pop(nth)
+        self._calls.append(ToolCall(name_id, name, "".join(arguments) or "{}"))
+
+    def _begin(self, nth: int, block: Json) -> None:
         match block.get("type"):
             case "tool_use":
                 given = mapping(block.get("input"))
                 whole = [json.dumps(given, ensure_ascii=False)] if given else []
-                self._call = (text(block.get("id")), text(block.get("name")), whole)
+                self._open[nth] = (text(block.get("id")), text(block.get("name")), whole)
             case "text":
                 self._text.append(text(block.get("text")))
             case _:
                 pass
 
-    def _more(self, delta: Json) -> None:
+    def _more(self, nth: int, delta: Json) -> None:
         match delta.get("type"):
             case "text_delta":
                 self._text.append(text(delta.get("text")))
             case "thinking_delta":
                 self._reasoning.append(text(delta.get("thinking")))
-            case "input_json_delta" if self._call is not None:
-                self._call[2].append(text(delta.get("partial_json")))
+            case "input_json_delta" if nth in self._open:
+                self._open[nth][2].append(text(delta.get("partial_json")))
             case _:
                 pass
 

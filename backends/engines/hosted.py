@@ -35,7 +35,7 @@ from .dialects_events import Message
 from .errors import EngineError, EngineNotRunning
 from .hosted_circuit import Circuit
 from .hosted_days import Days
-from .hosted_errors import ProviderBroke, ProviderPaused, ProviderUnreachable
+from .hosted_errors import ProviderBroke, ProviderBusy, ProviderPaused, ProviderUnreachable
 from .hosted_key import shown
 from .hosted_peer import DENIED, Peers
 from .hosted_refusals import Verdict, verdict, wait_s
@@ -185,7 +185,7 @@ class HostedEngine:
 
     async def _tries(self, asked: Call, body: bytes, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Ask, and ask again as long as nothing of an answer has come."""
-        nth, has_begun = 0, False
+        nth, has_begun, has_spoken = 0, False, False
         while True:
             try:
                 async with aclosing(self._once(asked, body, prompt)) as pieces:
@@ -193,13 +193,14 @@ class HostedEngine:
                         if not has_begun:
                             has_begun = True
                             self._circuit.passed()
+                        has_spoken |= not isinstance(piece, Started)
                         yield piece
             except Refused as refused:
                 judged = self._judged(refused)
             except AnswerBroken as broken:
-                raise ProviderBroke(host=self._peers.host, reason=str(broken)) from None
+                raise self._broken(broken, has_spoken=has_spoken) from None
             except CallFailed as failed:
-                judged = self._cut(failed, has_begun=has_begun)
+                judged = self._cut(failed)
             else:
                 return
             wait = wait_s(nth, judged.retry_after_s, self._chance()) if judged.may_retry else None
@@ -262,21 +263,26 @@ class HostedEngine:
             self._headers = None
         return verdict(refused.refusal, host=self._peers.host)
 
-    def _cut(self, failed: CallFailed, *, has_begun: bool) -> Verdict:
+    def _broken(self, broken: AnswerBroken, *, has_spoken: bool) -> AgentError:
+        """What an answer that broke off ends with; too busy to begin is no fault."""
+        self._check()
+        host, reason = self._peers.host, str(broken)
+        if broken.is_busy and not has_spoken:
+            return ProviderBusy(host=host, reason=reason)
+        return ProviderBroke(host=host, reason=reason)
+
+    def _cut(self, failed: CallFailed) -> Verdict:
         """What a line that failed means: nothing, if it was cut from here."""
         self._check()
-        host = self._peers.host
-        if has_begun:
-            raise ProviderBroke(host=host, reason=str(failed)) from None
-        error = ProviderUnreachable(host=host, reason=str(failed))
+        error = ProviderUnreachable(host=self._peers.host, reason=str(failed))
         return Verdict(error, may_retry=True, is_strike=False, retry_after_s=None)
 
 
 def _so_far(usage: Usage | None, piece: Piece) -> Usage | None:
-    """What the provider has told of an answer's cost so far."""
+    """What is known of an answer's cost so far: at least what was said counts against a day."""
     match piece:
-        case Started(int() as prompt_tokens):
-            return Usage(prompt_tokens, 0)
+        case Started(prompt_tokens):
+            return Usage(prompt_tokens or 0, 0)
         case Delta(tokens=tokens) if usage is not None:
             return Usage(usage.prompt_tokens, usage.completion_tokens + tokens)
         case Finished(_, whole):

@@ -51,13 +51,19 @@ class Circuit:
     def struck(self, now_s: float, *, retry_after_s: float | None = None) -> None:
         """The provider refused this account.
 
+        Of what was under way when it opened, no refusal makes the pause longer: that is one
+        finding, however often it comes.
+
         Args:
             now_s: Now.
             retry_after_s: What the provider asks for; a longer wait than ours is kept, up to
                 our longest.
         """
         self._strikes += 1
-        if self._strikes < STRIKES and self._until_s is None:
+        if self._until_s is None:
+            if self._strikes < STRIKES:
+                return
+        elif not self._is_trying and now_s < self._until_s:
             return
         pause_s = min(max(self._pause_s, retry_after_s or 0.0), LONGEST_PAUSE_S)
         self._until_s, self._is_trying = now_s + pause_s, False

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ...config.errors import ConfigInvalid
 from ...config.external import External, is_loopback
 from ..stores.addresses import address_problem, resolve
-from .chat_http import PROBLEM_BYTES, refusal
+from .chat_http import refused
 from .hosted_errors import ProviderUnreachable, ProviderUnsafe
 from .hosted_refusals import verdict
 from .http_call import CallFailed, Lines, Peer, Unreachable, call
@@ -77,6 +77,9 @@ class Peers:
         if not found:
             raise ProviderUnreachable(host=self.host, reason="it has no address")
         for address in found:
+            if self._url.startswith("http:") and not is_loopback(address):
+                reason = "on another machine, and the line is not encrypted"
+                raise ProviderUnsafe(host=self.host, reason=reason)
             if (problem := address_problem(address)) and not self._is_meant(address):
                 raise ProviderUnsafe(host=self.host, reason=problem)
         return [
@@ -107,9 +110,7 @@ class Peers:
             try:
                 async with asked as answer:
                     if answer.status in DENIED:
-                        words = await answer.whole(limit_bytes=PROBLEM_BYTES)
-                        told = refusal(answer.status, answer.headers, words)
-                        raise verdict(told, host=self.host).error
+                        raise verdict(await refused(answer), host=self.host).error
             except Unreachable as failed:
                 reason = str(failed)
             except CallFailed as failed:

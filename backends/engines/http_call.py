@@ -113,6 +113,17 @@ class HttpAnswer:
             if data:
                 yield data
 
+    async def beginning(self, *, limit_bytes: int, within_s: float) -> bytes:
+        """What comes of the body before it ends, is cut, or has taken room or time enough."""
+        body = bytearray()
+        with contextlib.suppress(CutOff, TimeoutError):
+            async with asyncio.timeout(within_s), contextlib.aclosing(self.blocks()) as blocks:
+                async for block in blocks:
+                    body += block
+                    if len(body) >= limit_bytes:
+                        break
+        return bytes(body[:limit_bytes])
+
     async def whole(self, *, limit_bytes: int) -> bytes:
         """All of the body.
 
@@ -149,7 +160,8 @@ async def call(
         body: JSON, if there is one.
         headers: On top of the peer's.
         connect_s: Seconds until somebody takes the call.
-        silence_s: Seconds that may pass without a byte; ``None``: somebody else watches.
+        silence_s: Seconds that may pass without a byte, and until the answer's head is whole;
+            ``None``: somebody else watches.
 
     Raises:
         Unreachable: Nobody took the call.
@@ -199,14 +211,16 @@ def _request(
     sent = {
         "Host": urlsplit(peer.url).netloc or "localhost",
         "Accept": "*/*",
+        # without a word of it a server may choose any
+        "Accept-Encoding": "identity",
         "User-Agent": "poolhand",
         "Connection": "close",
     }
     if body is not None:
         sent |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-    return h11.Request(
-        method=method, target=target, headers=list({**sent, **peer.headers, **headers}.items())
-    )
+    # in one way of writing, or a name could be sent twice
+    more = {name.title(): value for name, value in (*peer.headers.items(), *headers.items())}
+    return h11.Request(method=method, target=target, headers=list({**sent, **more}.items()))
 
 
 class _Wire:
@@ -228,6 +242,10 @@ class _Wire:
         # a server may answer and hang up before it has read all: the answer still counts
         with contextlib.suppress(OSError):
             await self._patiently(self._writer.drain())
+        # as a whole: line by line it could go on for ever, and so could interim answers
+        return await self._patiently(self._head())
+
+    async def _head(self) -> HttpAnswer:
         while True:
             event = await self._event()
             if isinstance(event, h11.Response):

@@ -45,6 +45,8 @@ def test_each_dialect_has_a_home_and_a_scheme() -> None:
         "https://h.example\\@evil.example",
         "https://h.exämple",
         "http://h.example",
+        "HTTP://h.example",
+        "hTTp://127.0.0.1:1",
         "http://127.0.0.1:1",
     ],
 )
@@ -56,7 +58,8 @@ def test_where_no_provider_is(url: str) -> None:
 def test_plain_http_stays_on_this_machine_and_needs_the_switch() -> None:
     for url in ("http://127.0.0.1:1/v1", "http://localhost:1", "http://[::1]:1"):
         assert external(base_url=url, allow_http_to_loopback=True).url == url
-    for url in ("http://10.0.0.1", "http://localhost.evil.example", "http://h.example"):
+    assert external(base_url="HTTPS://h.example/V1").url == "https://h.example/V1"
+    for url in ("http://10.0.0.1", "HTTP://10.0.0.1", "http://localhost.evil.example"):
         with pytest.raises(ValidationError, match="allow_http_to_loopback"):
             external(base_url=url, allow_http_to_loopback=True)
 

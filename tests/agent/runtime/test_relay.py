@@ -32,7 +32,7 @@ from poolhand.backends.engines.base import (
     Usage,
 )
 from poolhand.backends.engines.echo import EchoEngine
-from poolhand.backends.engines.errors import EngineDied
+from poolhand.backends.engines.errors import EngineBrokeOff, EngineDied
 from poolhand.config.refusals import RequestRefused
 
 KEY = RequestKey(1, "r")
@@ -299,6 +299,7 @@ async def test_an_engine_that_dies_in_the_middle(inbox: Inbox) -> None:
 async def test_a_stream_that_just_stops_has_failed(inbox: Inbox) -> None:
     _, ended = await answer(Scripted([Started(4), Delta("a", tokens=1)]), inbox)
     assert ended.outcome == "failed"
+    assert isinstance(ended.error, EngineBrokeOff)
 
 
 async def test_an_answer_that_was_said_whole_stays_whole(inbox: Inbox) -> None:
@@ -310,6 +311,8 @@ async def test_an_answer_that_was_said_whole_stays_whole(inbox: Inbox) -> None:
 async def test_a_delta_that_no_line_takes_fails_its_request_alone(inbox: Inbox) -> None:
     _, ended = await answer(Scripted([Started(1), Delta("x" * 2**23, tokens=1)]), inbox)
     assert (ended.outcome, ended.has_output) == ("failed", False)
+    assert isinstance(ended.error, EngineBrokeOff), "the engine lives on"
+    assert "longer than a coordinator reads" in str(ended.error)
 
 
 async def test_a_line_that_is_gone_cancels(inbox: Inbox) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolhand.backends.engines.base import Delta, Finished, Piece, Started, Usage
-from poolhand.backends.engines.chat_http import Refusal, Refused, converse, refusal
+from poolhand.backends.engines.chat_http import LONGEST_S, Refusal, Refused, converse, refusal
 from poolhand.backends.engines.chat_pieces import AnswerBroken
-from poolhand.backends.engines.http_call import CallFailed, CutOff, Peer
+from poolhand.backends.engines.http_call import CutOff, Peer
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 Serve = Callable[[object], AbstractAsyncContextManager[Peer]]
@@ -66,7 +66,8 @@ async def test_what_follows_the_end_is_not_read(serve: Serve) -> None:
         (HEAD + b'data: {"error":{"message":"x"}}\n\n', AnswerBroken),
         (HEAD + b"data: " + b"x" * 2**23 + b"xxx", AnswerBroken),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}", AnswerBroken),
-        (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata", CutOff),
+        (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata", AnswerBroken),
+        (HEAD[:-2] + b"Content-Encoding: gzip\r\n\r\n" + said("a", "stop") + USAGE, AnswerBroken),
         (b"", CutOff),
     ],
 )
@@ -134,12 +135,33 @@ async def test_a_redirect_is_a_refusal(serve: Serve) -> None:
             await hear(peer)
 
 
-async def test_a_refusal_that_is_cut_or_endless_is_a_failed_call(serve: Serve) -> None:
+async def test_a_refusal_that_is_cut_or_endless_is_a_refusal(serve: Serve) -> None:
     for length in (10, 2**30):
         head = f"HTTP/1.1 400 No\r\nContent-Length: {length}\r\n\r\n".encode()
         async with serve(saying(head, b"x" * min(length - 1, 2**17))) as peer:
-            with pytest.raises(CallFailed):
+            with pytest.raises(Refused, match="400"):
                 await hear(peer)
+
+
+async def test_the_kind_of_an_answer_is_named_in_any_case(serve: Serve) -> None:
+    head = HEAD.replace(b"text/event-stream", b"Text/Event-Stream; charset=UTF-8")
+    blank = b"data: \n\n"
+    async with serve(saying(head + blank + said("a", "stop") + blank + USAGE)) as peer:
+        assert isinstance((await hear(peer))[-1], Finished)
+
+
+async def test_comments_are_no_sign_of_an_answer(serve: Serve) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        while True:
+            writer.write(b": I am still here\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serve(talk) as peer, asyncio.timeout(20):
+        with pytest.raises(AnswerBroken, match="nothing was said"):
+            _ = [piece async for piece in converse(peer, "/", b"{}", silence_s=0.1)]
 
 
 @pytest.mark.parametrize(
@@ -208,19 +230,29 @@ def test_a_prompt_that_is_too_long_is_known_by_every_name(
     )
 
 
+NOW, SOON = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:29:30 GMT"
+NOW_S = 1792567680
+
+
 @pytest.mark.parametrize(
     ("headers", "wait_s"),
     [
         ({"retry-after": "3"}, 3.0),
         ({"retry-after": "9", "retry-after-ms": "1500"}, 1.5),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": SOON, "date": NOW}, 90.0),
+        ({"retry-after": NOW, "date": SOON}, 0.0),
+        ({"retry-after": SOON}, 190.0),
+        ({"retry-after": "Fri, 21 Oct 2526 07:28:00 GMT", "date": NOW}, LONGEST_S),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "9" * 40}, LONGEST_S),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "inf"}, None),
         ({}, None),
     ],
 )
 def test_a_wait_is_a_number_of_seconds(headers: dict[str, str], wait_s: float | None) -> None:
-    assert refusal(503, headers, b"").retry_after_s == wait_s
+    told = refusal(503, headers, b"", unix_s=NOW_S - 100)
+    assert told.retry_after_s == wait_s
 
 
 @given(st.binary(max_size=60) | st.recursive(st.text(), st.lists).map(json.dumps).map(str.encode))

@@ -49,6 +49,16 @@ def test_each_pause_is_longer_up_to_a_bound() -> None:
     assert pauses == [30, 60, 120, 240, 480, 600, 600]
 
 
+def test_refusals_of_what_was_under_way_make_no_pause_longer() -> None:
+    circuit = struck(STRIKES)
+    for _ in range(32):
+        circuit.struck(1.0)
+    assert circuit.wait_s(1.0) == FIRST_PAUSE_S - 1
+    assert circuit.wait_s(FIRST_PAUSE_S) is None
+    circuit.struck(FIRST_PAUSE_S)
+    assert circuit.wait_s(FIRST_PAUSE_S) == 2 * FIRST_PAUSE_S
+
+
 def test_a_provider_may_ask_for_more_but_not_for_ever() -> None:
     circuit = struck(STRIKES - 1)
     circuit.struck(0, retry_after_s=100)

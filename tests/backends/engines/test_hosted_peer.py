@@ -54,6 +54,9 @@ async def test_who_is_called(url: str, address: str, more: dict[str, object]) ->
         ("https://h.example", ["10.0.0.1"], {"trusted_hosts": ["10.0.0.2"]}),
         ("https://h.example", ["127.0.0.1"], HTTP),
         ("http://localhost:9", ["10.0.0.1"], HTTP),
+        ("http://localhost:9", ["93.184.216.34"], HTTP),
+        ("http://localhost:9", ["127.0.0.1", "93.184.216.34"], HTTP),
+        ("http://localhost:9", ["10.0.0.1"], {**HTTP, "trusted_hosts": ["localhost"]}),
         ("https://127.0.0.1:9", ["127.0.0.1"], {}),
     ],
 )

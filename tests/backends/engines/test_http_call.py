@@ -169,6 +169,55 @@ async def test_nobody_at_the_other_end_is_unreachable() -> None:
             await whole(Peer(f"http://127.0.0.1:{port}"))
 
 
+async def test_a_header_is_sent_once_however_its_name_is_written(serve: Serve) -> None:
+    heard: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK + b"Content-Length: 2\r\n\r\nhi")
+
+    async with serve(talk) as peer:
+        named = Peer(peer.url, {"user-agent": "mine"}, peer.socket_path)
+        assert await whole(named) == (200, b"hi")
+    assert heard[0].lower().count(b"user-agent:") == 1
+    assert b"Accept-Encoding: identity\r\n" in heard[0]
+
+
+@pytest.mark.parametrize(
+    "interim", [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"X-More: of the same\r\n"]
+)
+async def test_a_head_without_end_is_not_waited_for(serve: Serve, interim: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not interim.startswith(b"HTTP"):
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(interim)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with serve(talk) as peer, asyncio.timeout(20):
+        with pytest.raises(Silent):
+            async with call(peer, "GET", "/", silence_s=0.2):
+                pass
+
+
+async def test_a_beginning_is_what_comes_in_time(serve: Serve) -> None:
+    said = b"HTTP/1.1 400 No\r\nContent-Length: 5\r\n\r\nhel"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await reader.read()
+
+    async with serve(talk) as peer, call(peer, "GET", "/") as answer:
+        assert await answer.beginning(limit_bytes=2, within_s=20) == b"he"
+    async with serve(talk) as peer, call(peer, "GET", "/") as answer:
+        assert await answer.beginning(limit_bytes=9, within_s=0.2) == b"hel"
+    async with serve(saying(said)) as peer, call(peer, "GET", "/") as answer:
+        assert await answer.beginning(limit_bytes=9, within_s=20) == b"hel"
+
+
 async def test_tcp_and_a_fixed_address_are_ways_too(serve: Serve) -> None:
     heard: list[bytes] = []
 
