@@ -90,6 +90,9 @@ class S3(Section):
         profile: A profile of the shared AWS configuration files.
         ca_file: PEM file; wins over ``AWS_CA_BUNDLE``.
         requester_pays: Say that our account pays for what is read.
+        etag_is_md5: Hold an object of which nobody promised a sha256 to its tag, if that has 32
+            hexadecimal digits; it takes 1.5 s of a processor for each GiB. ``false``: this
+            server's tags are never MD5s, or that is too much.
     """
 
     endpoint: str | None = None
@@ -99,6 +102,7 @@ class S3(Section):
     profile: str | None = None
     ca_file: str | None = None
     requester_pays: bool = False
+    etag_is_md5: bool = True
 
 
 class Gs(Section):

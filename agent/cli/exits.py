@@ -12,6 +12,7 @@ class Exit(IntEnum):
     NOT_RUNNING = 3
     NOT_SERVING = 4
     REFUSED = 5
+    UNVERIFIED = 6
     CONFIG = 78
     INTERRUPTED = 130
 
@@ -23,6 +24,7 @@ MEANINGS: tuple[tuple[Exit, str], ...] = (
     (Exit.NOT_RUNNING, "no agent answers"),
     (Exit.NOT_SERVING, "it runs, but does not serve (status), or not that model (why)"),
     (Exit.REFUSED, "the agent refused the order; nothing was changed"),
+    (Exit.UNVERIFIED, "all of it is here, but nobody had promised what its bytes are"),
     (Exit.CONFIG, "the configuration or the token cannot be used"),
     (Exit.INTERRUPTED, "interrupted from the keyboard"),
 )

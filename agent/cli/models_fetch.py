@@ -11,13 +11,13 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ...backends.stores.base import Build, Progress
-from ...backends.stores.errors import CacheFull, WeightsCorrupt
+from ...backends.stores.errors import CacheFull, WeightsCorrupt, WeightsUnverified
 from ...config.errors import AgentError, RefInvalid, SecretUnusable
 from ..weights import standalone
 from ..weights.alone import read_checksums
@@ -59,7 +59,8 @@ def models_fetch(args: Namespace) -> int:
     """Fetch, and say what came.
 
     Returns:
-        0 only if everything is here and verified.
+        0 only if everything is here and verified, or was not to be; ``Exit.UNVERIFIED`` if it is
+        here and nobody had promised what it is.
 
     Raises:
         AgentError: It could not be brought here; the leaf says why.
@@ -100,8 +101,25 @@ def models_fetch(args: Namespace) -> int:
     said["bytes_resumed"] = heard.resumed_bytes
     said["bytes_reused"] = heard.last.bytes_reused if heard.last is not None else 0
     said["bytes_fetched"] = max(0, cast("int", said["size_bytes"]) - heard.resumed_bytes)
+    unpromised = cast("Sequence[str]", said.pop("unpromised"))
+    is_local = place.ref.scheme == "file"  # what lies on this machine is what was asked for
+    if unpromised and not args.no_verify and not is_local:
+        return _unverified(args, said, unpromised)
+    said["ok"] = True
     _print_result(args, said)
     return Exit.OK
+
+
+def _unverified(args: Namespace, said: dict[str, object], files: Sequence[str]) -> int:
+    """Say that all of it is here, and that nobody can tell whether it is right."""
+    error = WeightsUnverified(
+        model=cast("str", said["model"]), file=files[0][:200], others=len(files) - 1
+    )
+    told = {"code": error.code, "sentence": str(error), "remedy": error.remedy}
+    _print_result(args, {"ok": False, **said, "error": told})
+    if not args.json:
+        print(f"poolhand: {plain(error)}\n  {error.remedy}", file=sys.stderr)
+    return Exit.UNVERIFIED
 
 
 def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) -> dict[str, object]:
@@ -123,7 +141,10 @@ def _brought(args: Namespace, place: Place, told: Callable[[Progress], None]) ->
         job = FetchJob(
             place.model, place.ref, stores, weights, str(place.cache_dir), held, peers=peers
         )
-        return _of_build(place, _built(args, place, job, told))
+        build = _built(args, place, job, told)
+        record = read_record(Cache(place.cache_dir).folder(place.model))
+        unpromised = () if record is None or alone.checksums else record.unpromised
+        return {**_of_build(place, build), "unpromised": unpromised}
     copy = standalone.Copy(place.ref, Path(os.path.abspath(to)), place.cache_dir)  # noqa: PTH100  # keeps links
     job = FetchJob(copy.model, copy.ref, stores, weights, copy.stage_dir, alone, peers=peers)
     return _of_copy(copy, alone, standalone.bring(copy, job, told=told))
@@ -211,7 +232,6 @@ def _weights(args: Namespace, place: Place) -> "Weights":
 
 def _of_build(place: Place, build: Build) -> dict[str, object]:
     return {
-        "ok": True,
         "model": place.model,
         "ref": str(place.ref),
         "folder": build.folder,
@@ -224,12 +244,12 @@ def _of_build(place: Place, build: Build) -> dict[str, object]:
 def _of_copy(copy: standalone.Copy, alone: Alone, record: Record) -> dict[str, object]:
     verified_by = "checksums" if alone.checksums is not None else record.verified_by
     return {
-        "ok": True,
         "model": copy.model,
         "ref": record.ref,
         "folder": str(copy.to),
         "size_bytes": record.size_bytes,
         "verified_by": verified_by if alone.is_verified else None,
+        "unpromised": () if alone.checksums is not None else record.unpromised,
         "files": [
             {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256}
             for file in record.files
@@ -250,11 +270,15 @@ def _print_result(args: Namespace, said: dict[str, object]) -> None:
     words = {
         "checksums": "held to the checksums",
         "manifest": "held to the manifest",
-        "store": "held to the store's digests of the weights",
+        "store": "held to what the store tells of the bytes",
     }
     reused = cast("int", said["bytes_reused"])
     taken = f", {size(reused)} taken over from other builds here" if reused else ""
-    how = words.get(str(said["verified_by"]), "digests taken, none was promised")
+    how = words.get(str(said["verified_by"]), "digests taken, as it lies on this machine")
+    if args.no_verify:
+        how = "not verified, as was asked"
+    elif not said["ok"]:
+        how = "NOT VERIFIED: nobody promised what its bytes are"
     print(
         f"{plain(said['folder'])}: {size(cast('int', said['size_bytes']))}, "
         f"{size(fetched)} of it fetched in {span(seconds)}{taken}; {how}"

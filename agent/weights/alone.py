@@ -56,7 +56,12 @@ async def all_targets(
         return alone.is_all and (path in promised or not alone.is_verified)
 
     return [
-        Target(file, promised.get(path), is_plain=is_plain(path))
+        Target(
+            file,
+            promised.get(path) or (file.sha256 if alone.is_verified else None),
+            is_plain=is_plain(path),
+            is_told=alone.is_verified,
+        )
         for path, file in sorted(listed.items())
     ], promise
 

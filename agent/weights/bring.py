@@ -30,7 +30,7 @@ from .peers_join import Brought, pull_for
 from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
 from .plane import Begin, Plane
-from .publish import Digested, digest_in_place, publish
+from .publish import Digested, digest_in_place, drop_lies, publish
 from .pull import Pull
 from .record import RECORD_NAME
 from .repair import claim
@@ -231,6 +231,7 @@ class Bring:
             self._watch(pull, total, arriving, lambda: still_reused(got, parts))
             if pull.is_untold:
                 self._hold_to_listing(plane, store, targets)
+            drop_lies(parts, journal, model=self._job.model)
         finally:
             pull.stop()
             is_kept = self._syncs_first or not pull.is_done

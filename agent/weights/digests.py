@@ -17,6 +17,12 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .told import Both, both
+
+if TYPE_CHECKING:
+    from .told import Digest
 
 MARK_BYTES = 16 * 2**20
 """From one mark to the next."""
@@ -48,6 +54,7 @@ class FrontierDigest:
         have: Blocks that are on the disk already, one byte each; taken over.
         expected: The marks that an earlier digest took; empty if there was none.
         mark_bytes: From one mark to the next.
+        told: What the store tells of the file; if given, it is found out beside the sha256.
     """
 
     def __init__(
@@ -59,12 +66,13 @@ class FrontierDigest:
         have: bytearray,
         expected: Sequence[str] = (),
         mark_bytes: int = MARK_BYTES,
+        told: str | None = None,
     ) -> None:
         self._fd = fd
         self._size_bytes = size_bytes
         self._block_bytes = block_bytes
         self._have = have
-        self._sha256 = hashlib.sha256()
+        self._sha256 = _begin(told, size_bytes)
         self._at = 0
         self._marks: list[str] = []
         self._marked = self._sha256.copy()
@@ -78,6 +86,12 @@ class FrontierDigest:
     def marks(self) -> tuple[str, ...]:
         """The marks taken so far, the last of a whole file its digest; none of a small file."""
         return tuple(self._marks) if self._size_bytes > self._mark_bytes else ()
+
+    @property
+    def told(self) -> str | None:
+        """What the bytes so far are in the terms of the store; ``None`` if nobody asked."""
+        taken = self._sha256
+        return taken.told() if isinstance(taken, Both) else None
 
     def arrived(self, block: int) -> None:
         """Say that a block's bytes are written."""
@@ -175,6 +189,23 @@ class FrontierDigest:
                 self._have[block] = 0
             self._is_busy = False
         return PieceBad(blocks)
+
+
+def _begin(told: str | None, size_bytes: int) -> "Digest":
+    return hashlib.sha256() if told is None else both(told, size_bytes=size_bytes)
+
+
+def told_of(path: Path, told: str, buffer: memoryview) -> str:
+    """What a whole file is, in the terms of what is told of it.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        taken = both(told, size_bytes=os.fstat(file.fileno()).st_size)
+        while count := file.readinto(buffer):
+            taken.update(buffer[:count])
+    return taken.told()
 
 
 def sha256_of(path: Path, buffer: memoryview, *, is_stopped: Callable[[], bool]) -> str:

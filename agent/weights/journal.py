@@ -6,7 +6,8 @@ claims:
 * ``B file block``: this block's bytes were written;
 * ``M file mark…``: the marks of the file (see ``digests``), as they were when it was whole;
 * ``X file``: nothing said about this file so far counts any more;
-* ``D file sha256 size mtime_ns inode``: the file was digested and moved to its final name;
+* ``D file sha256 size mtime_ns inode told``: the file was digested and moved to its final name;
+  ``told`` is what it was found to be in the terms of its store, and may be missing;
 * ``S n``: the first ``n`` lines of the kinds above are on the platter, not only in memory.
 
 A line without its end is no line. SIGKILL cannot take back a write, so after it everything
@@ -16,6 +17,7 @@ the store lists with another size or ETag is forgotten.
 
 import json
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,7 @@ from .record import Fingerprint
 JOURNAL_NAME = ".journal"
 MAX_JOURNAL_BYTES = 256 * 2**20
 _DIGITS = 64  # of a sha256 in hex
+_TOLD = re.compile(rb"[a-z0-9]{1,8}:[0-9a-f]{1,64}")
 
 
 @frozen
@@ -66,10 +69,15 @@ class Header:
 
 @frozen
 class Seal:
-    """A file that was digested and has its final name."""
+    """A file that was digested and has its final name.
+
+    Attributes:
+        told: What it was found to be in the terms of ``RemoteFile.told``; ``None``: not looked for.
+    """
 
     sha256: str
     fingerprint: Fingerprint
+    told: str | None = None
 
 
 @dataclass(slots=True)
@@ -247,7 +255,8 @@ def _marks_line(file: int, marks: Sequence[str]) -> bytes:
 def _seal_line(file: int, seal: Seal) -> bytes:
     mark = seal.fingerprint
     numbers = (mark.size_bytes, mark.mtime_ns, mark.inode)
-    return b"D %d %s %d %d %d" % (file, seal.sha256.encode(), *numbers)
+    told = b"" if seal.told is None else b" " + seal.told.encode()
+    return b"D %d %s %d %d %d%s" % (file, seal.sha256.encode(), *numbers, told)
 
 
 def _header(line: bytes) -> Header | None:
@@ -301,14 +310,21 @@ def _apply(claims: Claims, kind: bytes, words: list[bytes], *, is_believed: bool
             case b"M", [*marks] if all(len(mark) == _DIGITS for mark in marks):
                 claim.marks = tuple(mark.decode("ascii") for mark in marks) if is_believed else ()
             case b"D", [digest, *numbers] if len(digest) == _DIGITS:
-                size, mtime_ns, inode = map(_natural, numbers)
-                seal = Seal(digest.decode("ascii"), Fingerprint(size, mtime_ns, inode))
+                size, mtime_ns, inode = map(_natural, numbers[:3])
+                mark, told = Fingerprint(size, mtime_ns, inode), _told(numbers[3:])
+                seal = Seal(digest.decode("ascii"), mark, told)
                 claim.seal = seal if is_believed else None
             case _:
                 return False
     except (IndexError, ValueError):
         return False
     return True
+
+
+def _told(words: Sequence[bytes]) -> str | None:
+    if len(words) > 1 or not all(_TOLD.fullmatch(word) for word in words):
+        raise ValueError(words)
+    return words[0].decode("ascii") if words else None
 
 
 def _natural(word: bytes) -> int:

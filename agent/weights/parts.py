@@ -9,18 +9,21 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.base import RemoteFile
 from ...backends.stores.errors import DiskFull
 from ...config.frozen import frozen
 from .cache import PARTIAL_NAME
-from .digests import FrontierDigest
+from .digests import FrontierDigest, told_of
 from .journal import Claim, Claims, Seal
 from .plan import Grid, bytes_here
+from .told import Witness
 from .verify import fingerprint
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ_BYTES = 2**20
 _UNSUPPORTED = frozenset({"EOPNOTSUPP", "ENOSYS", "EINVAL"})
 
 
@@ -31,11 +34,18 @@ class Target:
     Attributes:
         sha256: The promised digest in lower-case hex; ``None`` if nobody promised one.
         is_plain: The bytes are what counts: refuse a pickle, and look no further.
+        is_told: Whether what the store tells otherwise counts where there is no such digest.
     """
 
     remote: RemoteFile
     sha256: str | None = None
     is_plain: bool = False
+    is_told: bool = True
+
+    @property
+    def told(self) -> str | None:
+        """What the store tells, if that is all there is to hold the file to."""
+        return self.remote.told if self.is_told and self.sha256 is None else None
 
 
 class Part:
@@ -48,6 +58,7 @@ class Part:
         grid: How the file is cut.
         naming: Held while a name is made or changed in the folder; the kernel lets one thread in
             at a time, and has the others spin, which takes their processors. All parts share one.
+        witness: What was seen of what this store tells; likewise.
     """
 
     def __init__(
@@ -57,7 +68,9 @@ class Part:
         claim: Claim,
         grid: Grid,
         naming: "threading.Lock | None" = None,
+        witness: Witness | None = None,
     ) -> None:
+        self._witness = witness or Witness()
         self._naming = naming or threading.Lock()
         self.target = target
         self.final = folder / target.remote.path
@@ -100,8 +113,20 @@ class Part:
                     block_bytes=self._grid.block_bytes,
                     have=self.have,
                     expected=self.marks,
+                    told=self.target.told,
                 )
             return self._fd, self._digest
+
+    def is_other(self, sha256: str) -> bool:
+        """Whether the complete file is not what was promised, or told, as far as is known by now.
+
+        Args:
+            sha256: Its digest, lower-case hex.
+        """
+        told, found = self.target.told, self._digest and self._digest.told
+        if told is not None and found is not None:
+            return self._witness.is_lie(told, found)
+        return self.target.sha256 not in {None, sha256}
 
     def start_over(self) -> None:
         """Believe none of the file's bytes any more."""
@@ -143,7 +168,7 @@ class Part:
             if mark is None:
                 raise FileNotFoundError(self.final)
             self._is_synced = syncs_first
-            self.seal = Seal(sha256, mark)
+            self.seal = Seal(sha256, mark, self._digest and self._digest.told)
         if self._digest is not None:
             self.marks = self._digest.marks
         self.close()
@@ -199,9 +224,9 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
         partial.unlink()
     is_new = not partial.exists()
     partial.mkdir(parents=True, exist_ok=True)
-    naming = threading.Lock()
+    naming, witness = threading.Lock(), Witness()
     parts = [
-        Part(folder, target, claim, grid, naming)
+        Part(folder, target, claim, grid, naming, witness)
         for target, claim in zip(targets, claims.files, strict=True)
     ]
     for part, claim in zip(parts, claims.files, strict=True):
@@ -240,6 +265,10 @@ def _settle(part: Part, claim: Claim) -> None:
     """Believe a claim only as far as the files that it speaks of are there."""
     seal, promised = claim.seal, part.target.sha256
     if seal and fingerprint(part.final) == seal.fingerprint and promised in {None, seal.sha256}:
+        told = part.target.told
+        if told is not None and seal.told is None:  # an earlier fetch was not to hold it to that
+            found = told_of(part.final, told, memoryview(bytearray(_READ_BYTES)))
+            claim.seal = part.seal = replace(seal, told=found)
         return
     claim.seal = part.seal = None
     found = fingerprint(part.path)

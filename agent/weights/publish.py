@@ -8,11 +8,12 @@ from ...backends.stores.base import VerifiedBy
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
 from ...config.frozen import frozen
 from .digests import MARK_BYTES, Interrupted, sha256_of
-from .journal import Seal
+from .journal import Journal, Seal
 from .lines import FetchJob
 from .manifest import weight_hash
-from .parts import Target
+from .parts import Part, Target
 from .record import RECORD_NAME, Record, RecordFile
+from .told import Checked, lies
 from .verify import Contents, check_build, check_file, fingerprint, write_atomically
 
 _PIECE_BYTES = 2**20
@@ -76,6 +77,29 @@ def publish(
     return record
 
 
+def drop_lies(parts: Sequence[Part], journal: Journal, *, model: str) -> None:
+    """Hold all that is complete to what the store tells, now that all of it is here.
+
+    Raises:
+        WeightsCorrupt: A file is something else; its name is gone, and so is its claim.
+    """
+    wrong = lies(Checked(part.target.remote.path, part.target.told, _found(part)) for part in parts)
+    for number, part in enumerate(parts):
+        if part.target.remote.path in wrong:
+            journal.forget(number)
+            part.final.unlink(missing_ok=True)
+    if wrong:
+        reason = (
+            "the store's own tag or checksum is of other bytes (if its tags are no MD5s, "
+            "set stores.s3.etag_is_md5 = false)"
+        )
+        raise WeightsCorrupt(model=model, file=wrong[0], reason=reason)
+
+
+def _found(part: Part) -> str | None:
+    return None if part.seal is None else part.seal.told
+
+
 def expect(found_hash: str, job: FetchJob, *, file: str) -> None:
     """Hold a build's hash against the one that was named, if one was.
 
@@ -94,9 +118,18 @@ def expect(found_hash: str, job: FetchJob, *, file: str) -> None:
 def _verified_by(files: Sequence[Digested], *, is_promised: bool) -> VerifiedBy:
     if is_promised:
         return "manifest"
-    remotes = [found.target.remote for found in files]
-    weights = [file for file in remotes if file.path.endswith((".safetensors", ".gguf"))]
-    return "store" if weights and all(file.sha256 for file in weights) else "self"
+    weights = [
+        found for found in files if found.target.remote.path.endswith((".safetensors", ".gguf"))
+    ]
+    return "store" if all(map(_promise, weights or files)) else "self"
+
+
+def _promise(found: Digested) -> str | None:
+    """What a file was held to by its store; ``None``: by nobody."""
+    target, told = found.target, found.target.told
+    if target.sha256 is not None:
+        return f"sha256:{target.sha256}"
+    return told if told is not None and told == found.seal.told else None
 
 
 def _contents(
@@ -166,4 +199,5 @@ def _entry(found: Digested) -> RecordFile:
         mtime_ns=mark.mtime_ns,
         inode=mark.inode,
         marks=found.marks,
+        promise=_promise(found),
     )

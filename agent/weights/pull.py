@@ -358,7 +358,7 @@ class Pull:
         if sha256 is None:
             return
         target = part.target
-        if target.sha256 not in {None, sha256}:
+        if part.is_other(sha256):
             self._read_again(file)
             return
         path, model = target.remote.path, self._source.model

@@ -39,6 +39,8 @@ class RecordFile:
         chunks: sha256 of each ``Record.chunk_bytes`` of the file; empty if not taken.
         marks: sha256 of the file's beginning, up to each multiple of ``Record.mark_bytes`` and to
             its end; empty if not taken, or if there is but one.
+        promise: What it was held to, as ``sha256:…`` or in the terms of ``RemoteFile.told``;
+            ``None``: nobody had promised anything.
     """
 
     path: str
@@ -49,6 +51,13 @@ class RecordFile:
     inode: int
     chunks: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    promise: str | None = None
+
+    @property
+    def told(self) -> str | None:
+        """What the store told of it, and it was found to be; ``None``: not looked for."""
+        is_told = self.promise is not None and not self.promise.startswith("sha256:")
+        return self.promise if is_told else None
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -86,6 +95,13 @@ class Record:
     def size_bytes(self) -> int:
         """All files together."""
         return sum(file.size_bytes for file in self.files)
+
+    @property
+    def unpromised(self) -> tuple[str, ...]:
+        """Files whose bytes nobody had promised; a manifest says by itself which count."""
+        if self.verified_by == "manifest":
+            return ()
+        return tuple(file.path for file in self.files if file.promise is None)
 
     def encode(self) -> bytes:
         """The record as JSON text."""
@@ -196,4 +212,5 @@ def _file(said: _Fields) -> RecordFile:
         inode=said.whole("inode"),
         chunks=tuple(_sha256(each) for each in said.items("chunks")),
         marks=tuple(_sha256(each) for each in said.items("marks")),
+        promise=said.text_or_none("promise"),
     )

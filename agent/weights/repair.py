@@ -56,7 +56,7 @@ def claim(
         if mark is None or mark.size_bytes != file.size_bytes:
             continue
         if file.path in good:
-            claimed.seal = Seal(file.sha256, mark)
+            claimed.seal = Seal(file.sha256, mark, file.told)
         elif bad and (found := bad.get(file.path)) is not None:
             claimed.have[:] = _good_blocks(file, found, grid)
             _set_back(folder, file.path)

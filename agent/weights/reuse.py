@@ -98,7 +98,7 @@ def keep_own(folder: Path, targets: Sequence[Target], claims: Claims, ref: str) 
         own = here.same(target, has_tags=ref.startswith("s3://"))
         path = target.remote.path
         if claim.seal is None and own is not None and own.file.path == path:
-            claim.seal = Seal(own.file.sha256, own.file.fingerprint)
+            claim.seal = Seal(own.file.sha256, own.file.fingerprint, own.file.told)
             kept.append(number)
     return tuple(kept)
 

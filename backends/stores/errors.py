@@ -10,6 +10,7 @@ Raised by the stores and by the weights room; see ``config/errors.py`` for the r
     * StoreUnsafe           ``store_unsafe``
     * WeightsChanged        ``weights_changed``
     * WeightsCorrupt        ``weights_corrupt``
+    * WeightsUnverified     ``weights_unverified``
     * WeightsUnsafe         ``weights_unsafe``
     * DiskFull              ``disk_full``
     * DiskFailed            ``disk_failed``
@@ -130,6 +131,30 @@ class WeightsCorrupt(WeightsError):
         return (
             f"model {quoted(self.model)} not found in local store: "
             f"verification failed ({self.reason} in {self.file})"
+        )
+
+
+class WeightsUnverified(WeightsError):
+    """Everything arrived, and nothing says whether it is what was uploaded.
+
+    Only ``models fetch`` says so: a load takes such a build, unless ``weights.require_manifest``.
+    """
+
+    code = "weights_unverified"
+    retry = Retry.OPERATOR
+    remedy = (
+        "Give --checksums, or put a manifest.json beside the files; --no-verify says that bytes "
+        "nobody vouches for are enough."
+    )
+
+    def __init__(self, *, model: str, file: str, others: int = 0) -> None:
+        self.model = model
+        self.file = file
+        self.others = others
+        more = f" and of {others} more" if others else ""
+        super().__init__(
+            f"model {quoted(model)} is here whole but not verified: "
+            f"nobody promised a digest of {file}{more}"
         )
 
 

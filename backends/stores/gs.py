@@ -12,6 +12,7 @@ Source:
 """
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ ENDPOINT = "https://storage.googleapis.com"
 _GOOGLE = re.compile(r"(?:[a-z0-9-]+\.)*googleapis\.com")
 _MOST_PAGES = 200
 _MOST_PAGE_BYTES = 16 * 2**20
-_FIELDS = "nextPageToken,items(name,size,generation)"
+_FIELDS = "nextPageToken,items(name,size,generation,md5Hash)"
 _OK = 200
 
 
@@ -231,7 +232,19 @@ class GsStore:
         except ValueError as error:
             raise WeightsUnsafe(model=self._model, reason=f"the object {error}") from None
         url = f"{self._endpoint}/{quote(self._bucket, safe='')}/{quote(name, safe='/~')}"
-        return RemoteFile(path, int(size), None, url), generation
+        told = _md5(cast("dict[str, object]", entry).get("md5Hash"))
+        return RemoteFile(path, int(size), None, url, told=told), generation
+
+
+def _md5(said: object) -> str | None:
+    """What is told of an object; nothing of one that was composed of others."""
+    if not isinstance(said, str):
+        return None
+    try:
+        raw = base64.b64decode(said, validate=True)
+    except ValueError:
+        return None
+    return f"md5:{raw.hex()}" if len(raw) == 16 else None  # noqa: PLR2004  # bytes of an MD5
 
 
 def _is_google(endpoint: str) -> bool:

@@ -35,6 +35,7 @@ _MOST_PAGES = 200
 _MOST_PAGE_BYTES = 16 * 2**20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GGUF_SHARD = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.gguf$")
+_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _OK = 200
@@ -171,7 +172,9 @@ class HfStore:
             case {"oid": str(oid)} if _SHA256.fullmatch(oid):
                 return RemoteFile(path, size, None, url, oid)
             case _:
-                return RemoteFile(path, size, None, url)
+                oid = cast("dict[str, object]", entry).get("oid")
+                is_known = isinstance(oid, str) and _GIT_BLOB.fullmatch(oid) is not None
+                return RemoteFile(path, size, None, url, told=f"git:{oid}" if is_known else None)
 
     def _asked(self, url: str) -> Answer:
         auth = self._auth()
@@ -201,10 +204,12 @@ class HfStore:
         folder = self._repository() / "snapshots" / commit
         if not await asyncio.to_thread(_holds, folder, kept):
             return None
-        promised = {file.path: file.sha256 for file in kept}
+        promised = {file.path: file for file in kept}
         found = await self._from(folder)
         return tuple(
-            replace(file, sha256=promised[file.path]) for file in found if file.path in promised
+            replace(file, sha256=known.sha256, told=known.told)
+            for file in found
+            if (known := promised.get(file.path)) is not None
         )
 
     async def _offline(self) -> tuple[RemoteFile, ...]:

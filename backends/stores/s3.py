@@ -8,6 +8,7 @@ Requests go out unsigned if the operator says so, and also if no credentials are
 anywhere; the latter is noted, and a store that then refuses is reported with that reason.
 """
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from ...config.frozen import frozen
 from ...config.refs import ModelRef
-from .base import HttpLocation, RemoteFile
+from .base import ETAG, HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose, is_region
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_fit, is_other, quoted
@@ -35,6 +36,9 @@ PATIENCE_S = 60.0
 
 _MOST_PAGES = 200
 """A listing that goes on longer, however little it lists, is not one of a model."""
+
+_MD5 = re.compile(r'"[0-9a-f]{32}"')
+"""A tag that may be the MD5 of its object."""
 
 _NOT_FOUND = "no credentials were found, and the store does not serve this without"
 _NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
@@ -88,6 +92,7 @@ class S3Store:
         self._environ = environ
         self._clock = clock
         self._skew_s = 0.0
+        self._is_md5 = config.etag_is_md5
         self._is_lean = True
         self._open: _Open | None = None
         self._choose: Choose = wanted
@@ -313,7 +318,8 @@ class S3Store:
         tag = quoted(etag) if isinstance(etag, str) and etag else None
         if tag is not None and not is_fit(tag):
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
-        return RemoteFile(path, size, tag, key)
+        told = f"{ETAG}:{tag[1:-1]}" if tag and self._is_md5 and _MD5.fullmatch(tag) else None
+        return RemoteFile(path, size, tag, key, told=told)
 
     @contextmanager
     def _told(self, file: str = "") -> Generator[None]:

@@ -43,7 +43,7 @@ async def test_a_copy_with_no_daemon_and_no_configuration(
     assert ended.returncode == Exit.OK, ended.stderr
     assert below(tmp_path / "to") == OBJECTS
     assert ended.stdout.startswith(f"{tmp_path}/to: ")
-    assert "digests taken, none was promised" in ended.stdout
+    assert "held to what the store tells" in ended.stdout
     assert "of" in ended.stderr, "progress goes to standard error"
     again = await fetched(cli, store, "--to", tmp_path / "to", "--json")
     said = json.loads(again.stdout)
@@ -100,6 +100,30 @@ async def test_checksums_decide(cli: Cli, store: ObjectStore, tmp_path: Path) ->
     assert [name for name in below(tmp_path / "other") if not name.startswith(".poolhand")] == []
     ended = await fetched(cli, store, "--to", tmp_path / "third", "--no-verify", "--json")
     assert json.loads(ended.stdout)["verified_by"] is None
+
+
+async def test_what_nobody_vouches_for_is_no_success(
+    cli: Cli, store: ObjectStore, tmp_path: Path
+) -> None:
+    """The bytes are here and may be used; whoever asks whether they are right is told no."""
+    config = tmp_path / "a.toml"
+    _ = config.write_text(
+        f'[coordinator]\nurl = "ws://127.0.0.1:1"\n[cache]\ndir = "{tmp_path}/there"\n'
+        "[stores.s3]\netag_is_md5 = false\n"
+    )
+    for args in (("--to", tmp_path / "to"), ()):
+        ended = await fetched(cli, store, "--config", config, *args)
+        assert ended.returncode == Exit.UNVERIFIED
+        assert ("NOT VERIFIED" in ended.stdout, "--no-verify" in ended.stderr) == (True, True)
+        ended = await fetched(cli, store, "--config", config, "--json", *args)
+        said = json.loads(ended.stdout)
+        assert (ended.returncode, said["ok"]) == (Exit.UNVERIFIED, False)
+        assert said["error"]["code"] == "weights_unverified"
+        assert said["verified_by"] == "self"
+        ended = await fetched(cli, store, "--config", config, "--json", "--no-verify", *args)
+        said = json.loads(ended.stdout)
+        assert (ended.returncode, said["ok"]) == (Exit.OK, True)
+    assert below(tmp_path / "to") == OBJECTS
 
 
 async def test_into_the_cache(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from poolhand.backends.stores.errors import (
     WeightsCorrupt,
     WeightsError,
     WeightsUnsafe,
+    WeightsUnverified,
 )
 from poolhand.config.errors import AgentError, ConfigInvalid
 from poolhand.config.peers import Peers
@@ -68,6 +69,7 @@ ERRORS: list[AgentError] = [
     WeightsChanged(model="m", file="f"),
     WeightsCorrupt(model="m", file="f", reason="r"),
     WeightsUnsafe(model="m", reason="r"),
+    WeightsUnverified(model="m", file="f", others=2),
     ConfigInvalid(path="p", line=None, problem="x"),
 ]
 

@@ -1,0 +1,178 @@
+"""What a store tells of an object's bytes besides a sha256, and how far it is believed (pure).
+
+Text such as ``md5:<hex>``. It is asked for only where nobody promised a sha256, for md5 costs more
+than twice what sha256 does. A tag of S3's may be an MD5, or only look like one: no listing says
+which (an object encrypted with KMS or with a key of the customer's has another one, and some
+servers make their tags up). So a tag counts against a file only if the tag of another file of the
+same fetch was the MD5 of that file, or if there is no other file to ask. The name of a blob is
+likewise believed of a hub that was seen to name one rightly.
+
+Source:
+    Amazon S3 API reference, "Object", on ETag; and "Checking object integrity", on the checksums.
+    Git's object format: the name of a blob is the SHA-1 of a header with its length, and itself.
+"""
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
+
+from ...backends.stores.base import ETAG
+from ...config.frozen import frozen
+
+
+_UNSURE = frozenset({ETAG, "git"})
+"""Kinds that may be something else, and have to be seen to be right first."""
+
+
+class Digest(Protocol):
+    """What of a digest of the library's is used here."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Lower-case hex of what was taken so far."""
+        ...
+
+    def copy(self) -> Self:
+        """The same, to be gone on with by itself."""
+        ...
+
+
+class _Crc32:
+    """CRC-32 as a digest; the library has it as a function."""
+
+    def __init__(self, value: int = 0) -> None:
+        self._value = value
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        self._value = zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        """Lower-case hex, the highest byte first."""
+        return f"{self._value:08x}"
+
+    def copy(self) -> Self:
+        """The same, to be gone on with by itself."""
+        return type(self)(self._value)
+
+
+class Both:
+    """A sha256 and what the store tells, taken over the same bytes at once: see :func:`both`.
+
+    Args:
+        kind: What the store tells.
+        sha256: Of the bytes so far.
+        other: What the store tells, of the bytes so far.
+    """
+
+    def __init__(self, kind: str, sha256: Digest, other: Digest) -> None:
+        self._kind = kind
+        self._sha256 = sha256
+        self._other = other
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        self._sha256.update(data)
+        self._other.update(data)
+
+    def hexdigest(self) -> str:
+        """The sha256, lower-case hex."""
+        return self._sha256.hexdigest()
+
+    def told(self) -> str:
+        """The other, in the form that the store's has here."""
+        return f"{self._kind}:{self._other.hexdigest()}"
+
+    def copy(self) -> Self:
+        """The same, to be gone on with by itself."""
+        return type(self)(self._kind, self._sha256.copy(), self._other.copy())
+
+
+def both(told: str, *, size_bytes: int) -> Both:
+    """Begin to digest an object.
+
+    Args:
+        told: What its store tells of it.
+        size_bytes: Of the whole object.
+    """
+    kind = _kind(told)
+    return Both(kind, hashlib.sha256(), _begin(kind, size_bytes))
+
+
+def _begin(kind: str, size_bytes: int) -> Digest:
+    begin: dict[str, Callable[[], Digest]] = {
+        ETAG: _md5,
+        "md5": _md5,
+        "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+        "git": lambda: hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False),
+        "crc32": _Crc32,
+    }
+    return begin[kind]()
+
+
+def _md5() -> Digest:
+    return hashlib.md5(usedforsecurity=False)
+
+
+class Witness:
+    """What was seen of a store's word during one fetch; safe for many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._agreed: set[str] = set()
+
+    def is_lie(self, told: str, found: str) -> bool:
+        """Whether a file is not what the store tells, as far as is known by now.
+
+        Args:
+            told: What the store tells of the file.
+            found: What the file was found to be.
+        """
+        kind = _kind(told)
+        with self._lock:
+            if told == found:
+                self._agreed.add(kind)
+                return False
+            return kind not in _UNSURE or kind in self._agreed
+
+
+@frozen
+class Checked:
+    """One complete file.
+
+    Attributes:
+        path: Its name in the build.
+        told: What the store tells of it; ``None``: nothing that counts.
+        found: What it was found to be, if that was looked for.
+    """
+
+    path: str
+    told: str | None
+    found: str | None
+
+
+def lies(files: Iterable[Checked]) -> tuple[str, ...]:
+    """Which files are not what the store tells, once all of them are here.
+
+    Returns:
+        Their paths. Empty, too, if of several tags not one is that of its file: then this store's
+        tags are no MD5s.
+    """
+    words = [(file.path, file.told, file.found) for file in files if file.told and file.found]
+    agreed = {_kind(told) for _, told, found in words if told == found}
+    tags = sum(_kind(told) == ETAG for _, told, _ in words)
+    sure = agreed | ({ETAG} if tags == 1 else set[str]())
+    return tuple(
+        path
+        for path, told, found in words
+        if told != found and (_kind(told) not in _UNSURE or _kind(told) in sure)
+    )
+
+
+def _kind(told: str) -> str:
+    return told.partition(":")[0]
