@@ -9,18 +9,17 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import Field
-
 from .errors import RefInvalid
 from .frozen import frozen
 from .refs import ModelRef
+from .rules import Bound
 
 MOST = 16
 """Adapters of one model: each takes memory of the engine, used or not."""
 
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/:@+-]{0,255})=(\S.*)")
 
-AdapterLine = Annotated[str, Field(max_length=2048)]
+AdapterLine = Annotated[str, Bound(max_length=2048)]
 
 
 @frozen

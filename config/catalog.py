@@ -8,14 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
-
 from .errors import RefInvalid
 from .refs import ModelRef
-from .stores import ARRAY, Section
+from .rules import Bound, checks
+from .section import Section
 
-Glob = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9*?\[][^\s]*$")]
-Place = Annotated[str, Field(max_length=256)]
+Glob = Annotated[str, Bound(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9*?\[][^\s]*$")]
+Place = Annotated[str, Bound(max_length=256)]
 
 
 class Catalog(Section):
@@ -31,14 +30,14 @@ class Catalog(Section):
             knows yet.
     """
 
-    builds: Annotated[tuple[Glob, ...], ARRAY] = ()
+    builds: tuple[Glob, ...] = ()
     store: Place | None = None
     url: Place | None = None
-    refresh_s: Annotated[float, Field(ge=1, le=86400)] = 600.0
+    refresh_s: Annotated[float, Bound(ge=1, le=86400)] = 600.0
 
-    @field_validator("store")
-    @classmethod
-    def _is_a_place(cls, store: str | None) -> str | None:
+    @checks("store")
+    @staticmethod
+    def _is_a_place(store: str | None) -> str | None:
         if store is None:
             return None
         try:
@@ -50,9 +49,9 @@ class Catalog(Section):
             raise ValueError(problem)
         return store.rstrip("/")
 
-    @field_validator("url")
-    @classmethod
-    def _is_a_host(cls, url: str | None) -> str | None:
+    @checks("url")
+    @staticmethod
+    def _is_a_host(url: str | None) -> str | None:
         parts = urlsplit(url or "https://host")
         if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username:
             problem = "must be https://host[:port]"

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
-from .stores import Section
+from .rules import Bound
+from .section import Section
 
 
 class Control(Section):
@@ -20,5 +19,5 @@ class Control(Section):
     """
 
     openai_api: bool = False
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Bound(ge=1, le=65535)] | None = None
     key_file: str | None = None

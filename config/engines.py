@@ -4,20 +4,19 @@ What an operator may add to a server's command line is on the lists of :mod:`.fl
 """
 
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
-
-from pydantic import Field, field_validator, model_validator
 
 from .adapters import AdapterLine, checked
 from .flags import AnyFlags, LlamacppFlags, SglangFlags, VllmFlags
-from .stores import ARRAY, Section, absent
+from .rules import Bound, checks, whole
+from .section import Section, absent
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Program = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=1024)]
-Boards = Annotated[str, Field(pattern=r"^[0-9]{1,2}(,[0-9]{1,2}){0,63}$")]
-Ratio = Annotated[float, Field(gt=0, le=1)]
-PoolEngine = Annotated[str, Field(pattern=r"^[^=]{1,256}=(mlx|vllm|sglang|llamacpp)$")]
+Seconds = Annotated[float, Bound(gt=0)]
+Program = Annotated[str, Bound(pattern=r"^/[^\x00-\x1f]+$", max_length=1024)]
+Boards = Annotated[str, Bound(pattern=r"^[0-9]{1,2}(,[0-9]{1,2}){0,63}$")]
+Ratio = Annotated[float, Bound(gt=0, le=1)]
+PoolEngine = Annotated[str, Bound(pattern=r"^[^=]{1,256}=(mlx|vllm|sglang|llamacpp)$")]
 LoadFormat = Literal["auto", "safetensors", "runai_streamer", "fastsafetensors"]
 ModelLoadFormat = Literal[LoadFormat, "stream"]
 EngineName = Literal["auto", "mlx", "vllm", "sglang", "llamacpp", "attach", "echo"]
@@ -48,10 +47,10 @@ class Mlx(Section):
     start_timeout_s: Seconds = 900.0
     stall_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 10.0
-    prefill_step_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
-    max_running: Annotated[int, Field(ge=1, le=256)] = 8
-    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
-    prompt_cache_gib: Annotated[float, Field(ge=0, le=4096)] = 0.0
+    prefill_step_tokens: Annotated[int, Bound(ge=16, le=8192)] = 512
+    max_running: Annotated[int, Bound(ge=1, le=256)] = 8
+    max_output_tokens: Annotated[int, Bound(ge=1)] = 32768
+    prompt_cache_gib: Annotated[float, Bound(ge=0, le=4096)] = 0.0
 
 
 class Server(Section):
@@ -69,9 +68,9 @@ class Server(Section):
     start_timeout_s: Seconds = 1800.0
     stall_timeout_s: Seconds = 120.0
     stop_timeout_s: Seconds = 30.0
-    max_running: Annotated[int, Field(ge=1, le=1024)] = 8
-    max_waiting: Annotated[int, Field(ge=0, le=4096)] = 16
-    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
+    max_running: Annotated[int, Bound(ge=1, le=1024)] = 8
+    max_waiting: Annotated[int, Bound(ge=0, le=4096)] = 16
+    max_output_tokens: Annotated[int, Bound(ge=1)] = 32768
 
 
 class Vllm(Section):
@@ -89,7 +88,7 @@ class Vllm(Section):
     """
 
     program: Program | None = None
-    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    tensor_parallel: Annotated[int, Bound(ge=1, le=64)] = 1
     memory_ratio: Ratio | None = None
     load_format: LoadFormat = "auto"
     sleep: bool = False
@@ -109,7 +108,7 @@ class Sglang(Section):
     """
 
     program: Program | None = None
-    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    tensor_parallel: Annotated[int, Bound(ge=1, le=64)] = 1
     memory_ratio: Ratio | None = None
     load_format: LoadFormat = "auto"
     flags: SglangFlags = ()
@@ -149,18 +148,18 @@ class Serving(Section):
         flags: Instead of the engine's own flags; only those that are on its list.
     """
 
-    max_running: Annotated[int, Field(ge=1, le=1024)] | None = None
-    tensor_parallel: Annotated[int, Field(ge=1, le=64)] | None = None
+    max_running: Annotated[int, Bound(ge=1, le=1024)] | None = None
+    tensor_parallel: Annotated[int, Bound(ge=1, le=64)] | None = None
     gpus: Boards | None = None
     memory_ratio: Ratio | None = None
     load_format: ModelLoadFormat | None = None
-    adapters: Annotated[tuple[AdapterLine, ...], ARRAY] = ()
+    adapters: tuple[AdapterLine, ...] = ()
     images: bool | None = None
     flags: AnyFlags = None
 
-    @field_validator("adapters")
-    @classmethod
-    def _are_adapters(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+    @checks("adapters")
+    @staticmethod
+    def _are_adapters(lines: tuple[str, ...]) -> tuple[str, ...]:
         return checked(lines)
 
 
@@ -175,13 +174,13 @@ class Attach(Section):
     """
 
     url: str | None = None
-    socket: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]+$", max_length=103)] | None = None
-    model: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    socket: Annotated[str, Bound(pattern=r"^/[^\x00-\x1f]+$", max_length=103)] | None = None
+    model: Annotated[str, Bound(min_length=1, max_length=1024)] | None = None
     key_file: str | None = None
 
-    @field_validator("url")
-    @classmethod
-    def _is_on_this_machine(cls, url: str | None) -> str | None:
+    @checks("url")
+    @staticmethod
+    def _is_on_this_machine(url: str | None) -> str | None:
         if url is None:
             return None
         parts = urlsplit(url.strip())
@@ -192,12 +191,11 @@ class Attach(Section):
             raise ValueError(problem)
         return f"http://{parts.netloc}"
 
-    @model_validator(mode="after")
-    def _is_in_one_place(self) -> Self:
+    @whole
+    def _is_in_one_place(self) -> None:
         if self.url is not None and self.socket is not None:
             problem = "name either url or socket"
             raise ValueError(problem)
-        return self
 
     @property
     def is_named(self) -> bool:
@@ -216,8 +214,8 @@ class Engines(Section):
     """
 
     default: DefaultEngine = "auto"
-    by_pool: Annotated[tuple[PoolEngine, ...], ARRAY] = ()
-    gpus: Annotated[tuple[Boards, ...], ARRAY] = ()
+    by_pool: tuple[PoolEngine, ...] = ()
+    gpus: tuple[Boards, ...] = ()
     mlx: Mlx = absent()
     server: Server = absent()
     vllm: Vllm = absent()

@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from .rules import Bound, checks, whole
+from .section import Section
+from .stores import HostPort, KeychainName
 
-from .stores import ARRAY, HostPort, KeychainName, Section
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Bound(gt=0)]
 
 Dialect = Literal["openai", "anthropic", "azure"]
 Scheme = Literal["bearer", "x-api-key", "api-key"]
@@ -70,29 +70,29 @@ class External(Section):
 
     dialect: Dialect
     base_url: str | None = None
-    model: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")] | None = None
-    api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,64}$")] | None = None
+    model: Annotated[str, Bound(min_length=1, max_length=256, pattern=r"^[!-~]+$")] | None = None
+    api_version: Annotated[str, Bound(pattern=r"^[A-Za-z0-9.-]{1,64}$")] | None = None
     key_file: str | None = None
     key_env: str | None = None
     key_credential: str | None = None
     key_keychain: KeychainName | None = None
     scheme: Scheme | None = None
-    headers: Annotated[tuple[str, ...], ARRAY] = ()
-    drop: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z_]+$")], ...], ARRAY] = ()
+    headers: tuple[str, ...] = ()
+    drop: tuple[Annotated[str, Bound(pattern=r"^[a-z_]+$")], ...] = ()
     length_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
-    requests_per_day: Annotated[int, Field(ge=1)] | None = None
-    tokens_per_day: Annotated[int, Field(ge=1)] | None = None
-    max_running: Annotated[int, Field(ge=1, le=1024)] = 8
-    max_output_tokens: Annotated[int, Field(ge=1)] = 32768
+    requests_per_day: Annotated[int, Bound(ge=1)] | None = None
+    tokens_per_day: Annotated[int, Bound(ge=1)] | None = None
+    max_running: Annotated[int, Bound(ge=1, le=1024)] = 8
+    max_output_tokens: Annotated[int, Bound(ge=1)] = 32768
     connect_timeout_s: Seconds = 10.0
     stall_timeout_s: Seconds = 300.0
     allow_http_to_loopback: bool = False
-    trusted_hosts: Annotated[tuple[HostPort, ...], ARRAY] = ()
+    trusted_hosts: tuple[HostPort, ...] = ()
     ca_file: str | None = None
 
-    @field_validator("base_url")
-    @classmethod
-    def _is_a_bare_url(cls, url: str | None) -> str | None:
+    @checks("base_url")
+    @staticmethod
+    def _is_a_bare_url(url: str | None) -> str | None:
         if url is None:
             return None
         parts = _split(url)
@@ -105,9 +105,9 @@ class External(Section):
             raise ValueError(problem)
         return f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")
 
-    @field_validator("headers")
-    @classmethod
-    def _bear_no_secret(cls, headers: tuple[str, ...]) -> tuple[str, ...]:
+    @checks("headers")
+    @staticmethod
+    def _bear_no_secret(headers: tuple[str, ...]) -> tuple[str, ...]:
         for nth, header in enumerate(headers):
             found = _HEADER.fullmatch(header)
             if found is None:
@@ -118,11 +118,10 @@ class External(Section):
                 raise ValueError(problem)
         return headers
 
-    @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
+    @whole
+    def _hangs_together(self) -> None:
         if problem := next(filter(None, self._problems()), ""):
             raise ValueError(problem)
-        return self
 
     def _problems(self) -> Sequence[str]:
         keys = (self.key_file, self.key_env, self.key_credential, self.key_keychain)

@@ -10,11 +10,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from .rules import After, Bound
 
-from .stores import ARRAY
-
-Flag = Annotated[str, Field(pattern=r"^--[a-z][a-z0-9-]*(=[ -~]+)?$", max_length=1024)]
+Flag = Annotated[str, Bound(pattern=r"^--[a-z][a-z0-9-]*(=[ -~]+)?$", max_length=1024)]
 
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
@@ -135,11 +133,7 @@ def of_any(flags: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return flags and allowed(flags, VLLM_FLAGS.union(*FLAGS.values()))
 
 
-AnyFlags = Annotated[tuple[Flag, ...] | None, ARRAY, AfterValidator(of_any)]
-VllmFlags = Annotated[tuple[Flag, ...], ARRAY, AfterValidator(partial(allowed, known=VLLM_FLAGS))]
-SglangFlags = Annotated[
-    tuple[Flag, ...], ARRAY, AfterValidator(partial(allowed, known=SGLANG_FLAGS))
-]
-LlamacppFlags = Annotated[
-    tuple[Flag, ...], ARRAY, AfterValidator(partial(allowed, known=LLAMACPP_FLAGS))
-]
+AnyFlags = Annotated[tuple[Flag, ...] | None, After(of_any)]
+VllmFlags = Annotated[tuple[Flag, ...], After(partial(allowed, known=VLLM_FLAGS))]
+SglangFlags = Annotated[tuple[Flag, ...], After(partial(allowed, known=SGLANG_FLAGS))]
+LlamacppFlags = Annotated[tuple[Flag, ...], After(partial(allowed, known=LLAMACPP_FLAGS))]

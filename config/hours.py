@@ -5,10 +5,9 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-
 from .frozen import frozen
-from .stores import ARRAY, Section
+from .rules import Bound, checks
+from .section import Section
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Monday is 0, as for :meth:`datetime.date.weekday`."""
@@ -55,21 +54,21 @@ class Hours(Section):
         wake_before_s: So long before a window begins, the models that had to go come back.
     """
 
-    windows: Annotated[tuple[str, ...], ARRAY] = ()
-    timezone: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    drain_before_s: Annotated[float, Field(ge=0, le=86400)] = 120.0
-    wake_before_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    windows: tuple[str, ...] = ()
+    timezone: Annotated[str, Bound(min_length=1, max_length=64)] | None = None
+    drain_before_s: Annotated[float, Bound(ge=0, le=86400)] = 120.0
+    wake_before_s: Annotated[float, Bound(ge=0, le=86400)] = 60.0
 
-    @field_validator("windows")
-    @classmethod
-    def _windows_can_be_read(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+    @checks("windows")
+    @staticmethod
+    def _windows_can_be_read(windows: tuple[str, ...]) -> tuple[str, ...]:
         for text in windows:
             _ = window(text)
         return windows
 
-    @field_validator("timezone")
-    @classmethod
-    def _zone_is_known(cls, timezone: str | None) -> str | None:
+    @checks("timezone")
+    @staticmethod
+    def _zone_is_known(timezone: str | None) -> str | None:
         if timezone is not None:
             _ = _named_zone(timezone)
         return timezone
@@ -101,13 +100,13 @@ class Owner(Section):
         check_interval_s: From one look to the next.
     """
 
-    yield_to: Annotated[tuple[Sign, ...], ARRAY] = ()
-    input_within_s: Annotated[float, Field(gt=0, le=86400)] = 60.0
-    gpu_busy_ratio: Annotated[float, Field(gt=0, le=1)] = 0.3
+    yield_to: tuple[Sign, ...] = ()
+    input_within_s: Annotated[float, Bound(gt=0, le=86400)] = 60.0
+    gpu_busy_ratio: Annotated[float, Bound(gt=0, le=1)] = 0.3
     heat: Literal["fair", "serious", "critical"] = "serious"
-    yield_after_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
-    resume_after_s: Annotated[float, Field(ge=0, le=86400)] = 300.0
-    check_interval_s: Annotated[float, Field(ge=1, le=300)] = 5.0
+    yield_after_s: Annotated[float, Bound(ge=0, le=3600)] = 10.0
+    resume_after_s: Annotated[float, Bound(ge=0, le=86400)] = 300.0
+    check_interval_s: Annotated[float, Bound(ge=1, le=300)] = 5.0
 
 
 def window(text: str) -> Window:

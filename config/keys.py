@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from pydantic.fields import FieldInfo
-
 from .frozen import frozen
 from .lines import KeyPath
 from .problems import dotted, entry_of, leaves, nearest, table_of
-from .settings import Section, Settings
+from .section import Field, Section
+from .settings import Settings
 
 _PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[([^\]]+)\])?(?:\.|$)")
 
@@ -23,7 +22,7 @@ class Key:
     """
 
     at: KeyPath
-    field: FieldInfo | None
+    field: Field | None
 
 
 class NoSuchKey(Exception):
@@ -45,7 +44,7 @@ def key_of(text: str, models: Sequence[str] = ()) -> Key:
     """
     at: list[str | int] = []
     table: type[Section] | None = Settings
-    field: FieldInfo | None = None
+    field: Field | None = None
     end = 0
     for found in _PART.finditer(text):
         if found.start() != end or table is None:

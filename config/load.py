@@ -13,14 +13,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, NoReturn, cast
 
-from pydantic import ValidationError
-
 from . import variables
 from .frozen import frozen
 from .layers import Table, lay, read_files
 from .lines import KeyPath
 from .problems import Places, Problem, dotted, entry_of, leaves, nearest, of_validation
-from .settings import Section, Settings
+from .rules import Invalid
+from .section import Section
+from .settings import Settings
 
 
 @frozen
@@ -88,7 +88,7 @@ def load(
     problems += _make_absolute(data, path.parent, places)
     try:
         settings = Settings.model_validate(data)
-    except ValidationError as error:
+    except Invalid as error:
         problems += of_validation(error, places)
         _refuse(problems)
     problems += _contradictions(settings, places)

@@ -14,7 +14,6 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 
 from .errors import ConfigError
@@ -112,6 +111,8 @@ def control_socket(state_dir: Path, platform: str = sys.platform) -> Path:
     path = Path(folder) / SOCKET_NAME
     if len(os.fsencode(path)) <= most_bytes:
         return path
+    from hashlib import sha256  # noqa: PLC0415  # few folders have so long a name
+
     digest = sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path("/tmp") / f"{NAME}-{digest}" / SOCKET_NAME  # noqa: S108  # own_dir() checks it
 

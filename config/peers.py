@@ -1,11 +1,10 @@
 """Whom this node shares weights with: the table ``[peers]``; light enough for the children."""
 
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
-
-from .stores import ARRAY, Section
+from .rules import Bound, checks, whole
+from .section import Section
 
 
 class Peers(Section):
@@ -25,29 +24,28 @@ class Peers(Section):
     """
 
     listen: str | None = None
-    urls: Annotated[tuple[str, ...], ARRAY] = ()
+    urls: tuple[str, ...] = ()
     key_file: str | None = None
-    max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
-    max_connections: Annotated[int, Field(ge=1, le=1024)] = 64
-    gather_s: Annotated[float, Field(ge=0, le=60)] = 2.0
-    wait_s: Annotated[float, Field(ge=1, le=600)] = 5.0
+    max_bytes_per_s: Annotated[int, Bound(ge=1)] | None = None
+    max_connections: Annotated[int, Bound(ge=1, le=1024)] = 64
+    gather_s: Annotated[float, Bound(ge=0, le=60)] = 2.0
+    wait_s: Annotated[float, Bound(ge=1, le=600)] = 5.0
 
-    @field_validator("listen")
-    @classmethod
-    def _is_an_address(cls, listen: str | None) -> str | None:
+    @checks("listen")
+    @staticmethod
+    def _is_an_address(listen: str | None) -> str | None:
         return listen if listen is None else checked(listen)
 
-    @field_validator("urls")
-    @classmethod
-    def _are_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+    @checks("urls")
+    @staticmethod
+    def _are_addresses(urls: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(checked(url) for url in urls)
 
-    @model_validator(mode="after")
-    def _has_a_key(self) -> Self:
+    @whole
+    def _has_a_key(self) -> None:
         if (self.listen is not None or self.urls) and self.key_file is None:
             problem = "name a key_file: peers prove to each other that they share a key"
             raise ValueError(problem)
-        return self
 
     @property
     def is_on(self) -> bool:

@@ -10,27 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType, NoneType, UnionType
 from typing import cast, get_args
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-
 from .errors import ConfigInvalid
 from .frozen import frozen
 from .layers import Written
 from .lines import KeyPath
-from .settings import Section, Settings
+from .rules import Fault, Invalid
+from .section import Field, Section
+from .settings import ModelEntry, Settings
 
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
         "string_type": "must be text in quotes",
         "int_type": "must be a whole number",
-        "int_from_float": "must be a whole number",
         "float_type": "must be a number",
         "bool_type": "must be true or false",
         "finite_number": "must be a finite number",
         "tuple_type": 'must be an array, such as ["a", "b"]',
         "model_type": "must be a table",
-        "literal_error": "must be {expected}",
         "greater_than": "must be more than {gt}",
         "greater_than_equal": "must be {ge} or more",
         "less_than_equal": "must be {le} or less",
@@ -105,7 +101,7 @@ class Places:
 
 def leaves(
     section: type[Section], at: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+) -> Iterator[tuple[tuple[str, ...], Field]]:
     """Every key below a table that holds a value, with its path; ``models`` is one value."""
     for name, field in section.model_fields.items():
         inner = table_of(field)
@@ -115,9 +111,9 @@ def leaves(
             yield from leaves(inner, (*at, name))
 
 
-def table_of(field: FieldInfo) -> type[Section] | None:
+def table_of(field: Field) -> type[Section] | None:
     """The table that a key holds, or may hold; ``None`` if it holds a value."""
-    kind = cast("object", field.annotation)
+    kind = field.annotation
     if isinstance(kind, UnionType):
         kind = next((one for one in get_args(kind) if one is not NoneType), kind)
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
@@ -141,38 +137,37 @@ def _closest(word: str, known: Iterable[str], cutoff: float) -> str | None:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
 
 
-def of_validation(error: ValidationError, places: Places) -> list[Problem]:
+def of_validation(error: Invalid, places: Places) -> list[Problem]:
     """Every problem that the validator found."""
-    return [_told(one, places) for one in error.errors(include_url=False)]
+    return [_told(one, places) for one in error.faults]
 
 
-def _told(one: ErrorDetails, places: Places) -> Problem:
-    at: KeyPath = one["loc"]
-    context = one.get("ctx", {})
-    match one["type"]:
+def _told(one: Fault, places: Places) -> Problem:
+    at = one.at
+    match one.kind:
         case "extra_forbidden":
             return places.problem(at, f"unknown key {dotted(at)}", _near_key(at), of_key=True)
         case "value_error":
-            words = str(context.get("error", one["msg"]))
+            words = str(one.facts["error"])
             at = _second_twin(one) if at == ("models",) else _culprit(at, words, places)
-            return places.problem(at, f"{dotted(one['loc'])}: {words}")
+            return places.problem(at, f"{dotted(one.at)}: {words}")
         case "missing" if at == ("coordinator",):
             words = "there is no [coordinator]; its url says whom this node calls"
             return places.problem(at, words)
         case "tuple_type" if _repeats_a_table(at):
             words = f"{dotted(at)} must be an array of tables"
             return places.problem(at, words, f"begin each with [[{dotted(at)}]]")
-        case "literal_error" if isinstance(one["input"], str):
-            known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        case "literal_error":
+            known = cast("tuple[str, ...]", one.facts["expected"])
             words = f"{dotted(at)} must be one of {', '.join(known)}"
-            return places.problem(at, words, nearest(one["input"], known))
+            near = nearest(one.given, known) if isinstance(one.given, str) else ""
+            return places.problem(at, words, near)
         case kind:
-            words = _WORDS.get(kind, "is not what may stand here")
             bounds = {
                 name: _plain(bound) if isinstance(bound, float) else str(bound)
-                for name, bound in cast("dict[str, object]", context).items()
+                for name, bound in one.facts.items()
             }
-            return places.problem(at, f"{dotted(at)} {words.format_map(bounds)}")
+            return places.problem(at, f"{dotted(at)} {_WORDS[kind].format_map(bounds)}")
 
 
 def _plain(bound: float) -> str:
@@ -186,13 +181,13 @@ def _culprit(at: KeyPath, words: str, places: Places) -> KeyPath:
     return next((path for path in inside if path in written), at)
 
 
-def _second_twin(one: ErrorDetails) -> KeyPath:
+def _second_twin(one: Fault) -> KeyPath:
     """The entry that repeats the id of one before it."""
     seen: list[object] = []
-    for nth, entry in enumerate(cast("list[dict[str, object]]", one["input"])):
-        if entry.get("id") in seen:
+    for nth, entry in enumerate(cast("tuple[ModelEntry, ...]", one.given)):
+        if entry.id in seen:
             return ("models", nth, "id")
-        seen.append(entry.get("id"))
+        seen.append(entry.id)
     return ("models",)
 
 
@@ -238,8 +233,8 @@ def _repeats_a_table(at: KeyPath) -> bool:
     return field is not None and entry_of(field) is not None
 
 
-def entry_of(field: FieldInfo) -> type[Section] | None:
+def entry_of(field: Field) -> type[Section] | None:
     """The table that an array of tables repeats; ``None`` for all other keys."""
-    inner = cast("tuple[object, ...]", getattr(field.annotation, "__args__", ()))
+    inner = cast("tuple[object, ...]", get_args(field.annotation))
     first = inner[0] if inner else None
     return first if isinstance(first, type) and issubclass(first, Section) else None

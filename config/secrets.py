@@ -4,7 +4,6 @@ It is read from a file that nobody else can read, an environment variable, a cre
 service manager or the macOS keychain. It is never an argument of a command, for those are public.
 """
 
-import hmac
 import os
 import stat
 from collections.abc import Mapping
@@ -57,6 +56,8 @@ class Secret:
         """Whether two secrets are the same, in a time that does not tell how nearly."""
         if not isinstance(other, Secret):
             return NotImplemented
+        import hmac  # noqa: PLC0415  # no verb compares two
+
         return hmac.compare_digest(self._text.encode(), other._text.encode())
 
     def __hash__(self) -> int:

@@ -6,10 +6,8 @@ makes them absolute against the folder of the file that named them.
 """
 
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
-
-from pydantic import Field, field_validator, model_validator
 
 from .adapters import Adapter, adapter, doubled
 from .catalog import Catalog
@@ -20,16 +18,18 @@ from .external import External
 from .hours import Hours, Owner
 from .peers import Peers
 from .refs import ModelRef
-from .stores import ARRAY, S3, KeychainName, Section, Stores, Table, absent
+from .rules import Bound, checks, whole
+from .section import Section, absent
+from .stores import S3, KeychainName, Stores
 from .telemetry import Telemetry
 from .weights import Weights
 
 __all__ = ["S3", "Engines", "Hours", "Mlx", "Owner", "Section", "Stores", "Weights"]
 
 Name = Annotated[
-    str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
+    str, Bound(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$")
 ]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Bound(gt=0)]
 
 PROVIDER_PATH = "/ws/provider"
 """Where a coordinator listens for nodes, if the URL does not say."""
@@ -58,17 +58,17 @@ class Coordinator(Section):
     token_env: str | None = None
     token_credential: str | None = None
     token_keychain: KeychainName | None = None
-    heartbeat_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
-    ping_interval_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
-    pong_timeout_s: Annotated[float, Field(ge=0.2, le=60)] = 8.0
+    heartbeat_interval_s: Annotated[float, Bound(ge=0.2, le=60)] = 5.0
+    ping_interval_s: Annotated[float, Bound(ge=0.2, le=60)] = 5.0
+    pong_timeout_s: Annotated[float, Bound(ge=0.2, le=60)] = 8.0
     dial_timeout_s: Seconds = 10.0
     allow_plaintext_beyond_loopback: bool = False
     ca_file: str | None = None
     private_only: bool = False
 
-    @field_validator("url")
-    @classmethod
-    def _has_a_known_form(cls, url: str) -> str:
+    @checks("url")
+    @staticmethod
+    def _has_a_known_form(url: str) -> str:
         parts = _split(url.strip())
         if parts.scheme not in {"ws", "wss", "http", "https"}:
             problem = "must begin with wss://, ws://, https:// or http://"
@@ -78,8 +78,8 @@ class Coordinator(Section):
             raise ValueError(problem)
         return url.strip()
 
-    @model_validator(mode="after")
-    def _one_token_and_no_open_text(self) -> Self:
+    @whole
+    def _one_token_and_no_open_text(self) -> None:
         named = [self.token_file, self.token_env, self.token_credential, self.token_keychain]
         if sum(source is not None for source in named) > 1:
             problem = "name only one of token_file, token_env, token_credential and token_keychain"
@@ -90,7 +90,6 @@ class Coordinator(Section):
                 "or set allow_plaintext_beyond_loopback = true"
             )
             raise ValueError(problem)
-        return self
 
     @property
     def socket_url(self) -> str:
@@ -125,8 +124,8 @@ class Wire(Section):
             leaves then waits until all that it did is settled, or its time is over.
     """
 
-    backend_label: Annotated[str, Field(min_length=1, max_length=64)] = "poolhand"
-    version_label: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] | None = None
+    backend_label: Annotated[str, Bound(min_length=1, max_length=64)] = "poolhand"
+    version_label: Annotated[str, Bound(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] | None = None
     drain_barrier: bool = False
 
 
@@ -145,12 +144,12 @@ class Pools(Section):
     """
 
     assigned: Name | None = None
-    allowed: Annotated[tuple[str, ...], ARRAY] = ()
+    allowed: tuple[str, ...] = ()
     enforce: bool = True
     follow_coordinator: bool = False
     advertise: Literal["pool", "all"] = "pool"
-    min_dwell_s: Annotated[float, Field(ge=0, le=86400)] = 300.0
-    move_deadline_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
+    min_dwell_s: Annotated[float, Bound(ge=0, le=86400)] = 300.0
+    move_deadline_s: Annotated[float, Bound(gt=0, le=86400)] = 600.0
 
 
 class Slots(Section):
@@ -163,10 +162,10 @@ class Slots(Section):
             0: never.
     """
 
-    max_model_slots: Annotated[int, Field(ge=1, le=64)] = 1
-    max_loads_per_h: Annotated[int, Field(ge=1, le=3600)] = 6
-    min_residency_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
-    idle_unload_s: Annotated[float, Field(ge=0, le=2592000)] = 0.0
+    max_model_slots: Annotated[int, Bound(ge=1, le=64)] = 1
+    max_loads_per_h: Annotated[int, Bound(ge=1, le=3600)] = 6
+    min_residency_s: Annotated[float, Bound(ge=0, le=86400)] = 0.0
+    idle_unload_s: Annotated[float, Bound(ge=0, le=2592000)] = 0.0
 
 
 class ModelEntry(Section):
@@ -187,18 +186,18 @@ class ModelEntry(Section):
     """
 
     id: Name
-    aliases: Annotated[tuple[Name, ...], ARRAY] = ()
+    aliases: tuple[Name, ...] = ()
     ref: str = ""
     engine: EngineName = "auto"
-    context_tokens: Annotated[int, Field(ge=16)] | None = None
+    context_tokens: Annotated[int, Bound(ge=16)] | None = None
     pinned: bool = False
-    weight_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    serving: Table[Serving] = absent()
-    attach: Table[Attach] = absent()
+    weight_hash: Annotated[str, Bound(pattern=r"^[0-9a-f]{64}$")] | None = None
+    serving: Serving = absent()
+    attach: Attach = absent()
     external: External | None = None
 
-    @model_validator(mode="after")
-    def _is_here_or_elsewhere(self) -> Self:
+    @whole
+    def _is_here_or_elsewhere(self) -> None:
         if (self.external is not None or self.attach.is_named) == bool(self.ref):
             said = "both" if self.ref else "neither"
             problem = f"say either ref (weights here) or external (a provider), not {said}"
@@ -216,11 +215,10 @@ class ModelEntry(Section):
         if (self.engine == "attach") != self.attach.is_named:
             problem = 'engine = "attach" and [models.attach] with url or socket go together'
             raise ValueError(problem)
-        return self
 
-    @field_validator("ref")
-    @classmethod
-    def _is_a_reference(cls, ref: str) -> str:
+    @checks("ref")
+    @staticmethod
+    def _is_a_reference(ref: str) -> str:
         try:
             return str(ModelRef.parse(ref))
         except RefInvalid as error:
@@ -276,11 +274,11 @@ class Cache(Section):
     """
 
     dir: str | None = None
-    quota_gib: Annotated[float, Field(gt=0, le=2**20)] | None = None
-    reserve_gib: Annotated[float, Field(ge=0, le=2**20)] | None = None
-    reserve_ratio: Annotated[float, Field(ge=0, le=0.9)] = 0.05
-    scrub_interval_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
-    scrub_mib_s: Annotated[float, Field(gt=0, le=2**20)] = 100.0
+    quota_gib: Annotated[float, Bound(gt=0, le=2**20)] | None = None
+    reserve_gib: Annotated[float, Bound(ge=0, le=2**20)] | None = None
+    reserve_ratio: Annotated[float, Bound(ge=0, le=0.9)] = 0.05
+    scrub_interval_days: Annotated[float, Bound(ge=0, le=3650)] = 30.0
+    scrub_mib_s: Annotated[float, Bound(gt=0, le=2**20)] = 100.0
 
 
 class Requests(Section):
@@ -293,10 +291,10 @@ class Requests(Section):
         cold_wait_s: A request for a model whose last load took longer is refused at once.
     """
 
-    max_concurrent: Annotated[int, Field(ge=1, le=1024)] = 24
-    default_max_tokens: Annotated[int, Field(ge=1)] = 4096
-    drain_s: Annotated[float, Field(ge=0, le=86400)] = 120.0
-    cold_wait_s: Annotated[float, Field(gt=0, le=86400)] = 120.0
+    max_concurrent: Annotated[int, Bound(ge=1, le=1024)] = 24
+    default_max_tokens: Annotated[int, Bound(ge=1)] = 4096
+    drain_s: Annotated[float, Bound(ge=0, le=86400)] = 120.0
+    cold_wait_s: Annotated[float, Bound(gt=0, le=86400)] = 120.0
 
 
 class Memory(Section):
@@ -307,8 +305,8 @@ class Memory(Section):
         kv_context_tokens: Length of the one request whose KV cache must fit beside the weights.
     """
 
-    reserve_gib: Annotated[float, Field(ge=0, le=4096)] = 0.5
-    kv_context_tokens: Annotated[int, Field(ge=16)] = 4096
+    reserve_gib: Annotated[float, Bound(ge=0, le=4096)] = 0.5
+    kv_context_tokens: Annotated[int, Bound(ge=16)] = 4096
 
 
 class Log(Section):
@@ -322,27 +320,27 @@ class Settings(Section):
     """Everything the operator can choose. Only ``coordinator.url`` has no default."""
 
     coordinator: Coordinator
-    wire: Table[Wire] = absent()
-    pools: Table[Pools] = absent()
-    slots: Table[Slots] = absent()
-    models: Annotated[tuple[ModelEntry, ...], ARRAY] = ()
-    catalog: Table[Catalog] = absent()
-    stores: Table[Stores] = absent()
-    cache: Table[Cache] = absent()
-    weights: Table[Weights] = absent()
-    peers: Table[Peers] = absent()
-    engines: Table[Engines] = absent()
-    requests: Table[Requests] = absent()
-    memory: Table[Memory] = absent()
-    hours: Table[Hours] = absent()
-    owner: Table[Owner] = absent()
-    log: Table[Log] = absent()
-    control: Table[Control] = absent()
-    telemetry: Table[Telemetry] = absent()
+    wire: Wire = absent()
+    pools: Pools = absent()
+    slots: Slots = absent()
+    models: tuple[ModelEntry, ...] = ()
+    catalog: Catalog = absent()
+    stores: Stores = absent()
+    cache: Cache = absent()
+    weights: Weights = absent()
+    peers: Peers = absent()
+    engines: Engines = absent()
+    requests: Requests = absent()
+    memory: Memory = absent()
+    hours: Hours = absent()
+    owner: Owner = absent()
+    log: Log = absent()
+    control: Control = absent()
+    telemetry: Telemetry = absent()
 
-    @field_validator("models")
-    @classmethod
-    def _ids_are_unique(cls, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
+    @checks("models")
+    @staticmethod
+    def _ids_are_unique(models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
         if twice := doubled(model.id for model in models):
             problem = f"two [[models]] have the id {twice!r}"
             raise ValueError(problem)

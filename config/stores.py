@@ -3,79 +3,19 @@
 Secrets are never keys: a table names the file, the profile or the variable that holds one.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
-ARRAY = Field(strict=False)
-"""A TOML array becomes a tuple; what is in it stays strict."""
-
+from .rules import Bound
+from .section import Section, absent
 
 HostPort = Annotated[
     str,
-    Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"),
+    Bound(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"),
 ]
 """A host by name or by address, and perhaps a port; IPv6 addresses in brackets."""
 
-KeychainName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+KeychainName = Annotated[str, Bound(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 """What an entry of the macOS keychain may be called: nothing its own tool takes for a flag."""
-
-
-class Section(BaseModel):
-    """Base of every table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-
-class _OnDemand:
-    """A table whose validator is built when the table is written, and never for one that is not.
-
-    A validator takes longest of all that reading a file takes, and a file has few of the tables.
-    """
-
-    def __get_pydantic_core_schema__(
-        self, source: type[Section], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        def table(value: object) -> Section:
-            # findings inside are told with the way to them: pydantic joins what it raised itself
-            return unwritten(source) if value == {} else source.model_validate(value)
-
-        return core_schema.no_info_plain_validator_function(
-            table, metadata={TABLE: source.__name__}
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {TABLE: schema.get("metadata", {})[TABLE]}
-
-
-TABLE = "x-table"
-"""Under this key a schema names a table that has a schema of its own."""
-
-T = TypeVar("T")
-Table = Annotated[T, _OnDemand()]
-"""A table that need not be written."""
-
-
-def unwritten(table: type[Section]) -> Section:
-    """A table as it is when nothing of it is written; its defaults are taken as they are."""
-    inner = {
-        name: unwritten(field.annotation)
-        for name, field in table.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
-    return table.model_construct(None, **inner)
-
-
-def absent() -> Any:  # noqa: ANN401  # a default of whatever table it stands for
-    """A table that need not be written: as if it had been, with nothing in it.
-
-    A default that is a value would be validated on its own, and build a validator of its own,
-    for every table at every start; this one is read by the whole file's.
-    """
-    return Field(default_factory=dict, validate_default=True)
 
 
 class S3(Section):
@@ -182,9 +122,9 @@ class Stores(Section):
             by itself.
     """
 
-    trusted_hosts: Annotated[tuple[HostPort, ...], ARRAY] = ()
-    s3: Table[S3] = absent()
-    gs: Table[Gs] = absent()
-    hf: Table[Hf] = absent()
-    ngc: Table[Ngc] = absent()
-    https: Table[Https] = absent()
+    trusted_hosts: tuple[HostPort, ...] = ()
+    s3: S3 = absent()
+    gs: Gs = absent()
+    hf: Hf = absent()
+    ngc: Ngc = absent()
+    https: Https = absent()

@@ -1,12 +1,12 @@
 """Traces for a collector: the table ``[telemetry]``."""
 
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
-
-from .stores import KeychainName, Section
+from .rules import Bound, checks, whole
+from .section import Section
+from .stores import KeychainName
 
 TRACES_PATH = "/v1/traces"
 """Where a collector takes traces. Source: OTLP specification, "OTLP/HTTP Request"."""
@@ -36,20 +36,20 @@ class Telemetry(Section):
 
     traces: bool = False
     endpoint: str | None = None
-    service_name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    key_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "Authorization"
+    service_name: Annotated[str, Bound(min_length=1, max_length=128)] | None = None
+    sample_ratio: Annotated[float, Bound(ge=0, le=1)] = 1.0
+    key_header: Annotated[str, Bound(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "Authorization"
     key_scheme: Literal["bearer", "basic", "plain"] = "bearer"
     key_file: str | None = None
     key_env: str | None = None
     key_credential: str | None = None
     key_keychain: KeychainName | None = None
     ca_file: str | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=300)] | None = None
+    timeout_s: Annotated[float, Bound(gt=0, le=300)] | None = None
 
-    @field_validator("endpoint")
-    @classmethod
-    def _is_a_bare_url(cls, url: str | None) -> str | None:
+    @checks("endpoint")
+    @staticmethod
+    def _is_a_bare_url(url: str | None) -> str | None:
         if url is None:
             return None
         parts = urlsplit(url)
@@ -63,8 +63,8 @@ class Telemetry(Section):
         _ = parts.port  # raises ValueError for a port that is no number
         return url
 
-    @model_validator(mode="after")
-    def _guards_its_key(self) -> Self:
+    @whole
+    def _guards_its_key(self) -> None:
         named = (self.key_file, self.key_env, self.key_credential, self.key_keychain)
         count = sum(source is not None for source in named)
         if count > 1:
@@ -74,7 +74,6 @@ class Telemetry(Section):
         if count and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             problem = "endpoint is unencrypted and leaves this machine: a key needs https://"
             raise ValueError(problem)
-        return self
 
     @property
     def url(self) -> str | None:

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Annotated, Literal, cast, get_args, get_origin
 
-from pydantic.fields import FieldInfo
-
 from .frozen import frozen
 from .lines import KeyPath
 from .problems import Problem, leaves, nearest
+from .section import Field
 from .settings import Settings
 
 PREFIX = "POOLHAND_"
@@ -66,13 +65,13 @@ def read(environ: Mapping[str, str]) -> FromEnvironment:
     return found
 
 
-def value_of(key: FieldInfo, text: str) -> object:
+def value_of(key: Field, text: str) -> object:
     """What a text means for a key: text as it is, anything else as TOML would read it.
 
     Raises:
         ValueError: It is no TOML value; the message is for people and does not quote it.
     """
-    if _holds_text(cast("object", key.annotation)):
+    if _holds_text(key.annotation):
         return text
     try:
         data = tomllib.loads(f"value = {text}")
@@ -84,7 +83,7 @@ def value_of(key: FieldInfo, text: str) -> object:
     return cast("object", data["value"])
 
 
-def _take(found: FromEnvironment, at: tuple[str, ...], key: FieldInfo, text: str) -> None:
+def _take(found: FromEnvironment, at: tuple[str, ...], key: Field, text: str) -> None:
     name = variable(at)
     found.variables[at] = name
     try:

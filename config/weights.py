@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from .rules import Bound
+from .section import Section
 
-from .stores import Section
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Bound(gt=0)]
 
 
 class Weights(Section):
@@ -28,12 +27,12 @@ class Weights(Section):
             again and held to its digest at the next use.
     """
 
-    connections: Annotated[int, Field(ge=1, le=64)] = 8
-    max_connections: Annotated[int, Field(ge=1, le=64)] = 32
-    chunk_bytes: Annotated[int, Field(ge=2**16, le=2**28)] = 16 * 2**20
+    connections: Annotated[int, Bound(ge=1, le=64)] = 8
+    max_connections: Annotated[int, Bound(ge=1, le=64)] = 32
+    chunk_bytes: Annotated[int, Bound(ge=2**16, le=2**28)] = 16 * 2**20
     stall_timeout_s: Seconds = 20.0
-    no_progress_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
-    max_bytes_per_s: Annotated[int, Field(ge=1)] | None = None
+    no_progress_s: Annotated[float, Bound(ge=0, le=86400)] = 60.0
+    max_bytes_per_s: Annotated[int, Bound(ge=1)] | None = None
     overlap: bool = True
     require_manifest: bool = False
     sync_first: bool = False

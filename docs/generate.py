@@ -17,7 +17,6 @@ from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from poolhand import __version__
 from poolhand.agent.cli import checks_table, shapes, shells, units_place
@@ -50,7 +49,8 @@ from poolhand.config.errors import GIB, AgentError
 from poolhand.config.meanings import meanings, purpose, unit
 from poolhand.config.problems import entry_of, table_of
 from poolhand.config.schema import schema
-from poolhand.config.settings import Section, Settings
+from poolhand.config.section import Field, Section
+from poolhand.config.settings import Settings
 from poolhand.config.variables import variable
 
 HERE = Path(__file__).parent
@@ -186,7 +186,7 @@ def _table(section: type[Section], at: tuple[str, ...]) -> str:
             sys.exit(f"{said}: neither its docstring nor WORDS says what it means")
         meaning = words[key].replace("|", "\\|")
         named = "" if at[0] == "models" else f"`{variable((*at, key))}`"
-        default = "**required**" if field.is_required() else _value(cast("object", field.default))
+        default = "**required**" if field.is_required else _value(field.default)
         rows.append((f"`{key}`", _type(field), default, unit(key), named, meaning))
     whole = f'All entries at once: `{variable(at)}=\'[{{id = "…", ref = "…"}}]\'`.\n\n'
     head = f"\n## `{name}`\n\n{purpose(section)}\n\n"
@@ -201,9 +201,9 @@ def _value(value: object) -> str:
     return "`[]`" if value == () else f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
-def _type(field: FieldInfo) -> str:
-    words = _kind(cast("object", field.annotation))
-    bounds = [*cast("list[object]", field.metadata), *_inner_bounds(field.annotation)]
+def _type(field: Field) -> str:
+    words = _kind(field.annotation)
+    bounds = [*_inner_bounds(field.kind), *_inner_bounds(field.annotation)]
     told = {
         name: cast("object", getattr(bound, name))
         for bound in bounds

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, cast
 
@@ -41,6 +41,13 @@ class Parser(ArgumentParser):
         every = [cast("Iterable[object]", one.choices) for one in self._actions if one.choices]
         return [str(word) for choices in every for word in choices]
 
+    def _get_formatter(self) -> HelpFormatter:
+        # asked for at every start, for the command's name; left to find out how wide the terminal
+        # is, it would import what packs archives
+        keeps_lines = self.formatter_class is RawDescriptionHelpFormatter
+        made = RawDescriptionHelpFormatter if keeps_lines else HelpFormatter
+        return made(self.prog, width=_columns() - 2)
+
     def meant(self, words: Sequence[str]) -> "Parser":
         """The parser of the innermost verb that these words name."""
         for action in self._actions:
@@ -71,3 +78,17 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # to the end
         elif callable(reconfigure := getattr(stream, "reconfigure", None)):
             reconfigure(errors="replace")  # a narrow terminal must not end a verb
+
+
+def _columns() -> int:
+    """How wide the terminal is: what ``COLUMNS`` says, else what it says itself, else 80."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isascii() and said.isdigit() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL
+    except (OSError, ValueError):  # no terminal, or no file at all
+        return _USUAL
+
+
+_USUAL = 80

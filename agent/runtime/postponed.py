@@ -11,7 +11,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 _SELDOM: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"importlib.metadata": ("entry_points",), "urllib.request": (), "h11": ()}
+    {"importlib.metadata": ("entry_points",), "urllib.request": (), "h11": (), "inspect": ()}
 )
 """By module: which of its functions are imported by name where they are not yet called."""
 
@@ -45,7 +45,7 @@ def import_later() -> None:
     ``websockets`` brings ``urllib.request`` to find proxies, and none is ever asked for here;
     it and ``pydantic`` bring ``importlib.metadata``, one for a version, the other to find plugins,
     and none may read what is validated here. ``h11`` waits for the first question to the control
-    socket. Whoever needs one of them gets it whole, at its first use.
+    socket, ``inspect`` for somebody who wants to know a signature: ``dataclasses`` does not. Whoever needs one of them gets it whole, at its first use.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     for name in _SELDOM:

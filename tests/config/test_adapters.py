@@ -1,10 +1,10 @@
 """Adapters as lines of a configuration."""
 
 import pytest
-from pydantic import ValidationError
 
 from poolhand.config.adapters import MOST, adapter, doubled
 from poolhand.config.engines import Serving
+from poolhand.config.rules import Invalid
 from poolhand.config.settings import ModelEntry, Settings
 
 
@@ -28,7 +28,7 @@ def test_a_line_is_a_name_and_a_place() -> None:
     ["s3://bucket/x", "=s3://bucket/x", "a=", "a b=s3://bucket/x", "a=b", "a=s4://b/x", "a=s3://"],
 )
 def test_a_line_that_is_none_is_refused(line: str) -> None:
-    with pytest.raises(ValidationError, match=r"NAME=REF|[a-z]"):
+    with pytest.raises(Invalid, match=r"NAME=REF|[a-z]"):
         Serving.model_validate({"adapters": [line]})
 
 
@@ -41,9 +41,9 @@ def test_the_first_double_is_named() -> None:
 def test_a_model_has_so_many_and_each_name_once() -> None:
     many = [f"a{n}=s3://bucket/{n}" for n in range(MOST + 1)]
     assert len(ModelEntry.model_validate(entry(serving={"adapters": many[1:]})).adapters) == MOST
-    with pytest.raises(ValidationError, match="16 adapters at most"):
+    with pytest.raises(Invalid, match="16 adapters at most"):
         Serving.model_validate({"adapters": many})
-    with pytest.raises(ValidationError, match="two adapters have the name 'a0'"):
+    with pytest.raises(Invalid, match="two adapters have the name 'a0'"):
         Serving.model_validate({"adapters": [many[0], many[0]]})
 
 
@@ -58,7 +58,7 @@ def test_a_model_has_so_many_and_each_name_once() -> None:
 )
 def test_adapters_are_for_servers_of_ours(how: dict[str, object]) -> None:
     serving = {"adapters": ["x=s3://bucket/x"]}
-    with pytest.raises(ValidationError, match=r"vLLM, SGLang or llama\.cpp"):
+    with pytest.raises(Invalid, match=r"vLLM, SGLang or llama\.cpp"):
         ModelEntry.model_validate({"id": "org/a", "serving": serving} | how)
 
 
@@ -66,6 +66,6 @@ def test_adapters_are_for_servers_of_ours(how: dict[str, object]) -> None:
 def test_no_adapter_is_called_like_anything_else(name: str) -> None:
     one = entry(aliases=["tiny"], serving={"adapters": [f"{name}=s3://bucket/x"]})
     other = entry("org/b", serving={"adapters": ["x=s3://bucket/y"]})
-    with pytest.raises(ValidationError, match=f"adapter's name '{name}' is"):
+    with pytest.raises(Invalid, match=f"adapter's name '{name}' is"):
         offering(one, other)
     assert offering(entry(aliases=["org/a"])), "an alias may be called like its model"

@@ -1,10 +1,10 @@
 """What may be taken from a public catalog, and where its objects lie."""
 
 import pytest
-from pydantic import ValidationError
 
 from poolhand.config.catalog import Catalog
 from poolhand.config.errors import RefInvalid
+from poolhand.config.rules import Invalid
 from poolhand.config.settings import Settings
 
 PREFIX = "v2/org-a--1d9e4c717c57/v1"
@@ -67,7 +67,7 @@ def test_a_prefix_leads_nowhere_else(prefix: str) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(said: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Catalog.model_validate(said)
 
 

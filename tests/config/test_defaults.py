@@ -12,10 +12,10 @@ from poolhand.config.settings import Cache, Stores, Weights
 
 def test_they_are_what_the_settings_say() -> None:
     stores, weights, cache, peers = defaults("Stores", "Weights", "Cache", "Peers")
-    assert stores == Stores().model_dump(mode="json")
-    assert weights == Weights().model_dump(mode="json")
-    assert cache == Cache().model_dump(mode="json")
-    assert peers == NO_PEERS.model_dump(mode="json")
+    assert stores == Stores().model_dump()
+    assert weights == Weights().model_dump()
+    assert cache == Cache().model_dump()
+    assert peers == NO_PEERS.model_dump()
 
 
 def test_an_unknown_table_is_a_bug() -> None:

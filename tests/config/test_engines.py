@@ -1,11 +1,11 @@
 """Settings of engines that are servers: what may be added, and where one may be attached to."""
 
 import pytest
-from pydantic import ValidationError
 
 from poolhand.config.engines import Attach, Llamacpp, Serving, Sglang, Vllm
 from poolhand.config.errors import RefInvalid
 from poolhand.config.flags import LLAMACPP_FLAGS, SGLANG_FLAGS, VLLM_FLAGS, allowed
+from poolhand.config.rules import Invalid
 from poolhand.config.settings import Engines, ModelEntry
 
 DANGEROUS = [
@@ -51,7 +51,7 @@ def test_a_flag_on_the_list_is_taken_with_its_value() -> None:
     ],
 )
 def test_any_other_flag_is_refused(table: type[Vllm | Sglang | Llamacpp], flags: list[str]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         table.model_validate({"flags": flags})
 
 
@@ -59,7 +59,7 @@ def test_any_other_flag_is_refused(table: type[Vllm | Sglang | Llamacpp], flags:
     "flag", ["--trust-remote-code", "--api-key=x", "--mlock=--slots", "--no-mmap=--log-file"]
 )
 def test_a_model_s_own_flags_are_on_a_list_as_well(flag: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Serving.model_validate({"flags": [flag]})
     flags = ("--threads=2", "--seed=-1")
     assert Serving.model_validate({"flags": [*flags]}).flags == flags
@@ -100,12 +100,12 @@ def test_a_server_on_this_machine_can_be_attached_to(url: str, taken: str) -> No
     ],
 )
 def test_no_other_place_can_be_attached_to(url: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Attach(url=url)
 
 
 def test_a_server_is_in_one_place() -> None:
-    with pytest.raises(ValidationError, match="either url or socket"):
+    with pytest.raises(Invalid, match="either url or socket"):
         Attach(url="http://127.0.0.1:1", socket="/run/x.sock")
     assert Attach(socket="/run/x.sock").is_named
     assert not Attach().is_named
@@ -136,7 +136,7 @@ def test_an_attached_model_has_its_weights_elsewhere() -> None:
     ],
 )
 def test_a_model_is_in_one_place_and_says_so(odd: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         entry(**odd)
 
 
@@ -148,7 +148,7 @@ def test_boards_are_numbers(gpus: str) -> None:
 
 @pytest.mark.parametrize("gpus", ["", "0,", "all", "-1", "0 1", "GPU-1", "100"])
 def test_and_nothing_else(gpus: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Serving(gpus=gpus)
 
 
@@ -159,7 +159,7 @@ def test_a_pool_has_an_engine(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["qwen", "=vllm", "qwen=echo", "qwen=attach", "qwen=auto"])
 def test_that_is_a_real_one(line: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         Engines.model_validate({"by_pool": [line]})
 
 
@@ -184,5 +184,5 @@ def test_weights_may_stay_in_s3_for_a_server_that_reads_them_there(engine: str) 
 )
 def test_nobody_else_reads_them_there(how: dict[str, object]) -> None:
     told = {"id": "org/m", "ref": "s3://bucket/m", "engine": "vllm"}
-    with pytest.raises(ValidationError, match=r"stream|adapters are for"):
+    with pytest.raises(Invalid, match=r"stream|adapters are for"):
         ModelEntry.model_validate({**told, "serving": {"load_format": "stream"}} | how)

@@ -1,9 +1,9 @@
 """The table ``[peers]``: off by default, addresses that mean something, never without a key."""
 
 import pytest
-from pydantic import ValidationError
 
 from poolhand.config.peers import NO_PEERS, Peers, host_and_port
+from poolhand.config.rules import Invalid
 
 
 def test_nobody_is_asked_or_answered_by_default() -> None:
@@ -36,15 +36,15 @@ def test_an_address_has_two_parts(address: str, host: str, port: int) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ValidationError, match=r"HOST:PORT"):
+    with pytest.raises(Invalid, match=r"HOST:PORT"):
         _ = Peers(urls=(address,), key_file="/k")
-    with pytest.raises(ValidationError, match=r"HOST:PORT"):
+    with pytest.raises(Invalid, match=r"HOST:PORT"):
         _ = Peers(listen=address, key_file="/k")
 
 
 @pytest.mark.parametrize("said", [{"listen": "127.0.0.1:1"}, {"urls": ("127.0.0.1:1",)}])
 def test_without_a_key_nobody_is_asked_or_answered(said: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="key_file"):
+    with pytest.raises(Invalid, match="key_file"):
         _ = Peers.model_validate(said)
 
 
@@ -60,7 +60,7 @@ def test_without_a_key_nobody_is_asked_or_answered(said: dict[str, object]) -> N
     ],
 )
 def test_bounds_are_held(said: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Invalid):
         _ = Peers.model_validate(said)
 
 

@@ -1,8 +1,8 @@
 """The table [telemetry]: a collector's address, and a key that never travels in the open."""
 
 import pytest
-from pydantic import ValidationError
 
+from poolhand.config.rules import Invalid
 from poolhand.config.telemetry import Telemetry
 
 
@@ -33,14 +33,14 @@ def test_a_missing_path_becomes_the_usual_one(endpoint: str, url: str) -> None:
         ({"endpoint": "https://host:port"}, "ort"),
         ({"endpoint": "http://far.example", "key_env": "KEY"}, "a key needs https"),
         ({"key_env": "KEY", "key_file": "/key"}, "name only one"),
-        ({"sample_ratio": 1.5}, "less than or equal"),
-        ({"key_header": "bad header"}, "match pattern"),
+        ({"sample_ratio": 1.5}, "less_than_equal"),
+        ({"key_header": "bad header"}, "pattern_mismatch"),
         ({"key_scheme": "digest"}, "bearer"),
-        ({"traces": "yes"}, "boolean"),
+        ({"traces": "yes"}, "bool_type"),
     ],
 )
 def test_what_cannot_be_is_refused(keys: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem):
+    with pytest.raises(Invalid, match=problem):
         Telemetry.model_validate(keys)
 
 

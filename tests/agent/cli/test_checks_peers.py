@@ -13,7 +13,7 @@ from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.peers_holdings import Holdings
 from poolhand.agent.weights.peers_node import serving
 from poolhand.agent.weights.peers_server import PeerServer
-from poolhand.config.peers import Peers
+from poolhand.config.peers import NO_PEERS
 
 from .checks_world import PLAIN, RUNNING, by_id, ground, verdicts
 
@@ -24,7 +24,7 @@ OTHER_KEY = "o" * 32
 @contextmanager
 def answering(folder: Path, key: str = KEY, node: bytes = bytes(16)) -> Generator[str]:
     """A node that answers peers; where."""
-    peers = Peers.model_construct(listen="127.0.0.1:0", key_file="/k")
+    peers = NO_PEERS.model_copy(update={"listen": "127.0.0.1:0", "key_file": "/k"})
     server = PeerServer(peers, key.encode(), node, Holdings(Cache(folder).models))
     thread = threading.Thread(target=server.serve, kwargs={"look_s": 0.05}, daemon=True)
     thread.start()
