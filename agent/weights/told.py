@@ -21,7 +21,6 @@ from typing import Protocol, Self
 from ...backends.stores.base import ETAG
 from ...config.frozen import frozen
 
-
 _UNSURE = frozenset({ETAG, "git"})
 """Kinds that may be something else, and have to be seen to be right first."""
 
