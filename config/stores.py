@@ -30,9 +30,9 @@ class S3(Section):
         profile: A profile of the shared AWS configuration files.
         ca_file: PEM file; wins over ``AWS_CA_BUNDLE``.
         requester_pays: Say that our account pays for what is read.
-        etag_is_md5: Hold an object of which nobody promised a sha256 to its tag, if that has 32
-            hexadecimal digits; it takes 1.5 s of a processor for each GiB. ``false``: this
-            server's tags are never MD5s, or that is too much.
+        etag_is_md5: Hold an object of which nobody promised a sha256 to its tag, if that may be an
+            MD5, of the whole or of parts; it takes 1.5 s of a processor for each GiB.
+            ``false``: this server's tags are never MD5s, or that is too much.
     """
 
     endpoint: str | None = None

@@ -4,25 +4,25 @@ Text such as ``md5:<hex>``. It is asked for only where nobody promised a sha256,
 than twice what sha256 does. A tag of S3's may be an MD5, or only look like one: no listing says
 which (an object encrypted with KMS or with a key of the customer's has another one, and some
 servers make their tags up). So a tag counts against a file only if the tag of another file of the
-same fetch was the MD5 of that file, or if there is no other file to ask. The name of a blob is
-likewise believed of a hub that was seen to name one rightly.
+same fetch was the MD5 of that file, or if there is no other file to ask. The tag of an upload in
+parts is the MD5 of its parts' MD5s, and does not say how long they are: of the usual lengths the
+first is taken that makes so many. Such a tag, and the name of a blob that a hub tells, counts
+against a file only if another one of its kind was right.
 
 Source:
-    Amazon S3 API reference, "Object", on ETag; and "Checking object integrity", on the checksums.
+    Amazon S3 API reference, "Object", on ETag.
     Git's object format: the name of a blob is the SHA-1 of a header with its length, and itself.
 """
 
 import hashlib
 import threading
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol, Self
 
-from ...backends.stores.base import ETAG
+from ...backends.stores.etags import ETAG, PARTS
 from ...config.frozen import frozen
 
-_UNSURE = frozenset({ETAG, "git"})
-"""Kinds that may be something else, and have to be seen to be right first."""
+_GIT = "git"
 
 
 class Digest(Protocol):
@@ -41,23 +41,60 @@ class Digest(Protocol):
         ...
 
 
-class _Crc32:
-    """CRC-32 as a digest; the library has it as a function."""
+class _Whole(Digest, Protocol):
+    def digest(self) -> bytes: ...
 
-    def __init__(self, value: int = 0) -> None:
-        self._value = value
+
+class _Parts:
+    """The tag of an upload in parts: the MD5 of their MD5s, and how many they are.
+
+    Args:
+        part_bytes: Length of each but the last.
+        done: MD5s of the parts so far.
+        part: Of the one that is under way; ``None``: none of it is here.
+        room_bytes: What is still to come of it.
+    """
+
+    def __init__(
+        self,
+        part_bytes: int,
+        *,
+        done: Iterable[bytes] = (),
+        part: "_Whole | None" = None,
+        room_bytes: int | None = None,
+    ) -> None:
+        self._part_bytes = part_bytes
+        self._done = list(done)
+        self._part = _md5() if part is None else part
+        self._room_bytes = part_bytes if room_bytes is None else room_bytes
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Take the next bytes."""
-        self._value = zlib.crc32(data, self._value)
+        view = memoryview(data)
+        while view:
+            if not self._room_bytes:
+                self._end_part()
+            piece = view[: self._room_bytes]
+            self._part.update(piece)
+            self._room_bytes -= len(piece)
+            view = view[len(piece) :]
+
+    def _end_part(self) -> None:
+        self._done.append(self._part.digest())
+        self._part, self._room_bytes = _md5(), self._part_bytes
 
     def hexdigest(self) -> str:
-        """Lower-case hex, the highest byte first."""
-        return f"{self._value:08x}"
+        """The tag, without quotes."""
+        whole = _md5()
+        for digest in (*self._done, self._part.digest()):
+            whole.update(digest)
+        return f"{whole.hexdigest()}-{len(self._done) + 1}"
 
     def copy(self) -> Self:
         """The same, to be gone on with by itself."""
-        return type(self)(self._value)
+        return type(self)(
+            self._part_bytes, done=self._done, part=self._part.copy(), room_bytes=self._room_bytes
+        )
 
 
 class Both:
@@ -104,17 +141,14 @@ def both(told: str, *, size_bytes: int) -> Both:
 
 
 def _begin(kind: str, size_bytes: int) -> Digest:
-    begin: dict[str, Callable[[], Digest]] = {
-        ETAG: _md5,
-        "md5": _md5,
-        "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-        "git": lambda: hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False),
-        "crc32": _Crc32,
-    }
-    return begin[kind]()
+    if kind.startswith(PARTS):
+        return _Parts(int(kind.removeprefix(PARTS)))
+    if kind == _GIT:
+        return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
+    return _md5()
 
 
-def _md5() -> Digest:
+def _md5() -> "_Whole":
     return hashlib.md5(usedforsecurity=False)
 
 
@@ -137,7 +171,7 @@ class Witness:
             if told == found:
                 self._agreed.add(kind)
                 return False
-            return kind not in _UNSURE or kind in self._agreed
+            return not _is_unsure(kind) or kind in self._agreed
 
 
 @frozen
@@ -169,8 +203,13 @@ def lies(files: Iterable[Checked]) -> tuple[str, ...]:
     return tuple(
         path
         for path, told, found in words
-        if told != found and (_kind(told) not in _UNSURE or _kind(told) in sure)
+        if told != found and (not _is_unsure(_kind(told)) or _kind(told) in sure)
     )
+
+
+def _is_unsure(kind: str) -> bool:
+    """Whether it may be something else, and has to be seen to be right first."""
+    return kind in {ETAG, _GIT} or kind.startswith(PARTS)
 
 
 def _kind(told: str) -> str:

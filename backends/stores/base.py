@@ -16,10 +16,6 @@ VerifiedBy = Literal["manifest", "store", "self"]
 """Who had promised the digests that a build was held to."""
 
 
-ETAG = "etag"
-"""The kind of what is told by a tag that may be an MD5, and may only look like one."""
-
-
 @frozen
 class RemoteFile:
     """One file of a model, as it was listed.
@@ -30,8 +26,8 @@ class RemoteFile:
         etag: The version tag, quotes included, for ``If-Match``; ``None`` if the store has none.
         key: The store's own name of the object.
         sha256: What the store promises of the bytes, lower-case hex; ``None`` if it does not.
-        told: What it tells of them otherwise, ``etag``, ``md5``, ``sha1``, ``git`` or ``crc32``,
-            a colon, and lower-case hex; ``None``: nothing that is understood here.
+        told: What it tells of them otherwise: ``md5``, ``git`` or what :mod:`.etags` has, a colon,
+            and lower-case hex; ``None``: nothing that is understood here.
     """
 
     path: str

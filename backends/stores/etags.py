@@ -7,6 +7,24 @@ Source:
     RFC 9110, 8.8.3: an entity tag is a quoted string, ``W/`` before a weak one.
 """
 
+import re
+
+ETAG = "etag"
+"""The kind of what is told by a tag that may be an MD5, and may only look like one."""
+
+PARTS = "parts"
+"""How the kind begins of what is told by the tag of an upload in parts."""
+
+_CONTENT = re.compile(r'"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?"')
+"""Source: Amazon S3 API reference, "Object": the MD5 of the content, or of its parts' MD5s."""
+
+_USUAL_MIB = (8, 16, 5, 50, 64, 32, 128, 10, 15, 20, 25, 100, 256, 512, 1024, 2048)
+"""Lengths of parts, in the order in which they are tried.
+
+Source: the defaults of the AWS tools and SDKs (8, 5), mc (16), s5cmd (50), rclone (5), s3cmd (15),
+and what is doubled where an object would have more than 10,000 parts.
+"""
+
 _MOST_LETTERS = 1024
 """A longer one would not fit into a request that every server takes."""
 
@@ -35,3 +53,27 @@ def is_other(listed: str | None, told: str | None) -> bool:
 
 def _opaque(tag: str) -> str:
     return tag.removeprefix("W/").strip('"')
+
+
+def told(tag: str, *, size_bytes: int) -> str | None:
+    """What a tag of S3's may tell of its object, in the terms of ``RemoteFile.told``.
+
+    Returns:
+        ``etag:…`` for a tag that may be the MD5 of the object; ``partsN:…`` for one that may be
+        the MD5 of the MD5s of its parts of N bytes; ``None`` for any other.
+    """
+    if (found := _CONTENT.fullmatch(tag)) is None:
+        return None
+    parts = found[2]
+    if parts is None:
+        return f"{ETAG}:{found[1]}"
+    part_bytes = _part_bytes(size_bytes, int(parts))
+    return None if part_bytes is None else f"{PARTS}{part_bytes}:{found[1]}-{parts}"
+
+
+def _part_bytes(size_bytes: int, parts: int) -> int | None:
+    """How long the parts of an upload probably are: none of them says."""
+    for mib in _USUAL_MIB:
+        if -(-size_bytes // (mib * 2**20)) == parts:
+            return mib * 2**20
+    return None

@@ -8,7 +8,6 @@ Requests go out unsigned if the operator says so, and also if no credentials are
 anywhere; the latter is noted, and a store that then refuses is reported with that reason.
 """
 
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 from ...config.frozen import frozen
 from ...config.refs import ModelRef
-from .base import ETAG, HttpLocation, RemoteFile
+from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose, is_region
 from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
-from .etags import is_fit, is_other, quoted
+from .etags import is_fit, is_other, quoted, told
 from .loops import need_loop, within
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
@@ -36,9 +35,6 @@ PATIENCE_S = 60.0
 
 _MOST_PAGES = 200
 """A listing that goes on longer, however little it lists, is not one of a model."""
-
-_MD5 = re.compile(r'"[0-9a-f]{32}"')
-"""A tag that may be the MD5 of its object."""
 
 _NOT_FOUND = "no credentials were found, and the store does not serve this without"
 _NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
@@ -318,8 +314,8 @@ class S3Store:
         tag = quoted(etag) if isinstance(etag, str) and etag else None
         if tag is not None and not is_fit(tag):
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
-        told = f"{ETAG}:{tag[1:-1]}" if tag and self._is_md5 and _MD5.fullmatch(tag) else None
-        return RemoteFile(path, size, tag, key, told=told)
+        word = told(tag, size_bytes=size) if tag and self._is_md5 else None
+        return RemoteFile(path, size, tag, key, told=word)
 
     @contextmanager
     def _told(self, file: str = "") -> Generator[None]:
