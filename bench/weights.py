@@ -129,7 +129,13 @@ class Bench:
         folder = self.fresh()
         words = ["models", "fetch", f"s3://{shape.name}/{PREFIX}", "--endpoint", url]
         trusting = {"AWS_CA_BUNDLE": str(ca)} if ca else {}
-        ran = run([*POOLHAND, *words, "--to", str(folder / "copy")], environ=trusting)
+        words += [
+            "--to",
+            str(folder / "copy"),
+            "--checksums",
+            str(self.root / f"{shape.name}.sums"),
+        ]
+        ran = run([*POOLHAND, *words], environ=trusting)
         _check(ran)
         return Took(ran.wall_s, ran.wall_s, ran.cpu_s, ran.cpu_s)
 

@@ -5,6 +5,7 @@ listing that was written beforehand; the throttled link is an origin of our own,
 no delay. Nothing here knows what is being compared.
 """
 
+import hashlib
 import json
 import mmap
 import os
@@ -83,6 +84,13 @@ def lay(root: Path, shape: Shape) -> None:
             while room > 0:
                 room -= file.write(noise[: min(room, len(noise))])
     _ = (root / f"{shape.name}.xml").write_text(listing(root, shape))
+    _ = (root / f"{shape.name}.sums").write_text("".join(map(_summed, sorted(folder.iterdir()))))
+
+
+def _summed(path: Path) -> str:
+    """A file's digest, as ``sha256sum`` prints it in the file's folder."""
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
 
 
 def etag(path: Path) -> str:
