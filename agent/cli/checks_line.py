@@ -1,13 +1,9 @@
 """Checks of the way to the coordinator, one step at a time: what fails is told where it fails."""
 
-import asyncio
-import http.client
 import math
 import socket
-import ssl
 import time
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -82,6 +78,8 @@ def look(ground: Ground) -> Iterator[Finding]:
             if found.verdict == "fail":
                 yield skipped("line.upgrade", "TLS failed")
             else:
+                import asyncio  # noqa: PLC0415  # only once somebody answers
+
                 found, date = asyncio.run(_upgraded(section))
                 yield found
         else:
@@ -134,11 +132,13 @@ def _reached(peer: _Peer, addresses: list[str]) -> tuple[Finding, bool]:
 
 
 def _tls(section: Coordinator, peer: _Peer) -> Finding:
-    from ..runtime.link import trust  # noqa: PLC0415  # it imports the library of WebSockets
-
     if not section.is_encrypted:
         where = "stays on this machine" if section.is_loopback else "is in clear text, as allowed"
         return skipped("line.tls", f"the line {where}")
+    import ssl  # noqa: PLC0415  # only for this
+
+    from ..runtime.link import trust  # noqa: PLC0415  # it imports the library of WebSockets
+
     try:
         context = trust(section.ca_file)
         with (
@@ -166,7 +166,9 @@ def _tls(section: Coordinator, peer: _Peer) -> Finding:
 
 async def _upgraded(section: Coordinator) -> tuple[Finding, str | None]:
     """Dial as the agent does, say nothing, and leave; and what time it is there."""
-    from websockets.exceptions import (  # noqa: PLC0415  # only once somebody answers
+    import asyncio  # noqa: PLC0415  # only once somebody answers
+
+    from websockets.exceptions import (  # noqa: PLC0415  # likewise
         InvalidHandshake,
         InvalidStatus,
         InvalidURI,
@@ -194,6 +196,8 @@ async def _upgraded(section: Coordinator) -> tuple[Finding, str | None]:
 
 
 def _skew(date: str, whose: str) -> Finding:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only once somebody told it
+
     try:
         theirs_s = parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -218,6 +222,8 @@ def _skew_of_a_store(ground: Ground) -> Finding:
         chosen = choose(ground.settings.stores.s3, ground.environ, ref.container)
     except ConfigError as error:
         return skipped("clock.skew", f"nobody told the time: {error}")
+    import http.client  # noqa: PLC0415  # only for this
+
     place = origin(bucket_url(chosen, ref.container))
     kind = http.client.HTTPSConnection if place.is_tls else http.client.HTTPConnection
     connection = kind(place.host, place.port, timeout=STEP_S / 2)

@@ -1,6 +1,6 @@
 """Checks of the stores, by the stores' own code: can this node list what it offers?"""
 
-import asyncio
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from ...backends.stores.catalog import store_for
 from ...backends.stores.errors import StoreDenied
 from ...config.errors import AgentError
 from ...config.settings import ModelEntry
+from ..weights.plane import Plane
 from .checks_told import Finding, Ground, fail, failed_by, ok, skipped, warn
 from .render import size
 
@@ -35,7 +36,7 @@ def look(ground: Ground) -> Iterator[Finding]:
         yield skipped("store.listable", why)
         return
     seen: set[tuple[str, str]] = set()
-    for pair in asyncio.run(_all(ground, entries)):
+    for pair in _all(ground, entries):
         for found in pair:
             key = (found.id, found.subject)
             if key not in seen:
@@ -43,13 +44,21 @@ def look(ground: Ground) -> Iterator[Finding]:
             seen.add(key)
 
 
-async def _all(ground: Ground, entries: list[ModelEntry]) -> list[tuple[Finding, Finding]]:
-    async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(_one(ground, entry), name=entry.id) for entry in entries]
-    return [task.result() for task in asked]
+def _all(ground: Ground, entries: list[ModelEntry]) -> list[tuple[Finding, Finding]]:
+    found: dict[str, tuple[Finding, Finding]] = {}
+
+    def ask(entry: ModelEntry) -> None:
+        found[entry.id] = _one(ground, entry)
+
+    threads = [threading.Thread(target=ask, args=(entry,), daemon=True) for entry in entries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[entry.id] for entry in entries]
 
 
-async def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
+def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
     ref = entry.place
     where = f"{ref.scheme}://{ref.container}"
     try:
@@ -57,9 +66,9 @@ async def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
     except AgentError as error:
         lost = failed_by("store.endpoint", error, where)
         return lost, skipped("store.listable", "its store cannot be used", entry.id)
+    plane = Plane(store)
     try:
-        async with asyncio.timeout(LISTING_S):
-            files = await store.files()
+        files = plane.ask(store.files, timeout_s=LISTING_S)
         found = _listed(store, entry, sum(file.size_bytes for file in files), len(files))
     except TimeoutError:
         cause = f"store {store.name} did not list it within {LISTING_S:.0f} s"
@@ -74,7 +83,7 @@ async def _one(ground: Ground, entry: ModelEntry) -> tuple[Finding, Finding]:
         cause = f"store {store.name}: {error.strerror or error}"
         found = fail("store.listable", cause, "Check the path and its permissions.", entry.id)
     finally:
-        await store.close()
+        plane.ask(store.close)
     return _endpoint(store, where), found
 
 

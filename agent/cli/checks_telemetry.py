@@ -1,9 +1,7 @@
 """Checks of the way to a collector of traces; whatever is wrong with it costs traces alone."""
 
-import http.client
 import importlib.util
 import os
-import ssl
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -61,11 +59,15 @@ def _url(settings: Telemetry, environ: Mapping[str, str]) -> str:
 
 def _posted(url: str, headers: Mapping[str, str], ca_file: str | None, ground: Ground) -> Finding:
     """Post nothing: an empty message is a whole one."""
+    import http.client  # noqa: PLC0415  # only where traces are sent
+
     parts = urlsplit(url)
     where, check = parts.hostname or "", "telemetry.collector"
     remedy = "Look at telemetry.endpoint and at the collector; until then traces are dropped."
     try:
         if parts.scheme == "https":
+            import ssl  # noqa: PLC0415  # likewise
+
             trust = ssl.create_default_context(cafile=ca_file)
             line = http.client.HTTPSConnection(where, parts.port, timeout=_STEP_S, context=trust)
         else:

@@ -7,7 +7,6 @@ Source:
     systemctl(1), systemd.unit(5); launchctl(1), launchd.plist(5).
 """
 
-import plistlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -226,6 +225,8 @@ def plist_text(template: bytes, command: Sequence[str], log: Path, user: str | N
         log: Where it writes.
         user: As whom a daemon runs; ``None``: whoever it is loaded by.
     """
+    import plistlib  # noqa: PLC0415  # only on a Mac
+
     told: dict[str, object] = plistlib.loads(template)
     told |= {
         "ProgramArguments": list(command),

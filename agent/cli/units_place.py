@@ -4,7 +4,6 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +15,9 @@ from .supervisors import LABEL, Launchd, Supervisor, Systemd, plist_text, unit_t
 
 USUAL, BOARDS = "poolhand.service", "poolhand-gpu.service"
 """Units of systemd: without devices, and with NVIDIA's."""
+
+UNITS = Path(__file__).parents[2] / "packaging" / "units"
+"""The files of services, as they were shipped."""
 
 NVIDIA = Path("/proc/driver/nvidia/version")
 """There while NVIDIA's driver is loaded."""
@@ -156,7 +158,7 @@ def refuse_hidden(place: Place) -> None:
 
 def template(name: str) -> str:
     """A file of ``packaging/units``, as it ships."""
-    return (files("poolhand") / "packaging" / "units" / name).read_text(encoding="utf-8")
+    return (UNITS / name).read_text(encoding="utf-8")
 
 
 def _unit(args: Namespace, folder: Path) -> str:

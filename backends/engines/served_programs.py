@@ -1,7 +1,6 @@
 """Where the programs of servers are on this machine; nothing is run to find out."""
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -31,18 +30,25 @@ def program_of(name: OwnName, engines: Engines) -> tuple[str, ...] | None:
     """
     match name:
         case "vllm":
-            found = _named(engines.vllm.program) or _beside("vllm") or shutil.which("vllm")
+            found = _named(engines.vllm.program) or _beside("vllm") or _on_path("vllm")
         case "sglang":
             here = sys.executable if find_spec("sglang") is not None else None
             found = _named(engines.sglang.program) or here
         case "llamacpp":
-            found = _named(engines.llamacpp.program) or shutil.which("llama-server")
+            found = _named(engines.llamacpp.program) or _on_path("llama-server")
     return None if found is None else (found,)
 
 
 def _named(program: str | None) -> str | None:
     """What the operator named, if it can be run."""
     return program if program is not None and os.access(program, os.X_OK) else None
+
+
+def _on_path(name: str) -> str | None:
+    """A command that the shell would find."""
+    import shutil  # noqa: PLC0415  # most machines have no such engine, and no model that wants it
+
+    return shutil.which(name)
 
 
 def _beside(name: str) -> str | None:
