@@ -223,12 +223,14 @@ def _cold(node: report.Snapshot, model: str, capacity: BackendCapacity) -> Itera
         yield Blocker("memory_unread", "this machine's memory was not read yet", "Wait.")
     elif any(stay.model == model for stay in node.stays):
         yield Blocker("on_its_way", f"'{model}' is on its way into memory", "Wait.")
-    elif free_gb == 0.0:
+    elif free_gb == 0.0 and not node.has_slot:
         if not node.is_draining:  # whoever drains says that none is free, and has told why
             yield Blocker("slots_busy", _held(node, model), "Wait, or unpin a model.")
-    elif size_bytes is not None and size_bytes * COLD_PADDING / GIB > free_gb:
-        needs = size_bytes * COLD_PADDING / GIB
-        words = f"'{model}' is not loaded and needs {needs:.1f} GiB; {free_gb:.1f} GiB are free"
+    elif free_gb == 0.0 or (size_bytes or 0) * COLD_PADDING / GIB > free_gb:
+        needs = "memory" if size_bytes is None else f"{size_bytes * COLD_PADDING / GIB:.1f} GiB"
+        reserve_gib = node.settings.memory.reserve_gib
+        kept = f" beside memory.reserve_gib = {reserve_gib:g}" if reserve_gib else ""
+        words = f"'{model}' is not loaded and needs {needs}; {free_gb:.1f} GiB are free{kept}"
         yield Blocker("memory_short", words, "Free memory, or offer a smaller build.")
     elif size_bytes is not None and total_gb is not None and 2 * size_bytes / GIB > total_gb:
         words = f"'{model}' is more than half of this machine's {total_gb:.0f} GiB"

@@ -31,7 +31,7 @@ from ..wire.types import (
     Stats,
     SystemMetrics,
 )
-from .admission import GIB, free_for_load_bytes, room_bytes
+from .admission import GIB, Holding, free_for_load_bytes, room_bytes
 from .drains import Drain
 from .pool import Pool
 from .requests import Entry, RequestState, busy_of
@@ -126,17 +126,31 @@ class Snapshot:
         """What a new model could take with every idle resident gone; ``None`` likewise."""
         return self._room(room_bytes)
 
+    @property
+    def has_slot(self) -> bool:
+        """Whether a slot could be had for a load, whatever the memory."""
+        return sum(not each.is_evictable for each in self._holdings) < self._slots
+
     def _room(self, ask: Callable[..., int | None]) -> int | None:
-        """A load that is on its way has its slot promised, long before it holds it."""
-        coming = [s for s in self.stays if s.is_load and s.state in COMING - HOLDS_MEMORY]
-        slots = self.settings.slots.max_model_slots - len(coming)
         return ask(
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
-            holdings=holdings_of(self.stays, self.busy | self.pinned | self.will.kept),
-            slots=slots if self.will.takes_loads and not self.is_draining else 0,
+            holdings=self._holdings,
+            slots=self._slots,
         )
+
+    @property
+    def _holdings(self) -> list[Holding]:
+        return holdings_of(self.stays, self.busy | self.pinned | self.will.kept)
+
+    @property
+    def _slots(self) -> int:
+        """A load that is on its way has its slot promised, long before it holds it."""
+        if self.is_draining or not self.will.takes_loads:
+            return 0
+        coming = [s for s in self.stays if s.is_load and s.state in COMING - HOLDS_MEMORY]
+        return self.settings.slots.max_model_slots - len(coming)
 
 
 def reserve_bytes(settings: Settings) -> int:
@@ -167,7 +181,7 @@ def models(node: Snapshot) -> tuple[ModelInfo, ...]:
     """What we offer: builds of the pool, on disk or not; others only if the operator says so.
 
     A size that is not known yet goes out as 0, the wire's word for unknown; an update follows
-    as soon as the store was asked.
+    once the build is here.
     """
     sighted = {entry.id for entry in node.settings.models if entry.serving.images}
     return tuple(
@@ -278,12 +292,13 @@ def _slot(node: Snapshot, stay: Stay) -> SlotCapacity:
     mine = [entry for entry in node.requests if entry.model == stay.model]
     running = [e for e in mine if e.state in {RequestState.RUNNING, RequestState.ENDING}]
     is_closed = node.is_draining or not node.pool.serves(stay.model)
+    most = node.settings.requests.max_concurrent
     return SlotCapacity(
         model=stay.model,
         state=_word(stay, is_closed=is_closed, is_running=bool(running)),
         num_running=len(running),
         num_waiting=len(mine) - len(running),
-        max_concurrency=load.max_running,
+        max_concurrency=most if load.max_running is None else min(most, load.max_running),
         active_tokens=load.active_tokens,
         max_tokens_potential=sum(entry.max_tokens for entry in running),
         active_token_budget_used=load.budget_used_tokens,

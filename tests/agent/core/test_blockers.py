@@ -156,7 +156,7 @@ def test_what_else_keeps_everything_away() -> None:
     ]
     asked = Entry(RequestKey(1, "r"), RequestState.RUNNING, 0.0, A, 8)
     full = good(chosen(requests={"max_concurrent": 1}), READY)
-    assert codes(replace(full, requests=(asked,))) == ["requests_full"]
+    assert codes(replace(full, requests=(asked,))) == ["requests_full", "slot_full"]
 
 
 # ── room ──────────────────────────────────────────────────────────────────────────────
@@ -178,6 +178,10 @@ def test_a_cold_model_may_have_no_room() -> None:
     assert codes(replace(cold, sample=HostSample())) == ["memory_unread"]
     big = {A: Stock(A, "here", 31 * GIB, 31 * GIB, None)}
     assert codes(replace(cold, sample=sample(20 * GIB), stocks=big)) == ["memory_short"]
+    full = good(chosen(memory={"reserve_gib": 60}))
+    (found,) = blockers(full, A)
+    assert (found.code, found.remedy) == ("memory_short", "Free memory, or offer a smaller build.")
+    assert found.words.endswith("0.0 GiB are free beside memory.reserve_gib = 60")
     half = {A: Stock(A, "here", 33 * GIB, 33 * GIB, None)}
     (found,) = blockers(replace(cold, stocks=half), A)
     assert (found.code, found.is_certain) == ("memory_half", False)
