@@ -17,6 +17,7 @@ _LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGN
 _HEAD_END = b"\r\n\r\n"
 _PIECE_BYTES = 64 * 2**10
 
+
 class AgentNotRunning(AgentError):
     """Nobody answers at the control socket: ``agent_not_running``."""
 

@@ -36,8 +36,8 @@ class Ground(Protocol):
         """A block was written."""
         ...
 
-    def came(self, file: int, view: memoryview, offset: int) -> None:
-        """These bytes were written, and nobody writes there again."""
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
+        """These bytes were written, as were all from ``since`` on: nobody writes there again."""
         ...
 
     def wrote(self, count: int) -> None:
@@ -114,7 +114,7 @@ class Arrival:
         while done < len(view):
             done += os.pwrite(self._fd, view[done:], offset + done)
         self.at = offset + len(view)
-        self._ground.came(self._file, view, offset)
+        self._ground.came(self._file, view, offset, self.start)
         size_bytes = self._ground.size_bytes(self._file)
         while (
             self.at

@@ -98,25 +98,33 @@ class FrontierDigest:
         with self._lock:
             self._have[block] = 1
 
-    def take(self, piece: memoryview, at: int) -> None:
+    def take(self, piece: memoryview, at: int, since: int) -> None:
         """Digest what was just written, if it comes next: then nobody has to read it back.
 
         Args:
             piece: What lies in the file from ``at`` on, and is never written again.
             at: Its place in the file.
+            since: All from here on is written, too; what little of it is still to be digested is.
         """
         with self._lock:
-            if self._is_busy or self._at != at or self._expected:
+            is_next = since <= self._at <= at <= self._at + self._block_bytes
+            if self._is_busy or not is_next or self._expected:
                 return
             self._is_busy = True
+        if self._at < at:
+            self._digest(memoryview(os.pread(self._fd, at - self._at, self._at)))
+        if self._at == at:
+            self._digest(piece)
+        with self._lock:
+            self._is_busy = False
+
+    def _digest(self, piece: memoryview) -> None:
         done = 0
         while done < len(piece):
             part = piece[done : done + self._mark_bytes - self._at % self._mark_bytes]
             self._sha256.update(part)
             done += len(part)
             self._went(len(part))
-        with self._lock:
-            self._is_busy = False
 
     def advance(self, buffer: memoryview, *, is_stopped: Callable[[], bool]) -> str | None:
         """Digest as far as the bytes reach, unless another thread is at it.

@@ -21,10 +21,11 @@ from .parts import Part
 from .peers_company import Company, Peer
 from .peers_shared import Sharing
 from .peers_talk import PIECE_BYTES
-from .plan import Chunk, Grid
+from .plan import Chunk, Grid, round_robin
 from .pull import Pull
 from .ranges import RangeReader
 from .source import Source
+from .turns import Turns
 
 _DOUBTED = "doubted"
 _LIED = "lied"
@@ -56,27 +57,41 @@ class Together:
     sharing: Sharing | None = None
 
 
-class Shares(deque[Chunk]):
+class Shares(Turns):
     """Chunks that are still to be read; gives out the one that is best read next.
 
     What the store has to be asked for comes first; but some of the readers are to be with
     peers at any time, so that neither link lies idle.
     """
 
-    def __init__(self, chunks: deque[Chunk], wants: Callable[[Chunk], bool | None]) -> None:
-        super().__init__(chunks)
+    def __init__(
+        self, queues: Sequence[Sequence[Chunk]], wants: Callable[[Chunk], bool | None]
+    ) -> None:
+        super().__init__(())
+        self._waiting = deque(round_robin(queues))
         self._wants = wants
 
-    def popleft(self) -> Chunk:
+    def __len__(self) -> int:
+        """How many chunks are left."""
+        return len(self._waiting)
+
+    def next(self, last: int | None = None) -> Chunk | None:
         """The first that is wanted, else the first at all."""
+        _ = last  # a peer's bytes are digested when all of them are here
+        if not self._waiting:
+            return None
         best = 0
-        for at, chunk in enumerate(islice(self, _WINDOW)):
+        for at, chunk in enumerate(islice(self._waiting, _WINDOW)):
             if self._wants(chunk):
                 best = at
                 break
-        chunk = self[best]
-        del self[best]
+        chunk = self._waiting[best]
+        del self._waiting[best]
         return chunk
+
+    def again(self, chunks: Sequence[Chunk]) -> None:
+        """Put chunks back that have to come once more."""
+        self._waiting.extend(chunks)
 
 
 class PullTogether(Pull):
@@ -111,7 +126,6 @@ class PullTogether(Pull):
         self._own = threading.local()
         self._told: set[int] = set()
         self._told_s = 0.0
-        self._chunks = Shares(self._chunks, self._is_wanted)
         for file, part in enumerate(parts):
             if part.seal is not None:
                 self._offer(file)
@@ -120,6 +134,9 @@ class PullTogether(Pull):
                 if is_here:  # from an earlier fetch, and nobody knows from whom
                     span = grid.block_span(block, size_bytes=part.size_bytes)
                     self._keep(file, span.start, span.stop)
+
+    def _turns(self, queues: Sequence[Sequence[Chunk]]) -> Turns:
+        return Shares(queues, self._is_wanted)
 
     @property
     def bytes_from_peers(self) -> int:
@@ -155,7 +172,7 @@ class PullTogether(Pull):
         """A block came from a peer: claim it, and offer it to nobody."""
         super().arrived(file, block)
 
-    def came(self, file: int, view: memoryview, offset: int) -> None:
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
         """Nothing is digested before it is claimed: a range may come again from elsewhere."""
 
     # ── which range, from whom ────────────────────────────────────────────────────────
@@ -206,7 +223,7 @@ class PullTogether(Pull):
                 lent = self._lent.setdefault(chunk.file, [])
                 lent.append(Lent(chunk.start, at, peer))
             if at < chunk.stop:
-                self._chunks.append(Chunk(chunk.file, at, chunk.stop))
+                self._chunks.again([Chunk(chunk.file, at, chunk.stop)])
                 self._change.notify()
 
     def _piece(self) -> memoryview:
@@ -260,12 +277,7 @@ class PullTogether(Pull):
         part.start_over()
         part.have[:] = kept
         part.is_second_reading = False  # of the store's own bytes it is the first
-        with self._change:
-            self.forgotten.append(file)
-            chunks = self._missing(file)
-            self._bytes_counted -= sum(chunk.stop - chunk.start for chunk in chunks)
-            self._chunks.extend(chunks)
-            self._change.notify_all()
+        self._want_again(file, self._missing(file))
 
     def _judge(self, file: int) -> None:
         """Now that the file is right, tell who had brought something else."""
@@ -316,9 +328,9 @@ class _FromPeer:
         """A block was written."""
         self._pull.arrived_lent(file, block)
 
-    def came(self, file: int, view: memoryview, offset: int) -> None:
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
         """These bytes were written."""
-        self._pull.came(file, view, offset)
+        self._pull.came(file, view, offset, since)
 
     def wrote(self, count: int) -> None:
         """So many bytes were; may rest, and may raise to end the read."""

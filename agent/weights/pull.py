@@ -21,9 +21,10 @@ from .journal import Journal
 from .pace import LOOK_EVERY_S, Bucket, Crew, Opening, buffer_bytes, laggards
 from .parts import Part
 from .patience import Patience
-from .plan import Chunk, Grid, missing, round_robin
+from .plan import Chunk, Grid, missing
 from .ranges import CredentialsStale, Hiccup, RangeReader, Span
 from .source import Source
+from .turns import Turns
 from .verify import check_file
 
 BUFFER_BYTES = 512 * 1024
@@ -62,7 +63,6 @@ class Pull:
         self._change = threading.Condition()
         self._unsealed = sum(part.seal is None for part in parts)
         self._catch_up: deque[int] = deque()
-        self._chunks: deque[Chunk] = deque()
         self._readers: list[RangeReader] = []
         self._running: dict[int, Arrival] = {}
         self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
@@ -87,7 +87,10 @@ class Pull:
                 if any(part.have) or part.size_bytes == 0:
                     self._catch_up.append(index)
                 queues.append(self._missing(index))
-        self._chunks.extend(round_robin(queues))
+        self._chunks = self._turns(queues)
+
+    def _turns(self, queues: Sequence[Sequence[Chunk]]) -> Turns:
+        return Turns(queues)
 
     @property
     def bytes_done(self) -> int:
@@ -169,8 +172,7 @@ class Pull:
         self._stop.set()
         with self._change:
             self._change.notify_all()
-            readers = list(self._readers)
-        for reader in readers:
+        for reader in tuple(self._readers):
             reader.interrupt()
 
     def sync(self) -> None:
@@ -216,24 +218,26 @@ class Pull:
         with self._change:
             self._readers.append(reader)
         try:
-            while (task := self._next()) is not None:
+            file: int | None = None
+            while (task := self._next(file)) is not None:
+                file = task if isinstance(task, int) else task.file
                 if isinstance(task, Chunk):
                     self._fetch(task, reader)
-                self._digest(task.file if isinstance(task, Chunk) else task, buffer)
+                self._digest(file, buffer)
         finally:
             with self._change:
                 self._readers.remove(reader)
             reader.close()
 
-    def _next(self) -> Chunk | int | None:
+    def _next(self, last: int | None) -> Chunk | int | None:
         with self._change:
             while not self._stop.is_set() and self._unsealed:
                 if self._workers > self._wanted:
                     return None
                 if self._catch_up:
                     return self._catch_up.popleft()
-                if self._chunks:
-                    return self._chunks.popleft()
+                if (chunk := self._chunks.next(last)) is not None:
+                    return chunk
                 # another worker may find a bad digest and put its file back into the queue
                 _ = self._change.wait()
             return None
@@ -259,6 +263,7 @@ class Pull:
         finally:
             with self._change:
                 del self._running[key]
+                self._chunks.done(chunk)
                 self.is_untold |= reader.is_untold
                 self._bytes_counted += arrival.at - arrival.start
         self._finished.append(arrival.took(time.monotonic()))
@@ -327,9 +332,9 @@ class Pull:
         span = self._grid.block_span(block, size_bytes=self._parts[file].size_bytes)
         self._begin_writing(fd, span.start, len(span))
 
-    def came(self, file: int, view: memoryview, offset: int) -> None:
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
         """Bytes were written: digest them at once if it is their turn."""
-        self._parts[file].open()[1].take(view, offset)
+        self._parts[file].open()[1].take(view, offset, since)
 
     def open(self, file: int) -> int:
         """The open file that a chunk is written to."""
@@ -357,12 +362,10 @@ class Pull:
             return
         if sha256 is None:
             return
-        target = part.target
         if part.is_other(sha256):
             self._read_again(file)
             return
-        path, model = target.remote.path, self._source.model
-        is_plain = target.is_plain
+        path, is_plain, model = part.target.remote.path, part.target.is_plain, self._source.model
         part.weights_bytes = check_file(part.path, path=path, model=model, is_plain=is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
@@ -375,15 +378,10 @@ class Pull:
 
     def _fetch_again(self, file: int, blocks: range) -> None:
         """Only these: all before them are right, and all behind them are still to be digested."""
-        part = self._parts[file]
-        have = bytearray(b"\x01" * len(part.have))
+        size_bytes = self._parts[file].size_bytes
+        have = bytearray(b"\x01" * self._grid.blocks(size_bytes))
         have[blocks.start : blocks.stop] = bytes(len(blocks))
-        chunks = missing(file, size_bytes=part.size_bytes, have=have, grid=self._grid)
-        with self._change:
-            self.forgotten.append(file)
-            self._bytes_counted -= sum(chunk.stop - chunk.start for chunk in chunks)
-            self._chunks.extend(chunks)
-            self._change.notify_all()
+        self._want_again(file, missing(file, size_bytes=size_bytes, have=have, grid=self._grid))
 
     def _read_again(self, file: int) -> None:
         part = self._parts[file]
@@ -392,8 +390,11 @@ class Pull:
             path = part.target.remote.path
             raise WeightsCorrupt(model=self._source.model, file=path, reason="hash mismatch")
         part.start_over()
+        self._want_again(file, self._missing(file))
+
+    def _want_again(self, file: int, chunks: Sequence[Chunk]) -> None:
         with self._change:
             self.forgotten.append(file)
-            self._bytes_counted -= part.size_bytes
-            self._chunks.extend(self._missing(file))
+            self._bytes_counted -= sum(chunk.stop - chunk.start for chunk in chunks)
+            self._chunks.again(chunks)
             self._change.notify_all()

@@ -20,8 +20,9 @@ class Ground:
         self.came_to: list[int] = []
         self.rest: Callable[[], None] = lambda: None
 
-    def came(self, file: int, view: memoryview, offset: int) -> None:
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
         assert os.pread(self.file.fileno(), len(view), offset) == view
+        assert b"\0" not in os.pread(self.file.fileno(), offset - since, since)
         self.came_to.append(offset)
 
     def open(self, file: int) -> int:

@@ -217,7 +217,8 @@ def test_what_is_taken_as_it_comes_gives_the_same_digest_and_marks(
             stop = min(len(DATA), 1000 * (block + 1))
             if digest is made[0] and block not in lazy:
                 for at in range(1000 * block, stop, piece_bytes):
-                    digest.take(memoryview(DATA)[at : min(stop, at + piece_bytes)], at)
+                    piece = memoryview(DATA)[at : min(stop, at + piece_bytes)]
+                    digest.take(piece, at, 1000 * block)
             digest.arrived(block)
             told.append(digest.advance(buffer, is_stopped=never))
     assert told[-2:] == [hashlib.sha256(DATA).hexdigest()] * 2
@@ -231,7 +232,38 @@ def test_what_was_taken_is_not_read_back(tmp_path: Path) -> None:
             empty.fileno(), size_bytes=len(DATA), block_bytes=1000, have=bytearray(11)
         )
         for at in range(0, len(DATA), 700):
-            digest.take(memoryview(DATA)[at : at + 700], at)
+            digest.take(memoryview(DATA)[at : at + 700], at, 0)
+        for block in range(11):
+            digest.arrived(block)
+        told = digest.advance(memoryview(bytearray(512)), is_stopped=never)
+    assert told == hashlib.sha256(DATA).hexdigest()
+
+
+def test_who_came_to_late_for_a_piece_takes_it_with_the_next(fd: int) -> None:
+    digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
+    buffer = memoryview(bytearray(512))
+    digest.arrived(0)
+    assert digest.advance(buffer, is_stopped=never) is None  # to 1000, and not to 1700
+    for at in range(1700, len(DATA), 700):
+        digest.take(memoryview(DATA)[at : at + 700], at, 1000)
+    with open(os.devnull, "rb") as empty:  # noqa: PTH123  # a descriptor is what is wanted
+        _ = os.dup2(empty.fileno(), fd)  # from here on nothing can be read back
+    for block in range(11):
+        digest.arrived(block)
+    assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.mark.parametrize(("at", "since"), [(3000, 1500), (3000, 0), (500, 0)])
+def test_what_is_far_ahead_or_not_all_written_is_left_for_later(
+    tmp_path: Path, at: int, since: int
+) -> None:
+    with (tmp_path / "empty").open("w+b") as empty:
+        digest = FrontierDigest(
+            empty.fileno(), size_bytes=len(DATA), block_bytes=1000, have=bytearray(11)
+        )
+        digest.take(memoryview(DATA)[:1000], 0, 0)
+        digest.take(memoryview(DATA)[at : at + 1000], at, since)
+        digest.take(memoryview(DATA)[1000:], 1000, 0)
         for block in range(11):
             digest.arrived(block)
         told = digest.advance(memoryview(bytearray(512)), is_stopped=never)
@@ -242,7 +274,7 @@ def test_a_file_that_cannot_be_read_back_is_an_error(tmp_path: Path) -> None:
     with (tmp_path / "gone").open("w+b") as gone:
         number = gone.fileno()
     digest = FrontierDigest(number, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
-    digest.take(memoryview(DATA)[1000:2000], 1000)  # not its turn
+    digest.take(memoryview(DATA)[1000:2000], 1000, 1000)  # not its turn
     digest.arrived(0)
     with pytest.raises(OSError, match="Bad file descriptor"):
         _ = digest.advance(memoryview(bytearray(512)), is_stopped=never)
@@ -252,7 +284,7 @@ def test_nobody_is_told_before_the_last_block_is_claimed(fd: int) -> None:
     """The file is renamed by whoever is told; until then its last writer writes to it."""
     digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
     buffer = memoryview(bytearray(512))
-    digest.take(memoryview(DATA), 0)
+    digest.take(memoryview(DATA), 0, 0)
     for block in range(11):
         assert digest.advance(buffer, is_stopped=never) is None
         digest.arrived(block)
@@ -267,7 +299,7 @@ def test_with_marks_to_hold_to_everything_is_read_from_the_disk(tmp_path: Path) 
         have=bytearray(2),
         mark_bytes=2,
     )
-    first.take(memoryview(b"good"), 0)
+    first.take(memoryview(b"good"), 0, 0)
     path = tmp_path / "bad"
     _ = path.write_bytes(b"goXd")
     with path.open("rb") as bad:
@@ -279,6 +311,6 @@ def test_with_marks_to_hold_to_everything_is_read_from_the_disk(tmp_path: Path) 
             expected=first.marks,
             mark_bytes=2,
         )
-        again.take(memoryview(b"good"), 0)
+        again.take(memoryview(b"good"), 0, 0)
         with pytest.raises(PieceBad):
             _ = again.advance(memoryview(bytearray(8)), is_stopped=never)
