@@ -82,8 +82,9 @@ def command(*words: str) -> list[str]:
 
 
 def environ() -> dict[str, str]:
-    """Ours, without a way to ask the network for credentials."""
-    return os.environ | {"AWS_EC2_METADATA_DISABLED": "true"}
+    """Ours, without a way to ask the network for credentials; what was compiled may be kept."""
+    kept = {name: said for name, said in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def timed(*words: str, codes: tuple[int, ...] = (0,)) -> float:
