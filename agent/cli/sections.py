@@ -143,8 +143,6 @@ def cache(part: Part) -> Iterator[str]:
 
 def reach(part: Part) -> Iterator[str]:
     """What would keep a request of the pool's model from this machine; nothing if it would come."""
-    if part.get("reachable") is True:
-        return
     doubtful: list[str] = []
     for one in map(table, items(part.get("blockers"))):
         if one.get("certain"):
@@ -154,6 +152,22 @@ def reach(part: Part) -> Iterator[str]:
     if doubtful:
         yield f"a coordinator left at its defaults would send none: {', '.join(doubtful)}"
         yield f"  -> `poolhand models why {plain(part.get('model'))}` says more"
+    others = [one for one in map(table, items(part.get("others"))) if one.get("certain")]
+    if others:
+        first = f"{plain(others[0].get('model'))}: {plain(others[0].get('code'))}"
+        yield f"{len(others)} other model(s) get none ({first}); see `poolhand models why`"
+
+
+def desired(part: Part) -> Iterator[str]:
+    """What a coordinator wants here, and how far each build is."""
+    for one in map(table, items(part.get("desired"))):
+        state, why = plain(one.get("state")).replace("_", " "), one.get("why")
+        wait_s, failures = one.get("again_in_s"), one.get("failures")
+        tries = f"failed {plain(failures)}x" if failures else ""
+        again = f"again in {span(wait_s)}" if isinstance(wait_s, int | float) else ""
+        told = plain(why) if why else ""
+        words = (*((tries,) if state == "failed" else (state, tries)), again, told)
+        yield _joined(f"{plain(one.get('name'))}: {plain(one.get('model'))}", *words)
 
 
 def drains(part: Part) -> Iterator[str]:

@@ -50,6 +50,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
         "drains": sections.drains,
         "pool": sections.pool,
         "reach": sections.reach,
+        "desired": sections.desired,
         "rest": sections.rest,
         "slots": sections.slots,
         "requests": sections.requests,
@@ -66,7 +67,9 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, object]], Iterator[str]]] = Mappin
 """The parts of the answer, in the order in which they are shown."""
 
 
-_AS_LISTS = {name: name for name in ("drains", "restarts", "failures")} | {"slots": "stays"}
+_AS_LISTS = {name: name for name in ("drains", "desired", "restarts", "failures")} | {
+    "slots": "stays"
+}
 """Parts of the answer that are lists, and how their functions know them."""
 
 

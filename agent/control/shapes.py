@@ -137,7 +137,23 @@ _CACHE: Schema = {
     "required": ["models"],
     "description": "More is told once the cache was looked after.",
 }
-_REACH = maybe(shape(model=TEXT, reachable=FLAG, blockers=BLOCKERS))
+_REACH = maybe(
+    shape(
+        model=TEXT,
+        reachable=FLAG,
+        blockers=BLOCKERS,
+        others=many(shape(model=TEXT, code=TEXT, words=TEXT, certain=FLAG)),
+    )
+)
+_DESIRED = shape(
+    name=TEXT,
+    model=TEXT,
+    previous=maybe(TEXT),
+    state=one_of("answering", "on_disk", "coming", "waiting", "failed", "ignored"),
+    why=maybe(TEXT),
+    failures=WHOLE,
+    again_in_s=maybe(NUMBER),
+)
 
 NODE_PARTS: dict[str, Schema] = {
     "serving": FLAG,
@@ -147,6 +163,7 @@ NODE_PARTS: dict[str, Schema] = {
     "reach": _REACH,
     "drains": many(shape(reason=TEXT, words=TEXT, for_s=NUMBER)),
     "pinned": many(TEXT),
+    "desired": many(_DESIRED),
     "rest": _REST,
     "max_model_slots": WHOLE,
     "slots": many(_STAY),

@@ -73,6 +73,11 @@ class Ahead:
         """A build did not come; its wait begins at the next look at the clock."""
         self._fresh.append(model)
 
+    def failures(self, model: str) -> tuple[int, float | None]:
+        """How often in a row a build did not come, and when it is tried again, if it waits."""
+        failed = self._failed.get(model)
+        return (0, None) if failed is None else (failed.times, failed.due_s)
+
     def came(self, model: str) -> None:
         """A build came: nothing is held against it."""
         self._failed.pop(model, None)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError
 from .blockers import blockers
+from .convergence import convergence
 from .drains import RESTS
 from .node import Node
 from .pool import is_allowed
@@ -37,6 +38,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "reach": _reach(snapshot),
         "drains": _drains(node, now_s),
         "pinned": [*sorted(snapshot.pinned)],
+        "desired": _desired(node, now_s),
         "rest": _rest(node),
         "max_model_slots": snapshot.settings.slots.max_model_slots,
         "slots": _slots(snapshot),
@@ -189,19 +191,42 @@ def _reach(snapshot: Snapshot) -> Json:
     """Whether a request for the assigned model would reach this machine now.
 
     The model is the one that answers, or else the first of the pool; ``null`` if it has none.
+    Of other models that are offered, the first thing in the way is told.
     """
     here = [stay.model for stay in snapshot.ready if snapshot.pool.serves(stay.model)]
     model = next((each for each in (*here, *snapshot.pool.models)), None)
     if model is None:
         return None
     found = _blockers(snapshot, model)
-    return {"model": model, "reachable": not found, "blockers": found}
+    rows = ((each.id, blockers(snapshot, each.id)) for each in snapshot.settings.models)
+    others: list[Json] = [
+        {"model": other, "code": row[0].code, "words": row[0].words, "certain": row[0].is_certain}
+        for other, row in rows
+        if row and other != model
+    ]
+    return {"model": model, "reachable": not found, "blockers": found, "others": others}
 
 
 def _blockers(snapshot: Snapshot, model: str) -> list[Json]:
     return [
         {**_reason(each.code, each.words, each.remedy), "certain": each.is_certain}
         for each in blockers(snapshot, model)
+    ]
+
+
+def _desired(node: Node, now_s: float) -> list[Json]:
+    """What a coordinator wants here, and how far it is."""
+    return [
+        {
+            "name": each.name,
+            "model": each.model,
+            "previous": each.previous,
+            "state": each.state,
+            "why": each.why or None,
+            "failures": each.failures,
+            "again_in_s": None if each.again_s is None else max(0.0, each.again_s - now_s),
+        }
+        for each in convergence(node.loads, node.machine.stocks)
     ]
 
 

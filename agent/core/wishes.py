@@ -104,6 +104,10 @@ class Wishes:
         here = {stock.model for stock in stocks.values() if stock.state == "here"}
         return frozenset(row.desired_build for row in rows) - here
 
+    def failures(self, model: str) -> tuple[int, float | None]:
+        """How often in a row a build's bytes did not come, and when they are tried again."""
+        return self._ahead.failures(model)
+
     def look(self, now_s: float) -> bool:
         """Look at the clock.
 

@@ -164,6 +164,13 @@ def test_what_keeps_requests_away_and_how_surely() -> None:
         {"code": "privacy", "words": "not true of this process: x", "certain": False},
     ]
     assert rows(sections.reach, reachable=True, blockers=[]) == []
+    others = [
+        {"model": "org/b", "code": "trust_level", "certain": False},
+        {"model": "org/c", "code": "outside_pool", "certain": True},
+    ]
+    assert rows(sections.reach, reachable=True, blockers=[], others=others) == [
+        "1 other model(s) get none (org/c: outside_pool); see `poolhand models why`"
+    ]
     assert rows(sections.reach, reachable=False, model="org/a", blockers=blocked) == [
         "no request comes: the line is down",
         "a coordinator left at its defaults would send none: backend_label, privacy",
@@ -196,3 +203,14 @@ def test_models_that_are_to_come_back_are_named_with_their_time() -> None:
     told = [{"model": "org/a", "words": "model 'org/a' not loaded: it comes back in 2 s"}]
     assert rows(sections.restarts, restarts=told) == [told[0]["words"]]
     assert rows(sections.restarts) == []
+
+
+def test_what_a_coordinator_desires_and_how_far_it_is() -> None:
+    row = {"name": "tiny", "model": "org/b", "state": "on_disk", "why": None, "failures": 0}
+    failed = {**row, "state": "failed", "failures": 3, "again_in_s": 90.0}
+    ignored = {**row, "state": "ignored", "why": "it is not offered here"}
+    assert rows(sections.desired, desired=[row, failed, ignored]) == [
+        "tiny: org/b  on disk",
+        "tiny: org/b  failed 3x  again in 90 s",
+        "tiny: org/b  ignored  it is not offered here",
+    ]

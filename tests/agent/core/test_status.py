@@ -182,7 +182,12 @@ def test_whether_a_request_would_reach_this_machine(world: World) -> None:
     world.loaded("org/a")
     world.request("r1", "org/a")
     reach = cast("dict[str, object]", status(world.node, world.now_s)["reach"])
+    others = cast("list[dict[str, object]]", reach.pop("others"))
     assert reach == {"model": "org/a", "reachable": True, "blockers": []}, "work has come"
+    assert [(each["model"], each["code"]) for each in others] == [
+        ("org/b", "slots_busy"),
+        ("org/c", "outside_pool"),
+    ]
     rows = cast("list[dict[str, object]]", models(world.node, world.now_s))
     found = {row["id"]: cast("list[dict[str, object]]", row["blockers"]) for row in rows}
     assert [each["code"] for each in found["org/c"]] == ["outside_pool"]
