@@ -1,7 +1,8 @@
 """Providers as real HTTPS servers: OpenAI, Azure and Anthropic as their pages say, and faults.
 
 A provider answers each request by the next of its ``plans``; without one it answers properly:
-the last message's words again, one word a token, and endlessly for ``[loop]``. Its certificate is
+the last message's words again, one word a token, endlessly for ``[loop]``; for ``[tool]`` it calls
+each tool that it was given, in pieces. Its certificate is
 for ``provider.test``, which no resolver knows, so that whoever asks has to be told its address,
 and for 127.0.0.1.
 """
@@ -29,6 +30,9 @@ KEY = "sk-canary-8472"
 CANARY = "canary-in-an-error"
 FAULT_AT = 3
 """The event at which an answer goes wrong; something was said before it."""
+
+PIECES = ("", '{"city": ', '"Par', 'is"}')
+"""The arguments of every call, as they come."""
 
 Json = Mapping[str, object]
 Dialect = Literal["openai", "anthropic", "azure"]
@@ -205,12 +209,18 @@ def openai(body: Json) -> Iterator[tuple[str, Json | str]]:
     yield "", {**head, "choices": [], "prompt_filter_results": []}
     if is_chat:
         yield "", {**head, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
-    told = 0
-    for word in _said(words, most):
+    told, names = 0, _called(body)
+    for word in _said([] if names else words, most):
         told += 1
         said = {"delta": {"content": word}} if is_chat else {"text": word}
         yield "", {**head, "choices": [{"index": 0, **said, "finish_reason": None}]}
-    reason = "length" if told == most else "stop"
+    for nth, name in enumerate(names):
+        first = {"id": f"call_{nth}", "type": "function", "function": {"name": name}}
+        for part in (first, *({"function": {"arguments": piece}} for piece in PIECES)):
+            told += 1
+            delta: Json = {"delta": {"tool_calls": [{"index": nth, **part}]}}
+            yield "", {**head, "choices": [{"index": 0, **delta, "finish_reason": None}]}
+    reason = "tool_calls" if names else "length" if told == most else "stop"
     last: Json = {"delta": {}} if is_chat else {"text": ""}
     yield "", {**head, "choices": [{"index": 0, **last, "finish_reason": reason}]}
     usage = {"prompt_tokens": len(words) + 3, "completion_tokens": told}
@@ -230,14 +240,21 @@ def anthropic(body: Json) -> Iterator[tuple[str, Json | str]]:
     start = {"type": "content_block_start", "index": 0}
     yield "content_block_start", {**start, "content_block": {"type": "text", "text": ""}}
     yield "ping", {"type": "ping"}
-    told = 0
-    for word in _said(words, most):
+    told, names, name = 0, _called(body), "content_block_delta"
+    for word in _said([] if names else words, most):
         told += 1
         delta = {"type": "text_delta", "text": word}
-        name = "content_block_delta"
         yield name, {"type": name, "index": 0, "delta": delta}
     yield "content_block_stop", {"type": "content_block_stop", "index": 0}
-    reason = "max_tokens" if told == most else "end_turn"
+    for nth, tool in enumerate(names, 1):
+        use: Json = {"type": "tool_use", "id": f"toolu_{nth}", "name": tool, "input": {}}
+        yield "content_block_start", {**start, "index": nth, "content_block": use}
+        for piece in PIECES:
+            told += 1
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            yield name, {"type": name, "index": nth, "delta": delta}
+        yield "content_block_stop", {"type": "content_block_stop", "index": nth}
+    reason = "tool_use" if names else "max_tokens" if told == most else "end_turn"
     delta = {"stop_reason": reason, "stop_sequence": None}
     usage = {"output_tokens": told}
     yield "message_delta", {"type": "message_delta", "delta": delta, "usage": usage}
@@ -251,6 +268,13 @@ def _words(body: Json) -> list[str]:
     if isinstance(content, list):
         content = cast("list[Json]", content)[-1].get("text", "")
     return str(content).split()
+
+
+def _called(body: Json) -> list[str]:
+    """Whom an answer calls: tools of either dialect, if it was asked to."""
+    tools = cast("list[Json]", body.get("tools") or ())
+    named = [cast("Json", tool.get("function", tool))["name"] for tool in tools]
+    return [str(name) for name in named] if _words(body)[:1] == ["[tool]"] else []
 
 
 def _said(words: list[str], most: int) -> Iterator[str]:
