@@ -13,7 +13,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -114,8 +115,10 @@ class Daemon:
         is_hidden = forbid_debuggers()
         identity, self._key = identify(state_dir, found.secret, settings, is_hidden=is_hidden)
         self._node = Node(settings, identity, chance=random.SystemRandom().random)
-        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
-        self._room = asyncio.Semaphore(MAX_INBOX)
+        self._inbox: deque[Event] = deque()
+        self._came = asyncio.Event()
+        self._heard = 0
+        self._room = asyncio.Event()
         self._notify = notifier(os.environ)
         self._desk = Desk(
             self._node,
@@ -216,12 +219,17 @@ class Daemon:
 
     def tell(self, event: Event) -> None:
         """Put an event into the inbox."""
-        self._inbox.put_nowait(event)
+        self._inbox.append(event)
+        self._came.set()
 
-    async def _hear(self, event: Event) -> None:
+    async def _hear(self, events: Sequence[Event]) -> None:
         """The same for whatever comes off the line, which has to wait while much is waiting."""
-        await self._room.acquire()
-        self._inbox.put_nowait(event)
+        while self._heard >= MAX_INBOX:
+            self._room.clear()
+            await self._room.wait()
+        self._heard += len(events)
+        self._inbox.extend(events)
+        self._came.set()
 
     async def _loop(self, doers: Performer) -> None:
         again = Again(self._node)
@@ -241,7 +249,8 @@ class Daemon:
     def _take(self, event: Event, doers: Performer, now_s: float) -> None:
         """Write an event down, and do what is to be done before the node hears of it."""
         if isinstance(event, Heard):
-            self._room.release()
+            self._heard -= 1
+            self._room.set()
         if isinstance(event, Due) and not self._is_tidy:
             # the first quiet moment: what starting took can go back
             self._is_tidy = True
@@ -262,17 +271,18 @@ class Daemon:
 
         What is here already is taken without a timer, after others have had their turn.
         """
-        if not self._inbox.empty():
+        if self._inbox:
             await asyncio.sleep(0)
-            waiting = min(self._inbox.qsize(), MOST_AT_ONCE)
-            return [self._inbox.get_nowait() for _ in range(waiting)]
-        look_s = min(LOOK_S, self._notify.look_s)
-        wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                return [await self._inbox.get()]
-        except TimeoutError:
-            return [Due()]
+        else:
+            self._came.clear()
+            look_s = min(LOOK_S, self._notify.look_s)
+            wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._came.wait()
+            except TimeoutError:
+                return [Due()]
+        return [self._inbox.popleft() for _ in range(min(len(self._inbox), MOST_AT_ONCE))]
 
     def _obey_signals(self) -> None:
         """SIGTERM asks the node to leave, a second one to hurry; SIGHUP, to read the file."""

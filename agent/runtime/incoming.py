@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from ..wire.server_frames import begins_pieces, ends_pieces, extent, is_plain
+from ..wire.server_frames import begins_pieces, ends_pieces, extent, is_plain, short_texts
 
 _HEAD_ENDS = b"\r\n\r\n"
 
@@ -22,6 +22,22 @@ class Incoming(ClientConnection):
     _head = b""
     _missing = 0
     _is_in_pieces = False
+
+    async def several(self, most: int) -> list[bytes]:
+        """The next message, and whole texts that came right after it: so many at the most.
+
+        Raises:
+            ConnectionClosed: The line has ended.
+        """
+        messages = [await self.recv(decode=False)]
+        waiting = self.recv_messages.frames.queue
+        while waiting and len(messages) < most:
+            frame = waiting[0]
+            if not frame.fin or frame.opcode is not Opcode.TEXT:
+                break
+            messages.append(bytes(waiting.popleft().data))
+        self.recv_messages.maybe_resume()
+        return messages
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: first the answer to the handshake, then frames."""
@@ -54,6 +70,10 @@ class Incoming(ClientConnection):
                 super().data_received(data[at:ends])
                 at = ends
                 continue
+            if not self._is_in_pieces:
+                texts, at = short_texts(data, at)
+                for text in texts:
+                    self.recv_messages.put(Frame(Opcode.TEXT, text))
             found = extent(data, at)
             if found is None:
                 self._head = data[at:]

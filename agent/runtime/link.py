@@ -10,9 +10,9 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -23,8 +23,9 @@ from ...config.frozen import frozen
 from ...config.settings import Coordinator
 from ..core.events import Event, Heard, LinkClosed, LinkOpened
 from ..wire.client_frames import KEY_BYTES, text_frames
-from ..wire.codec import MAX_IN_BYTES, decode, encode
+from ..wire.codec import MAX_IN_BYTES, encode
 from ..wire.outbound import InferenceAccepted, InferenceComplete, InferenceError, Outbound
+from ..wire.reader import Reader
 from .incoming import Incoming
 from .lanes import Lanes
 
@@ -60,6 +61,7 @@ class _Call:
 
     line: int
     lanes: Lanes = field(default_factory=Lanes)
+    reader: Reader = field(default_factory=Reader)
     is_open: bool = False
     ended: tuple[int, LinkError] = (_GONE, LinkLost(close_code=_GONE, reason="given up"))
     task: asyncio.Task[None] | None = None
@@ -94,7 +96,7 @@ class Link:
     Args:
         settings: Where to dial, and how patiently.
         tell: Puts an event into the inbox.
-        hear: The same, but waits while the inbox is full.
+        hear: The same for several, but waits while the inbox is full.
         tasks: Parent of the line's tasks.
     """
 
@@ -103,7 +105,7 @@ class Link:
         settings: Coordinator,
         *,
         tell: Callable[[Event], None],
-        hear: Callable[[Event], Awaitable[None]],
+        hear: Callable[[Sequence[Event]], Awaitable[None]],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings
@@ -200,7 +202,7 @@ class Link:
             connection.transport.abort()
         call.ended = _ending(connection)
 
-    async def _talk(self, call: _Call, connection: ClientConnection) -> None:
+    async def _talk(self, call: _Call, connection: Incoming) -> None:
         """Read, write and watch side by side until the reading ends."""
         async with asyncio.TaskGroup() as sides:
             beside = (_write(call.lanes, connection), self._watch(connection))
@@ -209,14 +211,19 @@ class Link:
             for other in others:
                 other.cancel()
 
-    async def _read(self, call: _Call, connection: ClientConnection) -> None:
+    async def _read(self, call: _Call, connection: Incoming) -> None:
+        line, read = call.line, call.reader.read
         try:
-            for number in count(1):
+            in_turn = 0
+            while True:
                 # undecoded: bytes that are no UTF-8 are a bad message, not the end of the line
-                frame = await connection.recv(decode=False)
-                await self._hear(Heard(call.line, decode(frame), time.time()))
+                frames = await connection.several(AT_ONCE - in_turn)
+                unix_s = time.time()
+                await self._hear([Heard(line, read(frame), unix_s) for frame in frames])
                 await call.lanes.calm()
-                if not number % AT_ONCE:
+                in_turn += len(frames)
+                if in_turn == AT_ONCE:
+                    in_turn = 0
                     await asyncio.sleep(0)  # what has come already is read without a wait
         except ConnectionClosed:
             return
@@ -241,7 +248,7 @@ class Link:
                 return
 
 
-async def dialled(settings: Coordinator) -> ClientConnection:
+async def dialled(settings: Coordinator) -> Incoming:
     """Dial; nothing is said on the line yet, the token least of all.
 
     Args:
@@ -254,7 +261,7 @@ async def dialled(settings: Coordinator) -> ClientConnection:
         InvalidURI: It sends us somewhere that is no address.
         UnicodeError: The host's name cannot be one.
     """
-    return await _Connect(
+    line = await _Connect(
         settings.socket_url,
         ssl=trust(settings.ca_file) if settings.is_encrypted else None,
         max_size=MAX_IN_BYTES,
@@ -266,6 +273,7 @@ async def dialled(settings: Coordinator) -> ClientConnection:
         user_agent_header="poolhand",
         create_connection=Incoming,
     )
+    return cast("Incoming", line)  # the library says less than it was told
 
 
 def refusal(failed: Exception, url: str) -> tuple[int, LinkError]:

@@ -6,7 +6,7 @@ comes back through the inbox.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class Performer:
     Args:
         world: What they need to know.
         tell: Puts an event into the inbox.
-        hear: The same, but waits while the inbox is full.
+        hear: The same for several, but waits while the inbox is full.
         tasks: Parent of everything that runs.
         wanted: Which models' weights have to stay on the disk now.
     """
@@ -76,7 +76,7 @@ class Performer:
         world: World,
         *,
         tell: Callable[[Event], None],
-        hear: Callable[[Event], Awaitable[None]],
+        hear: Callable[[Sequence[Event]], Awaitable[None]],
         tasks: asyncio.TaskGroup,
         wanted: Callable[[], Wanted] = Wanted,
     ) -> None:

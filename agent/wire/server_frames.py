@@ -41,6 +41,21 @@ def is_plain(data: bytes, at: int) -> bool:
     return data[at] == WHOLE_TEXT and not data[at + 1] & _IS_MASKED
 
 
+def short_texts(data: bytes, at: int) -> tuple[list[bytes], int]:
+    """The plain, whole texts under 126 bytes from ``at`` on, and where the first other frame is.
+
+    Commands are that short, and a thousand of them may come at once.
+    """
+    texts: list[bytes] = []
+    while at + 1 < len(data) and data[at] == WHOLE_TEXT and data[at + 1] < _MIDDLE:
+        ends = at + 2 + data[at + 1]
+        if ends > len(data):
+            break
+        texts.append(data[at + 2 : ends])
+        at = ends
+    return texts, at
+
+
 def begins_pieces(data: bytes, at: int) -> bool:
     """Whether the frame that begins at ``at`` is the first piece of a message."""
     return not data[at] & _IS_LAST and _CONTINUED < data[at] & _KIND <= _BINARY

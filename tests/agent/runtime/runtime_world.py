@@ -1,7 +1,7 @@
 """A task group that ends with its test, and an inbox to read events from."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
 
@@ -25,8 +25,9 @@ class Inbox:
         self.all.append(event)
         self._news.set()
 
-    async def hear(self, event: Event) -> None:
-        self.tell(event)
+    async def hear(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.tell(event)
 
     def of(self, kind: type[T]) -> list[T]:
         return [event for event in self.all if isinstance(event, kind)]

@@ -25,7 +25,7 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
-        self.pauses = 0
+        self.pauses = self.resumes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -37,7 +37,7 @@ class Wire(asyncio.Transport):
         self.pauses += 1
 
     def resume_reading(self) -> None:
-        pass
+        self.resumes += 1
 
     def close(self) -> None:
         pass
@@ -52,15 +52,8 @@ class Wire(asyncio.Transport):
         return True
 
 
-async def heard(
-    kind: type[ClientConnection], wire: bytes, cuts: Sequence[int]
-) -> tuple[list[bytes], int | None, int, int]:
-    """What a connection makes of these bytes after its handshake, cut at these places.
-
-    Returns:
-        The messages, the code with which it ends, how long its own words are, and how often it
-        had the socket wait.
-    """
+def dialled(kind: type[ClientConnection]) -> tuple[ClientConnection, Wire, bytes]:
+    """A connection that has said hello, its transport, and the answer that lets it stand."""
     protocol = ClientProtocol(parse_uri("ws://localhost/"), max_size=MOST_BYTES)
     line, transport = kind(protocol, ping_interval=None), Wire()
     line.connection_made(transport)
@@ -72,7 +65,23 @@ async def heard(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
     )
-    data = answer.encode() + wire
+    return line, transport, answer.encode()
+
+
+async def heard(
+    kind: type[ClientConnection], wire: bytes, cuts: Sequence[int], *, most: int = 0
+) -> tuple[list[bytes], int | None, int, int]:
+    """What a connection makes of these bytes after its handshake, cut at these places.
+
+    Up to ``most`` messages are read at once; 0: one after the other, as the library reads them.
+
+    Returns:
+        The messages, the code with which it ends, how long its own words are, and how often it
+        had the socket wait.
+    """
+    line, transport, answer = dialled(kind)
+    protocol = line.protocol
+    data = answer + wire
     asked_bytes, places = len(transport.written), [0, *sorted(cut % len(data) for cut in cuts)]
     for begin, end in zip(places, [*places[1:], len(data)], strict=True):
         if begin < end:
@@ -81,7 +90,10 @@ async def heard(
     try:
         while len(line.recv_messages.frames):
             async with asyncio.timeout(0):  # the rest of a message in pieces never comes
-                messages.append(await line.recv(decode=False))
+                if most and isinstance(line, Incoming):
+                    messages += await line.several(most)
+                else:
+                    messages.append(await line.recv(decode=False))
     except (TimeoutError, ConnectionClosed):
         pass
     words = len(transport.written) - asked_bytes
@@ -94,6 +106,9 @@ def law(frames: Sequence[Frame], cuts: Sequence[int], *, mask: bool = False) -> 
     ours = asyncio.run(heard(Incoming, wire, cuts))
     theirs = asyncio.run(heard(ClientConnection, wire, cuts))
     assert ours[:3] == theirs[:3]
+    for most in (1, 3, 64):
+        several = asyncio.run(heard(Incoming, wire, cuts, most=most))
+        assert several[:3] == theirs[:3]
     return ours[0]
 
 
@@ -165,3 +180,14 @@ def test_an_answer_that_is_no_line_is_left_to_the_library() -> None:
         return line.response.status_code if line.response else None
 
     assert asyncio.run(refused(Incoming)) == asyncio.run(refused(ClientConnection)) == 503
+
+
+async def test_several_are_no_more_than_asked_for_and_let_the_socket_go_on() -> None:
+    line, wire, answer = dialled(Incoming)
+    assert isinstance(line, Incoming)
+    line.data_received(answer)
+    line.data_received(PLAIN.serialize(mask=False) * 40)
+    assert wire.pauses == 1
+    sizes = [len(await line.several(16)) for _ in range(3)]
+    assert sizes == [16, 16, 8]
+    assert wire.resumes == 1

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -203,9 +203,9 @@ async def test_a_thousand_texts_at_once_are_heard_in_order_and_others_have_turns
             turns[0] += 1
             await asyncio.sleep(0)
 
-    async def hear(event: Event) -> None:
-        heard_in[turns[0]] += 1
-        await inbox.hear(event)
+    async def hear(events: Sequence[Event]) -> None:
+        heard_in[turns[0]] += len(events)
+        await inbox.hear(events)
 
     async with serve(talk, "localhost", 0) as server, group() as tasks:
         tasks.create_task(take_turns())

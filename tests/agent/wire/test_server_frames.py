@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from poolhand.agent.wire.server_frames import begins_pieces, ends_pieces, extent, is_plain
+from poolhand.agent.wire.server_frames import (
+    begins_pieces,
+    ends_pieces,
+    extent,
+    is_plain,
+    short_texts,
+)
 
 
 @given(size=st.sampled_from([0, 1, 125, 126, 127, 2**16 - 1, 2**16, 2**17]), mask=st.booleans())
@@ -54,3 +60,32 @@ def test_what_is_whole_and_what_comes_in_pieces(
 
 def test_an_extension_is_not_plain() -> None:
     assert not is_plain(b"\xc1\x01x", 0)
+
+
+SHORT = st.builds(Frame, st.just(Opcode.TEXT), st.binary(max_size=125))
+OTHER = st.one_of(
+    st.builds(Frame, st.sampled_from([Opcode.BINARY, Opcode.PING]), st.binary(max_size=9)),
+    st.builds(Frame, st.just(Opcode.TEXT), st.binary(max_size=9), st.just(value=False)),
+    st.builds(Frame, st.just(Opcode.TEXT), st.binary(min_size=126, max_size=140)),
+)
+
+
+@given(short=st.lists(SHORT, max_size=5), other=OTHER, cut=st.integers(0, 400))
+@settings(max_examples=100)
+def test_short_texts_are_taken_up_to_the_first_that_is_none(
+    short: list[Frame], other: Frame, cut: int
+) -> None:
+    wires = [frame.serialize(mask=False) for frame in short]
+    data = b"xx" + b"".join(wires)
+    texts = [bytes(frame.data) for frame in short]
+    assert short_texts(data + other.serialize(mask=False), 2) == (texts, len(data))
+    whole, at = 0, 2
+    for wire in wires:
+        if at + len(wire) > 2 + cut:
+            break
+        whole, at = whole + 1, at + len(wire)
+    assert short_texts(data[: 2 + cut], 2) == (texts[:whole], at)
+
+
+def test_a_masked_one_is_not_a_servers() -> None:
+    assert short_texts(Frame(Opcode.TEXT, b"x").serialize(mask=True), 0) == ([], 0)
