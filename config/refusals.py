@@ -48,10 +48,10 @@ class ModelNotInPool(PlacementError):
     def __init__(self, *, model: str, pool: str) -> None:
         self.model = model
         self.pool = pool
-        self.told = f"model {quoted(model)} not loaded: outside assigned pool"
+        name = quoted(model)
+        self.told = f"model {name} not loaded: outside assigned pool"
         super().__init__(
-            f"model {quoted(model)} not in advertised model list: "
-            f"outside assigned pool {quoted(pool)}"
+            f"model {name} not in advertised model list: outside assigned pool {quoted(pool)}"
         )
 
 
@@ -69,9 +69,9 @@ class SlotsBusy(PlacementError):
         self.model = model
         self.slots = slots
         self.cause = cause
-        busy = f"all {slots} model slot(s) are active"
-        self.told = f"model {quoted(model)} not loaded: {busy}"
-        super().__init__(f"{busy}; cannot load {quoted(model)}")
+        busy, name = f"all {slots} model slot(s) are active", quoted(model)
+        self.told = f"model {name} not loaded: {busy}"
+        super().__init__(f"{busy}; cannot load {name}")
 
 
 class InsufficientMemory(PlacementError):

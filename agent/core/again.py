@@ -2,15 +2,18 @@
 
 A storm of loads is a thousand questions in which nothing changes from one to the next. Within one
 moment, that is at one reading of both clocks and as long as nothing else is heard of, a load that
-was refused is refused with the same words: the first asking of each name is decided by the node,
-the others are counted. The first event of a moment is never kept: what both clocks demand is done
-after it, and may change what is said to the second.
+was refused is refused with the same words, and of a model that answers it is said again that it
+does: the first asking of each name is decided, the others are told and counted. Once the node is
+at rest the first asking of a name is decided at the door, which is the node's own answer without a
+look at all that may have become due since the asking before. The first event of a moment is never
+kept: what both clocks demand is done after it, and may change what is said to the second.
 """
 
 from collections.abc import Sequence
 
 from ..wire.inbound import LoadModel
 from ..wire.outbound import LoadModelStatus
+from .door import Door
 from .effects import Effect, Send
 from .events import Event, Heard
 from .node import Node
@@ -30,38 +33,60 @@ class Again:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._moment: Moment | None = None
-        self._kept: dict[tuple[int, str], tuple[Sequence[Effect], Refusal]] = {}
+        self._kept: dict[tuple[int, str], tuple[Sequence[Effect], Refusal | None]] = {}
+        self._door: Door | None = None
 
     def handle(self, event: Event, now_s: float, unix_s: float | None = None) -> Sequence[Effect]:
         """Take one event in, as :meth:`.Node.handle` does, which is asked if anything is new."""
-        asked = event.message if isinstance(event, Heard) else None
-        if not isinstance(event, Heard) or not isinstance(asked, LoadModel):
+        if not isinstance(event, Heard) or not isinstance(asked := event.message, LoadModel):
             self._moment = now_s, unix_s
-            self._kept.clear()
+            self._forget()
             return self._node.handle(event, now_s, unix_s)
-        refusals, moment = self._node.loads.refusals, (now_s, unix_s)
-        is_new, self._moment = moment != self._moment, moment
-        if is_new:
-            self._kept.clear()
-        elif (found := self._kept.get((event.line, asked.model_id))) is not None:
+        moment, key = (now_s, unix_s), (event.line, asked.model_id)
+        if moment != self._moment:
+            self._moment = moment
+            self._forget()
+            return self._node.handle(event, now_s, unix_s)
+        if (found := self._kept.get(key)) is not None:
             effects, refusal = found
-            refusals.note(refusal.model, refusal.error, now_s)
+            if refusal is not None:
+                self._node.loads.refusals.note(refusal.model, refusal.error, now_s)
             return effects
+        if self._door is not None and (told := self._door.refuses(*key)) is not None:
+            effects, refusal = told
+            self._kept[key] = effects, refusal
+            return effects
+        return self._decided(event, asked, now_s, unix_s)
+
+    def _decided(
+        self, event: Heard, asked: LoadModel, now_s: float, unix_s: float | None
+    ) -> Sequence[Effect]:
+        """Have the node decide, and keep what it says if it does nothing else."""
+        refusals = self._node.loads.refusals
         counted = refusals.total
         effects = self._node.handle(event, now_s, unix_s)
-        if refusals.last is None or refusals.total != counted + 1 or not _is_no(asked, effects):
-            self._kept.clear()
-        elif not is_new:
-            self._kept[event.line, asked.model_id] = (effects, refusals.last)
+        word = _word(asked, effects)
+        if word == "failed" and refusals.total == counted + 1:
+            self._kept[event.line, asked.model_id] = effects, refusals.last
+        elif word == "succeeded" and refusals.total == counted:
+            self._kept[event.line, asked.model_id] = effects, None
+        else:
+            self._forget()
+            return effects
+        self._door = self._door or Door(self._node, now_s)
         return effects
 
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._door = None
 
-def _is_no(asked: LoadModel, effects: Sequence[Effect]) -> bool:
-    """Whether nothing is done but to say that the load has failed."""
+
+def _word(asked: LoadModel, effects: Sequence[Effect]) -> str | None:
+    """How the load has gone, if nothing is done but to say it: failed, succeeded or started."""
     if len(effects) != 1 or not isinstance(effects[0], Send):
-        return False
+        return None
     match effects[0].message:
-        case LoadModelStatus(model_id=model, status="failed"):
-            return model == asked.model_id
+        case LoadModelStatus(model_id=model, status=status) if model == asked.model_id:
+            return status
         case _:
-            return False
+            return None

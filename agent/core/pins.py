@@ -18,6 +18,8 @@ class Pins:
 
     def of(self, settings: Settings) -> frozenset[str]:
         """Every pinned model that these settings offer."""
+        if not self._added:
+            return settings.pinned
         offered = frozenset(entry.id for entry in settings.models)
         return settings.pinned | (self._added & offered)
 

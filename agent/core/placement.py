@@ -81,11 +81,22 @@ def admit(
     here = [stay for stay in stays if stay.model == model and stay.state not in LEAVING]
     if here and here[0].is_load:
         return Join(here[0])
-    kept = {*busy, *(name for name in pinned if pool.serves(name))}
-    promised = [stay for stay in stays if is_promised(stay, kept)]
-    if len(promised) >= slots:
+    if is_full(pool=pool, stays=stays, slots=slots, busy=busy, pinned=pinned):
         return Refuse(SlotsBusy(model=model, slots=slots))
     return Join(here[0]) if here else Admit()
+
+
+def is_full(
+    *,
+    pool: Pool,
+    stays: Iterable[Stay],
+    slots: int,
+    busy: Collection[str],
+    pinned: Collection[str],
+) -> bool:
+    """Whether every slot is promised to somebody: then nobody new may come, whoever it is."""
+    kept = {*busy, *(name for name in pinned if pool.serves(name))}
+    return sum(is_promised(stay, kept) for stay in stays) >= slots
 
 
 def outside(model: str, pool: Pool) -> ModelNotInPool:

@@ -26,14 +26,22 @@ class Refused:
     """Counts refusals; the only one that does.
 
     Attributes:
-        last: The latest one.
         total: How many there were.
     """
 
     def __init__(self) -> None:
-        self.last: Refusal | None = None
         self.total = 0
         self._by_reason: dict[str, int] = {}
+        self._last: tuple[str, AgentError, float] | None = None
+        self._in_a_row = 0
+
+    @property
+    def last(self) -> Refusal | None:
+        """The latest one."""
+        if self._last is None:
+            return None
+        model, error, at_s = self._last
+        return Refusal(model, error, self._in_a_row, at_s)
 
     @property
     def by_reason(self) -> Mapping[str, int]:
@@ -43,7 +51,8 @@ class Refused:
     def note(self, model: str, error: AgentError, now_s: float) -> None:
         """Count one."""
         self.total += 1
-        self._by_reason[error.code] = self._by_reason.get(error.code, 0) + 1
-        last = self.last
-        again = last is not None and (last.model, last.error.code) == (model, error.code)
-        self.last = Refusal(model, error, last.count + 1 if last and again else 1, now_s)
+        code, last = error.code, self._last
+        self._by_reason[code] = self._by_reason.get(code, 0) + 1
+        is_again = last is not None and last[0] == model and last[1].code == code
+        self._in_a_row = self._in_a_row + 1 if is_again else 1
+        self._last = model, error, now_s

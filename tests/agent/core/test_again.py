@@ -11,18 +11,58 @@ from poolhand.agent.core import events as happened
 from poolhand.agent.core.again import Again
 from poolhand.agent.core.effects import Effect, Send
 from poolhand.agent.core.events import Event
-from poolhand.agent.wire.inbound import LoadModel
+from poolhand.agent.wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
+from poolhand.agent.wire.inbound import Inbound, LoadModel
 from poolhand.agent.wire.outbound import LoadModelStatus
 from poolhand.config.settings import Settings
 from tests.journeys.test_laws import MODELS, Storm, edits, numbers
 from tests.journeys.world import FACTS, World, settings
 
-LOADS = 16
-"""A verb beyond those of the storm: a load and nothing else."""
+LOADS, COMMANDS = 16, 17
+"""Verbs beyond those of the storm: a load and nothing else, and what goes beyond the protocol."""
 
 STORY = st.lists(
-    st.tuples(st.integers(0, 15) | st.just(LOADS) | st.just(LOADS), numbers, numbers), max_size=80
+    st.tuples(st.integers(0, 15) | st.sampled_from([LOADS] * 3 + [COMMANDS]), numbers, numbers),
+    max_size=80,
 )
+
+CHOSEN = st.one_of(
+    edits,
+    st.sampled_from(
+        [
+            settings(slots={"max_loads_per_h": 1}),
+            settings(slots={"max_loads_per_h": 1, "min_residency_s": 600.0}),
+            settings(pools={"follow_coordinator": True}),
+            settings(pools={"enforce": False}, slots={"max_model_slots": 2}),
+            settings(
+                models=[
+                    {
+                        "id": name,
+                        "aliases": ["tiny"],
+                        "ref": f"s3://models/{name}",
+                        "engine": "vllm",
+                        "serving": {"adapters": [f"{name}-fine=s3://models/fine"]},
+                    }
+                    for name in MODELS[:2]
+                ]
+            ),
+        ]
+    ),
+)
+
+
+def command(which: int, model: str, epoch: int) -> Inbound:
+    """Whatever moves a model, or keeps it from coming."""
+    choices: list[Inbound] = [
+        CancelLoad(model_id=model),
+        UnloadModel(model_id=model),
+        AssignPool(pool=model, epoch=epoch, preload=model),
+        AssignPool(epoch=epoch),
+        Drain(),
+        Undrain(),
+        LoadModel(model_id=f"{model}-fine"),
+    ]
+    return choices[which % len(choices)]
 
 
 class Echoing(World):
@@ -50,12 +90,13 @@ def tell(here: Storm, story: list[tuple[int, int, int]]) -> None:
         if verb < LOADS:
             here.act(verb, a, b)
         else:
-            model = LoadModel(model_id=MODELS[a % len(MODELS)])
-            here.tell(happened.Heard(here.world.line, model))
+            model = MODELS[a % len(MODELS)]
+            said = LoadModel(model_id=model) if verb == LOADS else command(b, model, a + b)
+            here.tell(happened.Heard(here.world.line, said))
 
 
 @knobs(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(first=edits, story=STORY)
+@given(first=CHOSEN, story=STORY)
 def test_whatever_happens_it_says_what_the_node_would_say(
     first: Settings, story: list[tuple[int, int, int]]
 ) -> None:
@@ -148,3 +189,38 @@ def test_another_line_is_not_answered_with_the_words_of_this_one() -> None:
     world, _ = asked_thrice()
     heard = happened.Heard(world.line - 1, LoadModel(model_id="org/b"))
     assert world.tell(heard) == []
+
+
+def test_names_that_nobody_asked_for_before_are_refused_at_the_door() -> None:
+    world = busy()
+    for name in ("b", "d", "b", "d"):
+        world.load_model(f"org/{name}")
+    total, rows = world.node.loads.refusals.total, world.node.loads.refusals.by_reason
+    said = [one for at in range(100) for one in world.load_model(f"far/{at}")]
+    errors = [one.message for one in said if isinstance(one, Send)]
+    assert [one.model_id for one in errors if isinstance(one, LoadModelStatus)] == [
+        f"far/{at}" for at in range(100)
+    ]
+    assert world.node.loads.refusals.total == total + 100
+    assert rows["model_not_in_pool"] == 100
+
+
+def test_of_a_model_that_answers_it_is_said_again() -> None:
+    world = busy()
+    said = [world.load_model("org/a") for _ in range(4)]
+    assert said[1:] == said[:3]
+    known = world.answer
+    world.load_model("org/a")
+    assert world.answer is known
+    assert world.node.loads.refusals.total == 0
+
+
+def test_a_load_that_begins_is_counted_each_time() -> None:
+    world = Echoing(settings())
+    world.start()
+    for _ in range(3):
+        world.load_model("org/a")
+    world.stage("org/a")
+    said = world.loaded("org/a")
+    told = [one.message for one in said if isinstance(one, Send)]
+    assert sum(isinstance(one, LoadModelStatus) for one in told) == 3
