@@ -22,7 +22,7 @@ MOST_OPEN = 1024
 """Beginnings that are remembered; beyond, the oldest is forgotten."""
 
 _ANSWERS = (
-    *(LoadModelStatus, PrefetchModelStatus, AssignPoolStatus),
+    *(PrefetchModelStatus, AssignPoolStatus),
     *(UnloadModelStatus, CancelLoadStatus, DrainStatus),
 )
 _UNSOUND = frozenset({"weights_corrupt", "weights_unsafe"})
@@ -50,11 +50,12 @@ class Counts:
 
     def happened(self, event: Event, now_s: float) -> None:
         """Count an event, before the node has heard of it."""
+        if isinstance(event, events.Heard):  # a storm is of these, so they are asked for first
+            self._heard(event.message, now_s)
+            return
         match event:
             case events.LinkOpened() | events.LinkClosed():
                 self._line(event, now_s)
-            case events.Heard(_, message):
-                self._heard(message, now_s)
             case events.GenerationEnded():
                 self._ended(event, now_s)
             case events.SettingsChanged():
@@ -164,7 +165,9 @@ class Counts:
     # ── effects ───────────────────────────────────────────────────────────────────────
 
     def _said(self, line: int, message: object, now_s: float) -> None:
-        if isinstance(message, Heartbeat):
+        if isinstance(message, LoadModelStatus):
+            self._answered(message, now_s)
+        elif isinstance(message, Heartbeat):
             self._of["heartbeats_total"].add()
             self._of["heartbeat_bytes"].put(len(encode(message)))
         elif isinstance(message, InferenceError):
@@ -172,10 +175,14 @@ class Counts:
         elif isinstance(message, _ANSWERS):
             kind = message.type.removesuffix("_status")
             self._of["commands_total"].add(kind, message.status)
-            if isinstance(message, LoadModelStatus) and message.status != "started":
-                begun_s = self._begun.pop(("load_model", message.model_id), None)
-                if begun_s is not None:
-                    self._of["command_seconds"].observe(now_s - begun_s, kind)
+
+    def _answered(self, message: LoadModelStatus, now_s: float) -> None:
+        self._of["commands_total"].add("load_model", message.status)
+        if message.status == "started":
+            return
+        begun_s = self._begun.pop(("load_model", message.model_id), None)
+        if begun_s is not None:
+            self._of["command_seconds"].observe(now_s - begun_s, "load_model")
 
     def _told(self, request: RequestKey, error: AgentError | None) -> None:
         if error is not None:

@@ -64,7 +64,9 @@ class Series:
     def observe(self, value: float, *labels: str) -> None:
         """Put a measurement into a histogram."""
         at = self._at(labels)
-        counts = self._buckets.setdefault(at, [0] * (len(self.family.bounds) + 1))
+        counts = self._buckets.get(at)
+        if counts is None:
+            counts = self._buckets[at] = [0] * (len(self.family.bounds) + 1)
         counts[bisect_left(self.family.bounds, value)] += 1
         self._values[at] = self._values.get(at, 0.0) + value
 

@@ -47,6 +47,8 @@ _LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 
+_JSON = json.JSONEncoder(default=str)
+
 _QUIET = (
     *(HostSampled, InventoryChanged, WeightsProgressed, SampleHost, RefreshInventory),
     *(ActivityRead, ReadActivity),
@@ -88,6 +90,7 @@ class Log:
         self._journal = journal() if self._is_journal and style == "auto" else None
         self._flood = Flood()
         self._names: dict[type, tuple[str, ...]] = {}
+        self._kinds: dict[tuple[type, type], tuple[int, str, str | None]] = {}
 
     def heed(self, level: str) -> None:
         """Write from now on what is at least so important."""
@@ -97,13 +100,12 @@ class Log:
         """Write down an event."""
         if isinstance(event, Due):
             return
-        error = self._failure(event)
-        level = logging.WARNING if error is not None else self._importance(event)
-        self._tell(level, event, error)
+        error = None if isinstance(event, Heard) else self._failure(event)
+        self._tell(event, error)
 
     def done(self, effect: Effect) -> None:
         """Write down an effect."""
-        self._tell(self._importance(effect), effect, None)
+        self._tell(effect, None)
 
     def note(self, words: str, *, level: int = logging.INFO, **facts: object) -> None:
         """Write down something of the process itself."""
@@ -115,12 +117,17 @@ class Log:
         if level >= self._least and self._passes(level, kind):
             self._put(level, what, facts)
 
-    def _tell(self, level: int, item: Event | Effect, error: AgentError | None) -> None:
+    def _tell(self, item: Event | Effect, error: AgentError | None) -> None:
         """Write down an event or effect; its facts are looked for only if the line is written."""
+        message: object = getattr(item, "message", None)
+        known = self._kinds.get((type(item), type(message)))
+        if known is None:
+            known = self._kinds[type(item), type(message)] = _kind(item, message)
+        level, what, of = known
+        if error is not None:
+            level = logging.WARNING
         if level < self._least:
             return
-        what, message = type(item).__name__, getattr(item, "message", None)
-        of = None if message is None else type(message).__name__
         if self._passes(level, (what, of, None if error is None else error.code)):
             self._put(level, what, _told(item))
 
@@ -146,15 +153,16 @@ class Log:
         return passed.is_written
 
     def _put(self, level: int, what: str, facts: Mapping[str, object]) -> None:
+        if self._journal is not None:
+            words = _words_of(what, facts)
+            if self._journal.write(level, words, what, facts):
+                return
         name = logging.getLevelName(level).lower()
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
-        words = " ".join([what, *(f"{k}={_plain(facts[k])}" for k in facts)])
-        if self._journal is not None and self._journal.write(level, words, what, facts):
-            return
         if self._is_json:
-            line = json.dumps({"at": at, "level": name, "what": what, **facts}, default=str)
+            line = _JSON.encode({"at": at, "level": name, "what": what, **facts})
         else:
-            line = f"{at[11:23]} {name:7} {words}"
+            line = f"{at[11:23]} {name:7} {_words_of(what, facts)}"
         # the journal reads a priority off the line's beginning
         begin = f"<{priority(level)}>" if self._is_journal else ""
         # whoever read the diary may leave: that is no reason to stop serving
@@ -162,13 +170,16 @@ class Log:
             self._out.write(f"{begin}{line}\n")
             self._out.flush()
 
-    def _importance(self, item: Event | Effect) -> int:
-        is_quiet = (
-            isinstance(item, _QUIET)
-            or (isinstance(item, Send) and isinstance(item.message, Heartbeat))
-            or (isinstance(item, Heard) and isinstance(item.message, Cancel | Unknown))
-        )
-        return logging.DEBUG if is_quiet else logging.INFO
+
+def _kind(item: Event | Effect, message: object) -> tuple[int, str, str | None]:
+    """How important an event or effect is, its name and its message's: its classes tell."""
+    is_quiet = (
+        isinstance(item, _QUIET)
+        or (isinstance(item, Send) and isinstance(message, Heartbeat))
+        or (isinstance(item, Heard) and isinstance(message, Cancel | Unknown))
+    )
+    level = logging.DEBUG if is_quiet else logging.INFO
+    return level, type(item).__name__, None if message is None else type(message).__name__
 
 
 def _told(item: object) -> dict[str, object]:
@@ -207,6 +218,10 @@ def _words(message: object) -> dict[str, object]:
 def _short(text: str) -> str:
     """Somebody else's text has no end of its own."""
     return text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + "…"
+
+
+def _words_of(what: str, facts: Mapping[str, object]) -> str:
+    return " ".join([what, *(f"{name}={_plain(value)}" for name, value in facts.items())])
 
 
 def _plain(value: object) -> str:

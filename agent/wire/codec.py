@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from .extensions import read_command
 from .inbound import SHAPES, Inbound, Unknown, read
 from .later import LATER
-from .outbound import Outbound
+from .outbound import LoadModelStatus, Outbound
 
 MAX_OUT_BYTES = 10 * 2**20
 """Largest frame a coordinator reads; it closes the socket with 1009 over a larger one."""
@@ -44,7 +44,17 @@ def encode(message: Outbound) -> str:
     Raises:
         FrameTooLarge: It is longer than a coordinator reads.
     """
+    if type(message) is LoadModelStatus and message.error is not None:
+        return _bounded(_refusal(message.model_id, message.status, message.error))
     return _bounded(message.model_dump_json(exclude_none=True))
+
+
+def _refusal(model: str, status: str, error: str) -> str:
+    """How a load ends, byte for byte as its model writes itself; a storm asks for thousands."""
+    return (
+        f'{{"type":"load_model_status","model_id":{encode_basestring(model)},'
+        f'"status":"{status}","error":{encode_basestring(error)}}}'
+    )
 
 
 def chunk_head(request_id: str, public_key: str) -> str:

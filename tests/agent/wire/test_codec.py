@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import timeit
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 from hypothesis import given, settings
@@ -235,6 +235,19 @@ def test_the_short_way_writes_the_same_bytes(
 def test_the_short_way_escapes_every_character_alike() -> None:
     every = "".join(map(chr, range(0x3000))) + "\U0001f600\uffff\u2028"
     assert encode_chunk(chunk_head(every, KEY), CIPHERTEXT) == encode(chunk(every, KEY, CIPHERTEXT))
+
+
+@given(
+    model=words.filter(bool),
+    status=st.sampled_from(["started", "succeeded", "failed"]),
+    error=st.none() | words.filter(bool),
+)
+@settings(max_examples=200)
+def test_a_load_that_fails_is_written_as_its_model_writes_it(
+    model: str, status: Literal["started", "succeeded", "failed"], error: str | None
+) -> None:
+    message = LoadModelStatus(model_id=model, status=status, error=error)
+    assert encode(message) == message.model_dump_json(exclude_none=True)
 
 
 def test_the_short_way_has_the_same_limit() -> None:
