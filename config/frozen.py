@@ -9,11 +9,16 @@ slots.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from functools import partial
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
 Init = Callable[..., None]
+Put = Callable[[object, object], None]
+Complete = Callable[[Sequence[object], dict[str, object]], tuple[object, ...]]
+
+_TWO, _THREE = 2, 3
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -36,7 +41,7 @@ def frozen(cls: type[T]) -> type[T]:
     hashed = tuple(each.name for each in known if each.compare and each.hash is not False)
     shown = tuple(each.name for each in known if each.repr)
     methods: dict[str, Callable[..., object]] = {
-        "__init__": _init(made.__qualname__, known, getattr(made, "__post_init__", None)),
+        "__init__": _init(made, known, getattr(made, "__post_init__", None)),
         "__eq__": _eq(compared),
         "__hash__": _hash(hashed),
         "__repr__": _repr(shown),
@@ -50,25 +55,59 @@ def frozen(cls: type[T]) -> type[T]:
     return made
 
 
-def _init(of: str, known: Sequence[Field[Any]], after: Init | None) -> Init:
+def _init(made: type, known: Sequence[Field[Any]], after: Init | None) -> Init:
+    of = made.__qualname__
     names = tuple(each.name for each in known)
+    # the slots themselves: asking for each by name takes twice as long
+    puts: Sequence[Put] = tuple(getattr(made, name).__set__ for name in names)
     defaults = {each.name: each.default for each in known if each.default is not MISSING}
-    made = {
+    factories = {
         each.name: each.default_factory for each in known if each.default_factory is not MISSING
     }
-    optional = [name in defaults or name in made for name in names]
+    optional = [name in defaults or name in factories for name in names]
     if optional != sorted(optional):
         problem = f"{of}: a field without a default follows one that has one"
         raise TypeError(problem)
-    put, count = object.__setattr__, len(names)
+    complete = partial(_complete, of, names, defaults=defaults, factories=factories)
+    if after is None and len(names) == _TWO:
+        return _init_of_two(complete, *puts)
+    if after is None and len(names) == _THREE:
+        return _init_of_three(complete, *puts)
+    count = len(names)
 
     def init(self: object, *given: object, **named: object) -> None:
-        if len(given) != count or named:
-            given = _complete(of, names, given, named, defaults, made)
-        for name, value in zip(names, given, strict=True):
-            put(self, name, value)
+        if named or len(given) != count:
+            given = complete(given, named)
+        for put, value in zip(puts, given, strict=True):
+            put(self, value)
         if after is not None:
             after(self)
+
+    return init
+
+
+# nearly all that comes and goes has two or three fields, and comes and goes all the time
+
+
+def _init_of_two(complete: Complete, put_first: Put, put_second: Put) -> Init:
+    def init(self: object, *given: object, **named: object) -> None:
+        if named or len(given) != _TWO:
+            given = complete(given, named)
+        first, second = given
+        put_first(self, first)
+        put_second(self, second)
+
+    return init
+
+
+def _init_of_three(complete: Complete, put_first: Put, put_second: Put, put_third: Put) -> Init:
+    def init(self: object, *given: object, **named: object) -> None:
+        if named or len(given) != _THREE:
+            given = complete(given, named)
+        first, second, third = given
+        put_first(self, first)
+        put_second(self, second)
+        put_third(self, third)
 
     return init
 
@@ -78,8 +117,9 @@ def _complete(
     names: Sequence[str],
     given: Sequence[object],
     named: dict[str, object],
+    *,
     defaults: Mapping[str, object],
-    made: Mapping[str, Callable[[], object]],
+    factories: Mapping[str, Callable[[], object]],
 ) -> tuple[object, ...]:
     """The values of all fields, in their order: those given, those named, those not said."""
     whole = list(given)
@@ -88,8 +128,8 @@ def _complete(
             whole.append(named.pop(name))
         elif name in defaults:
             whole.append(defaults[name])
-        elif name in made:
-            whole.append(made[name]())
+        elif name in factories:
+            whole.append(factories[name]())
         else:
             problem = f"{of}() needs {name}"
             raise TypeError(problem)
