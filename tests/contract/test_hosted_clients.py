@@ -13,6 +13,7 @@ from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from openai.types.chat import (
     ChatCompletionMessageParam,
+    ChatCompletionToolMessageParam,
     ChatCompletionToolParam,
     ParsedChatCompletion,
 )
@@ -189,8 +190,10 @@ async def test_tools_and_images_in_two_turns_by_the_official_client(
                     ],
                 }
             )
-            for call in calls:
-                asked.append({"role": "tool", "tool_call_id": call.id, "content": "ok"})
+            asked.extend(
+                ChatCompletionToolMessageParam(role="tool", tool_call_id=call.id, content="ok")
+                for call in calls
+            )
             asked.append({"role": "user", "content": "one two"})
             second = await told(client, asked)
         await engine.stop()
