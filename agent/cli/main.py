@@ -28,7 +28,7 @@ from typing import Protocol, cast
 
 from ... import __version__
 from ...config.errors import AgentError, ConfigError, ConfigInvalid
-from ..runtime.postponed import import_later
+from ...config.postponed import import_later
 from .exits import MEANINGS, Exit
 from .parsing import Parser, open_streams
 

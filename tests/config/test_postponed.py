@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import sys
-from poolhand.agent.runtime.postponed import import_later
+from poolhand.config.postponed import import_later
 import_later()
 import poolhand.agent.daemon
 print(sorted({"zipfile", "email", "shutil", "http.client", "h11._events"} & set(sys.modules)))

@@ -1,4 +1,4 @@
-"""What libraries import and neither the agent nor a verb ever calls: imported if it is called.
+"""What libraries import and no process of ours ever calls: imported if it is called.
 
 It imports nothing itself that a start does not bring anyway.
 """
@@ -45,7 +45,8 @@ def import_later() -> None:
     ``websockets`` brings ``urllib.request`` to find proxies, and none is ever asked for here;
     it and ``pydantic`` bring ``importlib.metadata``, one for a version, the other to find plugins,
     and none may read what is validated here. ``h11`` waits for the first question to the control
-    socket, ``inspect`` for somebody who wants to know a signature: ``dataclasses`` does not. Whoever needs one of them gets it whole, at its first use.
+    socket, ``inspect`` for somebody who wants to know a signature: ``dataclasses`` does not.
+    Whoever needs one of them gets it whole, at its first use.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     for name in _SELDOM:
