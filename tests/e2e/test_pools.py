@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -223,13 +222,15 @@ def test_an_empty_wish_stops_what_it_had_begun(world: World) -> None:
     assert not here(world, B)
 
 
-def moment(world: World, message: str) -> datetime:
-    """When the agent heard or said something, as its log has it."""
-    (line,) = (one for one in world.log() if one.get("message") == message)
-    return datetime.fromisoformat(str(line["at"]))
+def between(world: World, first: str, last: str) -> list[object]:
+    """What the agent did after one message and before another."""
+    lines = [*world.log()]
+    (begin,) = (at for at, line in enumerate(lines) if line.get("message") == first)
+    (end,) = (at for at, line in enumerate(lines) if line.get("message") == last)
+    return [line["what"] for line in lines[begin + 1 : end]]
 
 
-def test_a_load_is_cancelled_within_a_quarter_of_a_second(world: World) -> None:
+def test_a_cancelled_load_is_acknowledged_in_the_same_breath(world: World) -> None:
     world.join(world.configure(b="large"))
     assert world.load(A)["status"] == "succeeded"
     world.throttle(200_000)
@@ -238,8 +239,8 @@ def test_a_load_is_cancelled_within_a_quarter_of_a_second(world: World) -> None:
     world.until(lambda: at(world.stay(B), "bytes_done"), "B comes", 20)
     asked = {"type": "cancel_load", "model_id": B}
     assert command(world, 1, "CancelLoadStatus", **asked)[0] == "cancelled"
-    heard, told = (moment(world, what) for what in ("CancelLoad", "CancelLoadStatus"))
-    assert (told - heard).total_seconds() < 0.25, "whatever the fetch takes to end"
+    # no clock: a machine may be slow, but an answer that waits for anything has it in between
+    assert between(world, "CancelLoad", "CancelLoadStatus") == [], "whatever the fetch does"
     loading.join(10)
     world.throttle(0)
     assert world.answer() == expected_text("alpha"), "the resident model is kept"
