@@ -5,11 +5,14 @@ Face. Schemes are case-insensitive and blanks around the text are dropped; every
 the scheme is kept as it was written, for object keys are case-sensitive.
 
 NGC is spelled in two ways, with the version behind a colon or as the last segment; both give
-the same value. Which files are wanted is no matter of the place: no reference has a query.
+the same value. Which files are wanted is no matter of the place, but for the one GGUF file that is
+meant of a repository: no reference has a query.
 
 Source:
     ModelExpress, ``modelexpress_common/src/providers/ngc.rs``: ``org/name/version``,
     ``org/team/name/version``, ``org/team/type/name/version`` and ``org/team/name:version``.
+    huggingface_hub, ``HfFileSystem``: ``hf://org/name@revision/path/in/repository``; of such paths
+    only GGUF files are taken, of which one repository often has a dozen.
 """
 
 import re
@@ -26,6 +29,10 @@ _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTA
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _BARE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*(?:@\S+)?")
+_ONE_FILE = re.compile(
+    r"(?P<place>[^/@]+(?:@(?:refs/(?:pr|convert)/)?[^/@]+)?)/(?P<file>[^@]*[^/@]\.gguf)",
+    re.IGNORECASE,
+)
 _AUTHORITY = re.compile(
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -46,12 +53,14 @@ class ModelRef:
         path: Key prefix without slashes at its ends; for ``file`` an absolute path; for
             ``https`` and ``http`` the manifest's path as it stands in the URL.
         revision: What follows ``@`` (hf) or ``:`` (ngc) in the last segment; empty if none.
+        file: The one GGUF file of a repository that is meant (hf); empty: the repository holds one.
     """
 
     scheme: Scheme
     container: str
     path: str
     revision: str = ""
+    file: str = ""
 
     def __str__(self) -> str:
         """The reference, spelled canonically; reading it again gives an equal one."""
@@ -59,7 +68,8 @@ class ModelRef:
         tail = f"{mark}{self.revision}" if self.revision else ""
         if self.scheme == "file":
             return f"file://{_spelled(self.path)}"
-        return f"{self.scheme}://{self.container}/{self.path}{tail}".rstrip("/")
+        file = f"/{self.file}" if self.file else ""
+        return f"{self.scheme}://{self.container}/{self.path}{tail}{file}".rstrip("/")
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
@@ -118,16 +128,26 @@ def _absolute(text: str, rest: str) -> str:
     return "/" + path.strip("/")
 
 
-def _hugging_face(text: str, org: str, path: str) -> tuple[str, str, str]:
+def _hugging_face(text: str, org: str, path: str) -> tuple[str, str, str, str]:
+    path, file = _gguf(path)
     # a revision may hold slashes (refs/pr/1), a name may not
     name, mark, revision = path.partition("@")
     if not name:
         raise RefInvalid(ref=text, reason="no model name after the organisation")
     if not _NAME.fullmatch(name):
-        raise RefInvalid(ref=text, reason="Hugging Face models are org/name, or org/name@revision")
+        raise RefInvalid(
+            ref=text,
+            reason="Hugging Face models are org/name, org/name@revision or either/FILE.gguf",
+        )
     if mark and (not revision or not all(map(_NAME.fullmatch, revision.split("/")))):
         raise RefInvalid(ref=text, reason="no valid revision after @")
-    return org, name, revision
+    return org, name, revision, file
+
+
+def _gguf(path: str) -> tuple[str, str]:
+    """A repository, perhaps with a revision, and the one file of it that is meant."""
+    found = _ONE_FILE.fullmatch(path)
+    return (found["place"], found["file"]) if found else (path, "")
 
 
 def _ngc(text: str, org: str, path: str) -> tuple[str, str, str]:

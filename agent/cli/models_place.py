@@ -148,7 +148,8 @@ def in_use(args: Namespace) -> set[str]:
 def model_of(ref: ModelRef) -> str:
     """The id of a model that nobody has named: what its publisher seems to call it."""
     if ref.scheme == "hf":
-        return f"{ref.container}/{ref.path}"
+        name = ref.file.rpartition("/")[2].rpartition(".")[0] or ref.path
+        return f"{ref.container}/{name}"
     return "/".join(ref.path.split("/")[-2:]).strip("/") or ref.container
 
 

@@ -26,7 +26,7 @@ from .base import Location, RemoteFile
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsError, WeightsUnsafe
 from .http_ranges import Answer, HttpClient, refusal
 from .local import LocalStore
-from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
+from .paths import MOST_OBJECTS, Choose, everything, metadata, of_one, safe_path, wanted
 from .tokens import bearer, first, from_file
 from .web_files import WebFiles
 
@@ -56,6 +56,7 @@ class HfStore:
         self._repo = f"{ref.container}/{ref.path}"
         self._revision = ref.revision or "main"
         self._model = str(ref)
+        self._one = ref.file
         self._config = config
         self._environ = environ
         self.name = f"{self._endpoint}/{self._repo}"
@@ -83,7 +84,7 @@ class HfStore:
             return await self._offline()
         commit = await asyncio.to_thread(self._commit)
         listed = await asyncio.to_thread(self._tree, commit)
-        kept = self._choose(listed, model=self._model)
+        kept = self._choose(of_one(listed, self._one, model=self._model), model=self._model)
         if not kept:
             raise ModelMissing(model=self._model, reason="the repository holds no file of a model")
         here = None if self._config.ignore_local_cache else await self._cached(commit, kept)
@@ -226,7 +227,7 @@ class HfStore:
         return await self._from(folder)
 
     async def _from(self, folder: Path) -> tuple[RemoteFile, ...]:
-        local = LocalStore(ModelRef("file", "", str(folder)))
+        local = LocalStore(ModelRef("file", "", str(folder), file=self._one))
         if self._choose is everything:
             local.take_all()
         elif self._choose is metadata:

@@ -14,7 +14,16 @@ from ...config.refs import ModelRef
 from .base import FileLocation, RemoteFile
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .loops import beside
-from .paths import MOST_OBJECTS, Choose, everything, is_wanted, metadata, safe_path, wanted
+from .paths import (
+    MOST_OBJECTS,
+    Choose,
+    everything,
+    is_wanted,
+    metadata,
+    of_one,
+    safe_path,
+    wanted,
+)
 
 
 class LocalStore:
@@ -27,6 +36,7 @@ class LocalStore:
     def __init__(self, ref: ModelRef) -> None:
         self._folder = Path(ref.path)
         self._model = str(ref)
+        self._one = ref.file
         self.name = str(ref)
         self.notes: tuple[str, ...] = ()
         self._choose: Choose = wanted
@@ -66,7 +76,8 @@ class LocalStore:
         if not self._folder.is_dir():
             raise ModelMissing(model=self._model, reason="there is no such folder")
         try:
-            found = self._choose(self._walk(), model=self._model)
+            listed = of_one(self._walk(), self._one, model=self._model)
+            found = self._choose(listed, model=self._model)
         except OSError as error:
             raise self._failure(error) from error
         if not found:

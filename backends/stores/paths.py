@@ -125,6 +125,37 @@ def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, 
     return tuple(kept)
 
 
+def of_one(files: Iterable[RemoteFile], one: str, *, model: str) -> Iterable[RemoteFile]:
+    """Leave out all weights but those of one GGUF model.
+
+    Args:
+        files: All that was listed.
+        one: The model's file, or its first shard; empty: nothing is left out.
+        model: For the message.
+
+    Returns:
+        The rest; of what turns pictures into tokens only if there is one, for nobody says which.
+
+    Raises:
+        ModelMissing: There is no such file.
+    """
+    if not one:
+        return files
+    listed, meant = list(files), _SHARD.sub("", one)
+    projectors = [file for file in listed if _is_projector(file.path)]
+    kept = [
+        file
+        for file in listed
+        if not is_weights(file.path) or _SHARD.sub("", file.path) == meant or [file] == projectors
+    ]
+    if all(file.path != one for file in kept):
+        names = sorted(file.path for file in listed if _suffix(file.path) == "gguf")
+        such = f", such as {names[0]!a}" if names else ""
+        reason = f"it has no {one!a}, but {len(names)} GGUF files{such}"
+        raise ModelMissing(model=model, reason=reason)
+    return kept
+
+
 def is_wanted(path: str) -> bool:
     """Whether a file of this name is of a kind that is downloaded."""
     return _suffix(path) in WANTED and not _is_hidden(path)
@@ -167,13 +198,18 @@ def _refuse_several_models(files: list[RemoteFile], model: str) -> None:
     models = sorted(
         {_SHARD.sub(".gguf", file.path) for file in files if _suffix(file.path) == "gguf"}
     )
-    models = [path for path in models if "mmproj" not in path]  # turns pictures into tokens
+    models = [path for path in models if not _is_projector(path)]
     if len(models) > 1:
         reason = (
             f"it holds {len(models)} GGUF models, such as {models[0]!a} and {models[1]!a}: "
-            "keep the one that is meant under a prefix of its own"
+            "keep the one that is meant under a prefix of its own, or name it as hf://org/name/FILE"
         )
         raise ModelMissing(model=model, reason=reason)
+
+
+def _is_projector(path: str) -> bool:
+    """Whether it turns pictures into tokens, for whatever model lies beside it."""
+    return _suffix(path) == "gguf" and "mmproj" in path
 
 
 def _refuse_endless(files: Iterable[RemoteFile], model: str) -> None:

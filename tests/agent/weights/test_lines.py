@@ -83,6 +83,7 @@ ERRORS: list[AgentError] = [
         "file:///a/b",
         "file:///a%2520b",
         "hf://org/name@main",
+        "hf://org/name@main/q4/m.gguf",
         "ngc://org/m:1",
     ],
 )

@@ -65,6 +65,18 @@ async def test_large_files_come_with_their_digest(store: Make) -> None:
     assert TOKEN not in repr(home) + repr(opened) + opened.name
 
 
+async def test_one_quantisation_of_many(shelf: Shelf, store: Make) -> None:
+    shelf.objects |= {f"models/tiny/m-{kind}.gguf": b"GGUF" for kind in ("Q4", "Q5", "Q8")}
+    del shelf.objects["models/tiny/sub/m.safetensors"]
+    with pytest.raises(ModelMissing, match=r"3 GGUF models.*hf://org/name/FILE"):
+        await store().files()
+    for ref in ("hf://models/tiny/m-Q5.gguf", "hf://models/tiny@main/m-Q5.gguf"):
+        found = await store(ref).files()
+        assert [file.path for file in found] == ["config.json", "m-Q5.gguf"]
+    with pytest.raises(ModelMissing, match=r"no 'm-Q6\.gguf'"):
+        await store("hf://models/tiny/m-Q6.gguf").files()
+
+
 async def test_all_of_it_or_only_what_tells(store: Make) -> None:
     whole, telling = store(), store()
     whole.take_all()

@@ -20,6 +20,7 @@ from poolhand.backends.stores.paths import (
     is_wanted,
     is_weights,
     metadata,
+    of_one,
     safe_path,
     spares,
     wanted,
@@ -182,6 +183,26 @@ def test_the_same_weights_are_not_fetched_twice() -> None:
 def test_of_several_gguf_models_one_has_to_be_meant() -> None:
     with pytest.raises(ModelMissing, match=r"3 GGUF models, such as 'm-q4.gguf' and 'm-q5.gguf'"):
         kept("m-q4.gguf", "m-q5.gguf", "m-q8-00001-of-00002.gguf", "m-q8-00002-of-00002.gguf")
+
+
+def picked(one: str, *names: str) -> list[str]:
+    files = [RemoteFile(name, 1, None, name) for name in names]
+    return [file.path for file in of_one(files, one, model="m")]
+
+
+def test_the_one_that_is_meant_comes_alone() -> None:
+    shards = [f"q8/m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    both = [*shards, "m-q4.gguf", "m-q5.gguf", "x.safetensors", "config.json", "README.md"]
+    assert picked("", *both) == both
+    assert picked("m-q4.gguf", *both) == ["m-q4.gguf", "config.json", "README.md"]
+    assert picked(shards[0], *both) == [*shards, "config.json", "README.md"]
+    one, other = "mmproj-f16.gguf", "mmproj-f32.gguf"
+    assert picked("m.gguf", "m.gguf", "n.gguf", one) == ["m.gguf", one]
+    assert picked("m.gguf", "m.gguf", one, other) == ["m.gguf"]
+    with pytest.raises(ModelMissing, match=r"no 'm-q6.gguf', but 4 GGUF files, such as 'm-q4"):
+        picked("m-q6.gguf", *both)
+    with pytest.raises(ModelMissing, match="0 GGUF files"):
+        picked("m-q6.gguf", "config.json")
 
 
 def test_metadata_is_everything_wanted_but_the_weights() -> None:
