@@ -7,16 +7,22 @@ from .words import Words
 
 def bash(tree: Mapping[str, Words]) -> str:
     """A function that looks at the words before the cursor."""
-    cases = "\n".join(
-        f'        "{path}") words="{" ".join([*found.below, *found.options])}" ;;'
-        for path, found in tree.items()
-    )
-    return _BASH.replace("@CASES@", cases)
+    return _BASH + _words(tree) + "complete -F _poolhand poolhand\n"
 
 
 def zsh(tree: Mapping[str, Words]) -> str:
-    """The same by zsh's own emulation of bash's completion."""
-    return f"#compdef poolhand\nautoload -U +X bashcompinit && bashcompinit\n{bash(tree)}"
+    """The same in zsh's own manner: it lies on ``fpath``, or is sourced."""
+    return _ZSH + _words(tree) + _ZSH_END
+
+
+def _words(tree: Mapping[str, Words]) -> str:
+    """A function that both shells read: what may stand after these verbs."""
+    cases = (
+        f'        "{path}") found="{" ".join([*found.below, *found.options])}" ;;'
+        for path, found in tree.items()
+    )
+    inner = "\n".join(['    local found=""', '    case "$1" in', *cases, "    esac"])
+    return f'_poolhand_words() {{\n{inner}\n    echo "$found"\n}}\n'
 
 
 def fish(tree: Mapping[str, Words]) -> str:
@@ -63,12 +69,24 @@ _poolhand() {
             COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")) ;;
     esac
 }
-_poolhand_words() {
-    local words=""
-    case "$1" in
-@CASES@
+"""
+
+_ZSH = """\
+#compdef poolhand
+_poolhand() {
+    local at="poolhand" word
+    local -a known
+    for word in "${(@)words[2,CURRENT-1]}"; do
+        known=(${=$(_poolhand_words "$at")})
+        if [[ $word != -* ]] && (( ${known[(Ie)$word]} )); then at="$at $word"; fi
+    done
+    case "${words[CURRENT-1]}" in
+        --config|--state-dir|--checksums|--to|--output) _files ;;
+        *) known=(${=$(_poolhand_words "$at")}); compadd -- "${known[@]}" ;;
     esac
-    echo "$words"
 }
-complete -F _poolhand poolhand
+"""
+
+_ZSH_END = """\
+if [[ "${funcstack[1]}" == _poolhand ]]; then _poolhand "$@"; else compdef _poolhand poolhand; fi
 """

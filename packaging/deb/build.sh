@@ -59,6 +59,13 @@ done
 cp packaging/deb/agent.toml "$root/usr/share/doc/poolhand/agent.toml"
 cp packaging/deb/copyright "$root/usr/share/doc/poolhand/copyright"
 gzip -9nc CHANGELOG.md >"$root/usr/share/doc/poolhand/changelog.gz"
+install -D -m 644 -t "$root/usr/share/doc/poolhand/observability" packaging/observability/*
+install -d "$root/usr/share/man/man1"
+gzip -9nc packaging/man/poolhand.1 >"$root/usr/share/man/man1/poolhand.1.gz"
+words=agent/cli/completions/poolhand
+install -D -m 644 "$words.bash" "$root/usr/share/bash-completion/completions/poolhand"
+install -D -m 644 "$words.zsh" "$root/usr/share/zsh/vendor-completions/_poolhand"
+install -D -m 644 "$words.fish" "$root/usr/share/fish/vendor_completions.d/poolhand.fish"
 for script in postinst prerm postrm; do
     install -m 755 "packaging/deb/$script" "$root/DEBIAN/$script"
 done

@@ -16,6 +16,8 @@ await() {
 dpkg -i /mnt/poolhand.deb
 [ "$(systemctl is-active poolhand || true)" = inactive ]
 poolhand --version
+bash -c '. /usr/share/bash-completion/completions/poolhand && complete -p poolhand'
+zcat /usr/share/man/man1/poolhand.1.gz | grep -q '^\.TH POOLHAND 1'
 cp /usr/share/doc/poolhand/agent.toml /etc/poolhand/agent.toml
 sed -i 's|^url = .*|url = "ws://127.0.0.1:1/ws/provider"|' /etc/poolhand/agent.toml
 grep '^token_credential = "token"' /etc/poolhand/agent.toml

@@ -17,7 +17,9 @@ class Poolhand < Formula
            "--only-binary", ":all:", "--no-binary", "poolhand",
            "--constraint", "packaging/constraints.txt", "#{buildpath}[default]"
     bin.install_symlink libexec/"bin/poolhand"
-    pkgshare.install Dir["packaging/units/*"]
+    pkgshare.install Dir["packaging/units/*"], "packaging/observability"
+    man1.install "packaging/man/poolhand.1"
+    generate_completions_from_executable(bin/"poolhand", "completion")
   end
 
   # `brew services` runs it; `poolhand service install` does the same without Homebrew

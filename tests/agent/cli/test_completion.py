@@ -52,6 +52,24 @@ def test_bash_offers_what_may_follow() -> None:
     assert {"bash", "zsh", "fish"} <= completed("poolhand completion ")
 
 
+def offered_by_zsh(line: str) -> set[str]:
+    """What zsh would choose among after these words; its own part is left out."""
+    given = line.split(" ")
+    script = (
+        "compdef() { }\ncompadd() { shift; print -l -- $@ }\n"
+        f"{shells.zsh(TREE)}\nwords=({' '.join(word or chr(39) * 2 for word in given)})"
+        f"\nCURRENT={len(given)}\n_poolhand\n"
+    )
+    return set(run("zsh", script).split())
+
+
+def test_zsh_offers_the_same() -> None:
+    assert {"status", "pool", "drain"} <= offered_by_zsh("poolhand ")
+    assert {"set", "release", "status"} <= offered_by_zsh("poolhand pool ")
+    assert {"--now", "--no-wait"} <= offered_by_zsh("poolhand pool set --n")
+    assert "fetch" not in offered_by_zsh("poolhand pool ")
+
+
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_each_shell_takes_its_script(here: Cli, shell: str) -> None:
     ended = here("completion", shell)
