@@ -139,6 +139,7 @@ class Daemon:
         self._traces = self._tracing(settings)
         self._traffic: Callable[[], Traffic] = Traffic
         self._peers: Callable[[], dict[str, Json] | None] = lambda: None
+        self._peer_counts: Callable[[], dict[str, int] | None] = lambda: None
         self._is_asked_to_stop = False
         self._is_tidy = False
 
@@ -178,7 +179,7 @@ class Daemon:
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
         self._traffic, self._desk.ask = doers.traffic, doers.ask
-        self._peers = doers.peers
+        self._peers, self._peer_counts = doers.peers, doers.peer_counts
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
@@ -329,7 +330,8 @@ class Daemon:
         """The process, as the metrics tell it."""
         said, uptime_s = self._traffic(), round(clock_s() - self._started_s, 3)
         told = (said.ack_age_s, said.outbox, said.chunks)
-        return Process(__version__, uptime_s, *told, resident_bytes())
+        counts = self._peer_counts()
+        return Process(__version__, uptime_s, *told, resident_bytes(), counts)
 
 
 def clock_s() -> float:

@@ -39,7 +39,7 @@ class Counts:
         self._node = node
         self._of = by_name(COUNTED)
         self._begun: dict[tuple[str, str], float] = {}
-        self._fetched: dict[str, int] = {}
+        self._fetched: dict[str, tuple[int, int]] = {}
         self._died: set[str] = set()
         self._ended_last: RequestKey | None = None
 
@@ -126,15 +126,17 @@ class Counts:
 
     def _progressed(self, event: events.WeightsProgressed) -> None:
         progress, model = event.progress, event.model
-        before = self._fetched.get(model)
-        here = progress.bytes_done
+        before, peers_before = self._fetched.get(model) or (None, 0)
+        here, peers = progress.bytes_done, progress.bytes_peers
         if before is None:
             self._of["download_resumed_bytes_total"].add(by=progress.bytes_resumed)
             before = min(progress.bytes_resumed, here)
         entry = self._node.settings.entry(model)
         source = entry.ref.partition("://")[0] if entry is not None and "://" in entry.ref else "hf"
-        self._of["download_bytes_total"].add(source, by=here - before)
-        self._fetched[model] = here
+        self._of["download_bytes_total"].add(source, by=here - before - (peers - peers_before))
+        if peers > peers_before:
+            self._of["download_bytes_total"].add("peers", by=peers - peers_before)
+        self._fetched[model] = (here, peers)
 
     def _failed(
         self, event: events.WeightsFailed | events.EngineFailed, model: str, error: AgentError

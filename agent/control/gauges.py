@@ -26,6 +26,7 @@ class Process:
         ack_age_s: Since the coordinator last answered a ping.
         outbox: Frames that wait to be sent.
         chunks: Pieces of answers that were sent since the start.
+        peers: What the process that answers peers has counted; ``None``: there is none.
     """
 
     version: str
@@ -34,6 +35,7 @@ class Process:
     outbox: int | None = None
     chunks: int | None = None
     resident_bytes: int | None = None
+    peers: Mapping[str, int] | None = None
 
 
 def gauges(node: Node, process: Process, now_s: float) -> Iterable[Series]:
@@ -49,6 +51,7 @@ def gauges(node: Node, process: Process, now_s: float) -> Iterable[Series]:
     of["owner_active"].put(node.rest.verdict.is_owners)
     of["config_rejected"].put(node.rejected is not None)
     _disk(of, node)
+    _peers(of, process.peers)
     _machine(of, snapshot)
     return of.values()
 
@@ -94,6 +97,13 @@ def _disk(of: Gauges, node: Node) -> None:
         of["disk_free_bytes"].put(survey.free_bytes)
         of["disk_reserve_bytes"].put(survey.reserve_bytes)
         of["damaged_builds"].put(len(survey.damaged))
+
+
+def _peers(of: Gauges, counts: Mapping[str, int] | None) -> None:
+    if counts is not None:
+        of["peers_connections"].put(counts["connections"])
+        for name in ("sent_bytes", "asks", "refused", "turned_away"):
+            of[f"peers_{name}_total"].put(counts[name])
 
 
 def _machine(of: Gauges, snapshot: Snapshot) -> None:

@@ -75,8 +75,13 @@ class PeerPort:
             "port": self._port,
             "error": None if error is None else {"code": error.code, "words": str(error)},
             "kept_back": [*self._kept_back],
-            **{name: self._served.get(name, 0) for name in _COUNTS},
+            **self.counts,
         }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the process has counted since it began."""
+        return {name: self._served.get(name, 0) for name in _COUNTS}
 
     def _keep_back(self, models: list[str]) -> None:
         self._kept_back = models

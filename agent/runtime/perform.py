@@ -129,6 +129,10 @@ class Performer:
         """How it stands with answering peers; ``None``: this node answers none."""
         return None if self._port is None else self._port.facts()
 
+    def peer_counts(self) -> dict[str, int] | None:
+        """What was counted in answering peers; ``None``: this node answers none."""
+        return None if self._port is None else self._port.counts
+
     def traffic(self) -> Traffic:
         """What goes over the lines."""
         seen = self._link.traffic

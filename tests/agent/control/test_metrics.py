@@ -41,7 +41,10 @@ PROMISED = (
     *("stream_chunks_total", "relay_seconds", "owner_active", "build_info"),
 )
 
-PROCESS = Process("1.2.3", 60.0, ack_age_s=1.5, outbox=2, chunks=40, resident_bytes=40 * 2**20)
+PEERS = {"sent_bytes": 7, "asks": 6, "connections": 5, "refused": 4, "turned_away": 3}
+PROCESS = Process(
+    "1.2.3", 60.0, ack_age_s=1.5, outbox=2, chunks=40, resident_bytes=40 * 2**20, peers=PEERS
+)
 
 
 class Counted(World):
@@ -143,6 +146,23 @@ def test_what_is_so_is_told(world: Counted) -> None:
     assert world.value("gpu_temperature_celsius", gpu="0") == 71
     assert world.value("cache_quota_bytes") == 50 * GIB
     assert world.value("last_ack_age_seconds") == 1.5
+
+
+def test_what_peers_did(world: Counted) -> None:
+    assert world.value("peers_sent_bytes_total") == 7
+    assert world.value("peers_asks_total") == 6
+    assert world.value("peers_connections") == 5
+    assert world.value("peers_refused_total") == 4
+    assert world.value("peers_turned_away_total") == 3
+
+
+def test_what_peers_brought_is_counted_apart() -> None:
+    world = Counted()
+    for done, peers in ((10, 0), (60, 30), (100, 60)):
+        event = happened.WeightsProgressed("org/a", Progress(done, 100, 10, bytes_peers=peers))
+        world.counts.happened(event, 0.0)
+    assert world.value("download_bytes_total", source="peers") == 60
+    assert world.value("download_bytes_total", source="s3") == 30
 
 
 def test_what_was_not_measured_is_not_there() -> None:
