@@ -63,6 +63,7 @@ def main(args: Namespace) -> int:
         EngineError: No engine runs it here, or it broke off.
         ConfigError: The configuration cannot be used, or a provider runs the model.
     """
+    from ...backends.engines.errors import EngineDied, EngineStartFailed  # noqa: PLC0415 - likewise
     from ..weights.cache import Cache  # noqa: PLC0415 - only for this verb
     from ..weights.verify import verify  # noqa: PLC0415 - likewise
     from .models_place import in_use, place_of  # noqa: PLC0415 - likewise
@@ -72,7 +73,12 @@ def main(args: Namespace) -> int:
     if in_use(args):
         print("poolhand: an agent has models in memory; both get less", file=sys.stderr)
     entry, settings = _chosen(args, place, max(cast("Sequence[int]", args.streams)))
-    told = asyncio.run(_bench(entry, build, settings, args))
+    try:
+        told = asyncio.run(_bench(entry, build, settings, args))
+    except (EngineStartFailed, EngineDied) as error:
+        # nobody else keeps it: this engine was ours alone
+        print("\n".join(map(plain, error.tail.splitlines())), file=sys.stderr)
+        raise
     print(json.dumps(told, indent=2) if args.json else "\n".join(map(plain, _lines(told))))
     return Exit.OK
 

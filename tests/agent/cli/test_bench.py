@@ -104,10 +104,10 @@ def test_figures_that_make_no_sense(here: Cli, wrong: tuple[str, str]) -> None:
     assert here("bench", "m", *wrong).returncode == Exit.USAGE
 
 
-def test_more_streams_than_a_server_serves_wait_in_it(cli: Cli, tmp_path: Path) -> None:
-    stub = Path(__file__).parents[2] / "contract" / "stub_server.py"
+def served_by(script: str, tmp_path: Path) -> Path:
+    """A configuration with one model for llama.cpp, whose server is this script."""
     program = tmp_path / "llama-server"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{stub}" "$@"\n')
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
     build = tmp_path / "gguf"
     make_model(tmp_path / "nano", preset="nano", name="nano")
@@ -120,6 +120,20 @@ def test_more_streams_than_a_server_serves_wait_in_it(cli: Cli, tmp_path: Path) 
         f'[engines.llamacpp]\nprogram = "{program}"\n'
         f'[[models]]\nid = "org/g"\nref = "{build.as_uri()}"\nengine = "llamacpp"\n'
     )
+    return path
+
+
+def test_what_a_server_said_before_it_left_is_shown(cli: Cli, tmp_path: Path) -> None:
+    path = served_by("echo this board is full >&2; exit 3", tmp_path)
+    assert cli("models", "fetch", "org/g", "--config", path).returncode == Exit.OK
+    done = cli("bench", "org/g", "--config", path)
+    assert done.returncode == Exit.FAILURE
+    assert done.stderr.startswith("this board is full\npoolhand: engine 'llamacpp' could not load")
+
+
+def test_more_streams_than_a_server_serves_wait_in_it(cli: Cli, tmp_path: Path) -> None:
+    stub = Path(__file__).parents[2] / "contract" / "stub_server.py"
+    path = served_by(f'exec "{sys.executable}" -P "{stub}" "$@"', tmp_path)
     assert cli("models", "fetch", "org/g", "--config", path).returncode == Exit.OK
     done = cli("bench", "org/g", "--config", path, "--seconds", "0.2", "--json")
     assert done.returncode == Exit.OK, done.stderr
