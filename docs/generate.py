@@ -374,7 +374,10 @@ Generated from `agent/wire/extensions.py` by `docs/generate.py`; do not edit.
 
 Every agent announces `"extensions":{{"pools":{VERSION}}}` in `register`, and says in `register`
 and each `heartbeat` which pool it serves:
-`"pool":{{"assigned":"tiny","scope":["tiny"],"epoch":7,"source":"hash"}}`. A coordinator that does
+`"pool":{{"assigned":"tiny","scope":["tiny"],"epoch":7,"source":"hash"}}`. While it takes
+nothing new, each `heartbeat` says why, as in `"drain":{{"reason":"owner","sign":"input"}}`: the
+reason is `leaving`, `operator`, `coordinator`, `move`, `hours` or `owner`, and what of an owner the
+machine steps aside for is `input`, `battery`, `gpu` or `heat`. A coordinator that does
 not know these fields ignores them, and never gets a message of this page: the agent sends each
 only as the answer to one of the coordinator's, on the same line.
 

@@ -41,12 +41,14 @@ class Drain:
         since_s: Since when, in the node's time.
         cut_s: When what still runs is ended; ``None`` if never, or if that was done.
         words: For a person.
+        sign: What of the machine's owner began it; empty for all other reasons.
     """
 
     reason: Reason
     since_s: float
     cut_s: float | None
     words: str
+    sign: str = ""
 
 
 class Drains:
@@ -87,12 +89,18 @@ class Drains:
         return reason in self._held
 
     def begin(
-        self, reason: Reason, now_s: float, *, cut_s: float | None = None, words: str = ""
+        self,
+        reason: Reason,
+        now_s: float,
+        *,
+        cut_s: float | None = None,
+        words: str = "",
+        sign: str = "",
     ) -> None:
         """Have a reason hold; if it does, only its deadline and its words change."""
         before = self._held.get(reason)
         since_s = now_s if before is None else before.since_s
-        self._held[reason] = Drain(reason, since_s, cut_s, words or WORDS[reason])
+        self._held[reason] = Drain(reason, since_s, cut_s, words or WORDS[reason], sign)
 
     def end(self, reason: Reason) -> None:
         """A reason holds no more; if it did not, nothing changes."""

@@ -21,6 +21,7 @@ from ..wire.outbound import AttestationResponse, Heartbeat, Register
 from ..wire.types import (
     BackendCapacity,
     CpuCores,
+    DrainState,
     Extensions,
     Hardware,
     ModelInfo,
@@ -206,6 +207,7 @@ def heartbeat(node: Snapshot) -> Heartbeat:
         ),
         backend_capacity=_capacity(node),
         pool=_pool(node),
+        drain=_drain(node),
     )
 
 
@@ -229,6 +231,12 @@ def attestation(node: Snapshot, challenge: AttestationChallenge) -> AttestationR
 def _pool(node: Snapshot) -> PoolState:
     pool = node.pool
     return PoolState(assigned=pool.assigned, scope=pool.scope, epoch=node.epoch, source=pool.source)
+
+
+def _drain(node: Snapshot) -> DrainState | None:
+    if node.drain is None:
+        return None
+    return DrainState(reason=node.drain.reason, sign=node.drain.sign or None)
 
 
 def _hardware(node: Snapshot) -> Hardware:

@@ -149,7 +149,8 @@ class Rest:
         if not self.verdict.is_owners:
             drains.end("owner")
         elif not drains.has("owner"):
-            drains.begin("owner", now_s, cut_s=now_s + patience_s)
+            sign = self.verdict.sign or ""
+            drains.begin("owner", now_s, cut_s=now_s + patience_s, sign=sign)
 
     @property
     def _is_resting(self) -> bool:

@@ -22,6 +22,7 @@ from .types import (
     Amount,
     BackendCapacity,
     Count,
+    DrainState,
     Extensions,
     Hardware,
     ModelInfo,
@@ -85,6 +86,7 @@ class Heartbeat(Strict):
         warm_models: The resident models; replaces what was said before.
         active_model: The current model; ``None`` clears it.
         backend_capacity: Absent clears what the coordinator knew.
+        drain: Why nothing new is taken; absent while something is.
     """
 
     type: Literal["heartbeat"] = "heartbeat"
@@ -94,6 +96,7 @@ class Heartbeat(Strict):
     system_metrics: SystemMetrics | None = None
     backend_capacity: BackendCapacity | None = None
     pool: PoolState | None = None
+    drain: DrainState | None = None
     active_model: Text | None = None
 
     @model_serializer(mode="wrap")

@@ -245,6 +245,18 @@ class PoolState(Strict):
     source: Text
 
 
+class DrainState(Strict):
+    """Why this node takes nothing new; an addition that a stock coordinator ignores.
+
+    Attributes:
+        reason: ``leaving``, ``operator``, ``coordinator``, ``move``, ``hours`` or ``owner``.
+        sign: Of an owner who needs the machine: ``input``, ``battery``, ``gpu`` or ``heat``.
+    """
+
+    reason: Text
+    sign: Text | None = None
+
+
 def _said_or_none(text: str | None) -> str | None:
     return text or None
 

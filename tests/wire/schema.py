@@ -47,6 +47,7 @@ STRUCTS: Mapping[str, Fields] = {
     },
     "extensions": {"pools": "int!"},
     "pool": {"assigned": "text", "scope": "[text]!", "epoch": "int!", "source": "text!"},
+    "drain": {"reason": "text!", "sign": "text"},
     "stats": {
         "requests_served": "int!",
         "tokens_generated": "int!",
@@ -117,6 +118,7 @@ SCHEMA: Mapping[str, Fields] = {
         "system_metrics": "metrics",
         "backend_capacity": "capacity",
         "pool": "pool",
+        "drain": "drain",
     },
     "inference_accepted": {"request_id": "text!"},
     "inference_response_chunk": {"request_id": "text!", "encrypted_data": "sealed!"},

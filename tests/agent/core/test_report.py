@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from poolhand.agent.core.admission import GIB
+from poolhand.agent.core.drains import Drain
 from poolhand.agent.core.events import RequestKey
 from poolhand.agent.core.pool import pool_of
 from poolhand.agent.core.report import (
@@ -17,7 +18,7 @@ from poolhand.agent.core.requests import Entry, RequestState
 from poolhand.agent.core.slots import SlotState, Stay
 from poolhand.agent.wire.codec import encode
 from poolhand.agent.wire.inbound import AttestationChallenge
-from poolhand.agent.wire.types import Stats
+from poolhand.agent.wire.types import DrainState, Stats
 from poolhand.backends.engines.base import Load
 from poolhand.backends.hosts.base import CpuCores, HostFacts, HostSample
 from poolhand.backends.stores.base import ELSEWHERE, Build, Stock
@@ -212,6 +213,19 @@ def test_whoever_comes_goes_or_drains_gets_nothing_new() -> None:
     assert beat.backend_capacity is not None
     assert beat.backend_capacity.slots[0].state == "reloading"
     assert beat.backend_capacity.free_for_load_gb == 0.0
+
+
+def test_whoever_drains_says_why() -> None:
+    assert heartbeat(FULL).drain is None
+    owner = Drain("owner", 0.0, None, "keyboard or mouse used 2 s ago", "input")
+    beat = heartbeat(replace(FULL, is_draining=True, drain=owner))
+    assert beat.drain == DrainState(reason="owner", sign="input")
+    assert b"keyboard" not in encode(beat).encode(), "a word of ours, and nothing more of him"
+    hours = heartbeat(
+        replace(FULL, is_draining=True, drain=replace(owner, reason="hours", sign=""))
+    )
+    assert hours.drain == DrainState(reason="hours")
+    assert faults(encode(beat)) == faults(encode(hours)) == []
 
 
 def test_a_download_is_no_slot() -> None:
