@@ -27,7 +27,6 @@ from ..config import paths
 from ..config.errors import AgentError
 from ..config.load import Loaded, load
 from ..config.secrets import coordinator_token
-from ..config.settings import Settings
 from .control.access import doors
 from .control.asked import Answer, Asked
 from .control.desk import Desk
@@ -53,6 +52,7 @@ from .runtime.settings_file import SettingsFile
 from .runtime.thrift import give_back, keep_one_heap, resident_bytes
 
 if TYPE_CHECKING:
+    from ..config.telemetry import Telemetry
     from .control.traces import Traces
     from .runtime.registry import Registry
 
@@ -136,7 +136,8 @@ class Daemon:
             promises=lambda chosen: privacy(chosen, os.environ, is_hidden=is_hidden),
         )
         self._started_s = clock_s()
-        self._traces = self._tracing(settings)
+        self._traces: Traces | None = None
+        self._retrace: Callable[[Telemetry], None] = lambda _: None
         self._traffic: Callable[[], Traffic] = Traffic
         self._peers: Callable[[], dict[str, Json] | None] = lambda: None
         self._peer_counts: Callable[[], dict[str, int] | None] = lambda: None
@@ -184,8 +185,8 @@ class Daemon:
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
         tasks.create_task(self._file.keep(), name="configuration")
-        if self._traces is not None:
-            tasks.create_task(self._traces.keep(), name="traces")
+        self._retrace = lambda wanted: self._trace(wanted, tasks)
+        self._retrace(settings.telemetry)
         await self._loop(doers)
         await doers.settled(LAST_READ_S)
         raise _Left
@@ -207,16 +208,21 @@ class Daemon:
         found.recall()
         return found
 
-    def _tracing(self, settings: Settings) -> "Traces | None":
-        """Whoever sends traces, if the operator wants any."""
-        if not settings.telemetry.traces:
-            return None
-        from .control.spans import Spans  # noqa: PLC0415  # likewise
+    def _trace(self, wanted: "Telemetry", tasks: asyncio.TaskGroup) -> None:
+        """Send traces as the operator wants it now, from the next one that begins."""
+        if self._traces is not None:
+            if self._traces.settings == wanted:
+                return
+            self._traces.leave()
+        self._traces = self._desk.spans = None
+        if not wanted.traces:
+            return
+        from .control.spans import Spans  # noqa: PLC0415  # only where traces are wanted
         from .control.traces import Traces  # noqa: PLC0415  # likewise
 
-        traces = Traces(settings.telemetry, os.environ, note=self._log.note, clock_s=clock_s)
-        self._desk.spans = Spans(self._node, traces.give)
-        return traces
+        self._traces = Traces(wanted, os.environ, note=self._log.note, clock_s=clock_s)
+        self._desk.spans = Spans(self._node, self._traces.give)
+        tasks.create_task(self._traces.keep(), name="traces")
 
     def tell(self, event: Event) -> None:
         """Put an event into the inbox."""
@@ -261,6 +267,7 @@ class Daemon:
         if isinstance(event, SettingsChanged):
             self._log.heed(event.settings.log.level)
             doers.resettle(event.settings)
+            self._retrace(event.settings.telemetry)
 
     def _vouch(self, now_s: float) -> None:
         """Tell the service manager that this process is of use, or be silent."""

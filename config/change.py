@@ -95,7 +95,7 @@ WHEN: Mapping[str, When] = MappingProxyType(
         "log.format": "restart",  # one log, one form
         "control": "restart",  # a port that is open stays
         "control.openai_api": "now",
-        "telemetry": "restart",  # what sends them is made once
+        "telemetry": "now",
     }
 )
 """By table or key; the longest that fits a key decides, and what is not here needs a restart."""

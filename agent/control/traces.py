@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from ... import __version__
@@ -72,6 +73,16 @@ class Traces:
         self._provider: TracerProvider | None = None
         self._error: ConfigError | None = None
         self._told = _Told()
+        self._is_over = asyncio.Event()
+
+    @property
+    def settings(self) -> Telemetry:
+        """``[telemetry]``, as these traces are sent."""
+        return self._settings
+
+    def leave(self) -> None:
+        """Stop sending: :meth:`keep` returns once what was taken has gone out, if that is quick."""
+        self._is_over.set()
 
     def give(self, span: Span) -> None:
         """Take a trace that has ended; never waits."""
@@ -81,7 +92,7 @@ class Traces:
             self._early.append(span)
 
     async def keep(self) -> None:
-        """Find the collector's key and library, then send until cancelled."""
+        """Find the collector's key and library, then send until told to leave, or cancelled."""
         try:
             provider = await asyncio.to_thread(self._make)
         except ConfigError as error:
@@ -101,8 +112,10 @@ class Traces:
             self._sends(self._early.popleft())
         try:
             await self._watch()
-        finally:
-            self._leave(provider)
+        except asyncio.CancelledError:
+            _part(provider)  # the agent ends: nothing else is waiting any more
+            raise
+        await asyncio.to_thread(_part, provider)
 
     def facts(self) -> "dict[str, Json]":
         """How it goes, for the status."""
@@ -126,8 +139,10 @@ class Traces:
     async def _watch(self) -> None:
         """Tell once when the collector falls silent, and once when it answers again."""
         was_failing = False
-        while True:
-            await asyncio.sleep(_EVERY_S)
+        while not self._is_over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S):
+                    await self._is_over.wait()
             if self._told.is_failing != was_failing:
                 was_failing = self._told.is_failing
                 if was_failing:
@@ -179,14 +194,6 @@ class Traces:
             )
         )
         return provider
-
-    def _leave(self, provider: "TracerProvider") -> None:
-        """Send what is left, if that is quick; the thread ends with the process in any case."""
-        last = threading.Thread(
-            target=provider.force_flush, args=(int(LAST_WORD_S * 1000),), daemon=True
-        )
-        last.start()
-        last.join(LAST_WORD_S)
 
 
 def headers_of(settings: Telemetry, environ: Mapping[str, str]) -> dict[str, str] | None:
@@ -256,6 +263,18 @@ class _Told:
                 return exporter.force_flush(timeout_millis)
 
         return Watched()
+
+
+def _part(provider: "TracerProvider") -> None:
+    """Send what is left, if that is quick; the thread ends with the process in any case."""
+
+    def end() -> None:
+        provider.force_flush(int(LAST_WORD_S * 1000))
+        provider.shutdown()
+
+    last = threading.Thread(target=end, name="traces' last", daemon=True)
+    last.start()
+    last.join(LAST_WORD_S)
 
 
 def _sender(provider: "TracerProvider", clock_s: Callable[[], float], told: _Told) -> _Sends:

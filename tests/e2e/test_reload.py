@@ -185,7 +185,7 @@ def test_a_bad_edit_leaves_the_last_good_one_in_force(world: World) -> None:
 
 
 def test_what_needs_a_restart_is_named_and_the_rest_holds_at_once(world: World) -> None:
-    """A new model, another place and a level at once; a folder not."""
+    """A new model, another place, a level and traces at once; a folder not."""
     path, text = repeating(world)
     world.join(path)
     assert world.load(A)["status"] == "succeeded"
@@ -203,3 +203,7 @@ def test_what_needs_a_restart_is_named_and_the_rest_holds_at_once(world: World) 
     assert (world.folder / "agent.cache").is_dir()
     assert not (world.folder / "other.cache").exists()
     assert list(world.log())[-1]["level"] != "debug"
+    path.write_text(f'{text}{new}[telemetry]\ntraces = true\nendpoint = "http://127.0.0.1:1"\n')
+    world.heard(lambda: "telemetry" in world.agent.status(), "traces are wanted", 20)
+    path.write_text(f"{text}{new}")
+    world.heard(lambda: "telemetry" not in world.agent.status(), "and no more", 20)

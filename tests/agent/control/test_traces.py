@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -185,6 +186,22 @@ async def test_a_collector_that_is_dead_or_deaf_costs_traces_and_no_time(
         await diary.said("takes no traces")
         begun_s = time.monotonic()
     assert time.monotonic() - begun_s < room.LAST_WORD_S + 5, "and nobody waits for it at the end"
+
+
+async def test_one_that_is_told_to_leave_sends_what_it_took_and_ends() -> None:
+    diary = Diary()
+    with collecting() as collector:
+        settings = Telemetry(traces=True, endpoint=f"http://127.0.0.1:{collector.port}")
+        made = Traces(settings, {}, note=diary.note, clock_s=lambda: 100.0)
+        made.give(request())
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+            keeps = tasks.create_task(made.keep())
+            await until(made, state="sending")
+            made.give(request(1))
+            made.leave()
+        assert keeps.done()
+        assert made.facts()["sent"] == 6
+    assert not [one for one in threading.enumerate() if "Otel" in one.name], "none is left behind"
 
 
 async def test_a_key_that_is_not_there_is_said_and_nothing_is_sent(tmp_path: Path) -> None:
