@@ -1,7 +1,7 @@
 """The same refusal again: what was refused is refused once more while nothing else happens.
 
 A storm of loads is a thousand questions in which nothing changes from one to the next. Within one
-moment, that is at one reading of both clocks and as long as nothing else is heard of, a load that
+moment, that is for a few milliseconds and as long as nothing else is heard of, a load that
 was refused is refused with the same words, and of a model that answers it is said again that it
 does: the first asking of each name is decided, the others are told and counted. Once the node is
 at rest the first asking of a name is decided at the door, which is the node's own answer without a
@@ -19,8 +19,8 @@ from .events import Event, Heard
 from .node import Node
 from .refused import Refusal
 
-Moment = tuple[float, float | None]
-"""The node's time, and the wall clock."""
+MOMENT_S = 0.005
+"""So old may an answer be, by both clocks: what the clocks demand waits no longer than that."""
 
 
 class Again:
@@ -32,27 +32,25 @@ class Again:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._moment: Moment | None = None
+        self._begun_s = self._unix_s = float("-inf")
         self._kept: dict[tuple[int, str], tuple[Sequence[Effect], Refusal | None]] = {}
         self._door: Door | None = None
 
     def handle(self, event: Event, now_s: float, unix_s: float | None = None) -> Sequence[Effect]:
         """Take one event in, as :meth:`.Node.handle` does, which is asked if anything is new."""
         if not isinstance(event, Heard) or not isinstance(asked := event.message, LoadModel):
-            self._moment = now_s, unix_s
-            self._forget()
+            self._begin(now_s, unix_s)
             return self._node.handle(event, now_s, unix_s)
-        moment, key = (now_s, unix_s), (event.line, asked.model_id)
-        if moment != self._moment:
-            self._moment = moment
-            self._forget()
+        if not self._is_now(now_s, unix_s):
+            self._begin(now_s, unix_s)
             return self._node.handle(event, now_s, unix_s)
+        key = event.line, asked.model_id
         if (found := self._kept.get(key)) is not None:
             effects, refusal = found
             if refusal is not None:
                 self._node.loads.refusals.note(refusal.model, refusal.error, now_s)
             return effects
-        if self._door is not None and (told := self._door.refuses(*key)) is not None:
+        if self._door is not None and (told := self._door.refuses(*key, now_s)) is not None:
             effects, refusal = told
             self._kept[key] = effects, refusal
             return effects
@@ -75,6 +73,15 @@ class Again:
             return effects
         self._door = self._door or Door(self._node, now_s)
         return effects
+
+    def _is_now(self, now_s: float, unix_s: float | None) -> bool:
+        """Whether the moment that has begun goes on."""
+        gone_s, by_wall_s = now_s - self._begun_s, (unix_s or 0.0) - self._unix_s
+        return 0.0 <= gone_s < MOMENT_S and 0.0 <= by_wall_s < MOMENT_S
+
+    def _begin(self, now_s: float, unix_s: float | None) -> None:
+        self._begun_s, self._unix_s = now_s, unix_s or 0.0
+        self._forget()
 
     def _forget(self) -> None:
         self._kept.clear()

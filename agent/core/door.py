@@ -26,7 +26,6 @@ class Door:
     def __init__(self, node: Node, now_s: float) -> None:
         loads, settings = node.loads, node.settings
         pool, stays = loads.pool, loads.stays.all()
-        self._now_s = now_s
         self._loads = loads
         self._line = node.session.line
         # by its name a model may be an adapter's, the catalog's, or a reason to move
@@ -46,23 +45,23 @@ class Door:
             pinned=loads.kept(now_s),
         )
 
-    def refuses(self, line: int, model: str) -> tuple[Sequence[Send], Refusal] | None:
+    def refuses(self, line: int, model: str, now_s: float) -> tuple[Sequence[Send], Refusal] | None:
         """The answer to one load, which is counted as refused; ``None``: ask the node."""
         if not self._is_manned or line != self._line or model in self._here:
             return None
-        error = self._why(model)
+        error = self._why(model, now_s)
         if error is None:
             return None
-        self._loads.refusals.note(model, error, self._now_s)
+        self._loads.refusals.note(model, error, now_s)
         status = LoadModelStatus(model_id=model, status="failed", error=error.load_text)
-        return (Send(line, status),), Refusal(model, error, 1, self._now_s)
+        return (Send(line, status),), Refusal(model, error, 1, now_s)
 
-    def _why(self, model: str) -> PlacementError | None:
+    def _why(self, model: str, now_s: float) -> PlacementError | None:
         if self._loads.is_draining:
             return self._loads.drains.refusal
         if model not in self._serves:
             return placement.outside(model, self._loads.pool)
         if self._is_full:
             return SlotsBusy(model=model, slots=self._slots)
-        answer = self._loads.admits(model, self._busy, self._now_s)
+        answer = self._loads.admits(model, self._busy, now_s)
         return answer.error if isinstance(answer, placement.Refuse) else None

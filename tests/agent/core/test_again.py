@@ -8,7 +8,7 @@ from hypothesis import settings as knobs
 from hypothesis import strategies as st
 
 from poolhand.agent.core import events as happened
-from poolhand.agent.core.again import Again
+from poolhand.agent.core.again import MOMENT_S, Again
 from poolhand.agent.core.effects import Effect, Send
 from poolhand.agent.core.events import Event
 from poolhand.agent.wire.extensions import AssignPool, CancelLoad, Drain, Undrain, UnloadModel
@@ -172,7 +172,10 @@ def asked_thrice() -> tuple[Echoing, Sequence[Effect]]:
 
 def test_a_moment_later_it_is_decided_anew() -> None:
     world, known = asked_thrice()
-    world.now_s += 0.001
+    world.now_s += MOMENT_S / 2.0
+    world.load_model("org/b")
+    assert world.answer is known
+    world.now_s += MOMENT_S / 2.0
     assert world.load_model("org/b") == [*known]
     assert world.answer is not known
 
@@ -224,3 +227,12 @@ def test_a_load_that_begins_is_counted_each_time() -> None:
     said = world.loaded("org/a")
     told = [one.message for one in said if isinstance(one, Send)]
     assert sum(isinstance(one, LoadModelStatus) for one in told) == 3
+
+
+def test_a_wall_clock_that_is_set_ends_it() -> None:
+    world = busy()
+    heard = happened.Heard(world.line, LoadModel(model_id="org/b"), 0.0)
+    said = [world.again.handle(heard, world.now_s, unix_s) for unix_s in (9e8, 9e8, 9e8)]
+    assert said[1] is said[2]
+    for unix_s in (9e8 - 1.0, 9e8 - 1.0, 9e8):
+        assert world.again.handle(heard, world.now_s, unix_s) is not said[1]

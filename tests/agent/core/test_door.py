@@ -50,7 +50,7 @@ def test_it_says_and_counts_what_the_node_would(
     ours = begun(chosen, loads, is_busy=is_busy, is_drained=is_drained)
     theirs = begun(chosen, loads, is_busy=is_busy, is_drained=is_drained)
     before = str(ours.node.snapshot(ours.now_s).stays)
-    told = Door(ours.node, ours.now_s).refuses(ours.line, model)
+    told = Door(ours.node, ours.now_s).refuses(ours.line, model, ours.now_s)
     assert str(ours.node.snapshot(ours.now_s).stays) == before
     if told is None:
         return
@@ -63,22 +63,22 @@ def test_it_says_and_counts_what_the_node_would(
 @pytest.mark.parametrize("model", ["org/b", "far/x"])
 def test_a_full_house_refuses_whoever_is_not_here(model: str) -> None:
     world = begun("one slot", ["org/a"], is_busy=True, is_drained=False)
-    assert Door(world.node, world.now_s).refuses(world.line, model) is not None
+    assert Door(world.node, world.now_s).refuses(world.line, model, world.now_s) is not None
 
 
 def test_whoever_is_here_or_may_come_is_for_the_node() -> None:
     busy = begun("one slot", ["org/a"], is_busy=True, is_drained=False)
-    assert Door(busy.node, busy.now_s).refuses(busy.line, "org/a") is None
+    assert Door(busy.node, busy.now_s).refuses(busy.line, "org/a", busy.now_s) is None
     idle = begun("one slot", ["org/a"], is_busy=False, is_drained=False)
-    assert Door(idle.node, idle.now_s).refuses(idle.line, "org/b") is None
+    assert Door(idle.node, idle.now_s).refuses(idle.line, "org/b", idle.now_s) is None
 
 
 def test_what_comes_from_another_line_is_not_answered() -> None:
     world = begun("one slot", ["org/a"], is_busy=True, is_drained=False)
-    assert Door(world.node, world.now_s).refuses(world.line + 1, "far/x") is None
+    assert Door(world.node, world.now_s).refuses(world.line + 1, "far/x", world.now_s) is None
     total = world.node.loads.refusals.total
     world.drop()
-    assert Door(world.node, world.now_s).refuses(world.line, "far/x") is None
+    assert Door(world.node, world.now_s).refuses(world.line, "far/x", world.now_s) is None
     assert world.node.loads.refusals.total == total
 
 
@@ -92,4 +92,4 @@ def test_what_comes_from_another_line_is_not_answered() -> None:
 def test_a_name_that_may_mean_more_is_for_the_node(more: dict[str, object]) -> None:
     world = World(settings(**more))
     world.start()
-    assert Door(world.node, world.now_s).refuses(world.line, "far/x") is None
+    assert Door(world.node, world.now_s).refuses(world.line, "far/x", world.now_s) is None
