@@ -89,3 +89,12 @@ def test_short_texts_are_taken_up_to_the_first_that_is_none(
 
 def test_a_masked_one_is_not_a_servers() -> None:
     assert short_texts(Frame(Opcode.TEXT, b"x").serialize(mask=True), 0) == ([], 0)
+
+
+def test_wherever_it_is_cut_only_whole_texts_are_taken() -> None:
+    wires = [Frame(Opcode.TEXT, text).serialize(mask=False) for text in (b"one", b"", b"three")]
+    data, ends = b"".join(wires), [5, 7, 14]
+    for cut in range(len(data) + 1):
+        whole = sum(end <= cut for end in ends)
+        texts = [b"one", b"", b"three"][:whole]
+        assert short_texts(data[:cut], 0) == (texts, [0, *ends][whole])
