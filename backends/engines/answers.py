@@ -21,6 +21,8 @@ from .messages import Begun, Ended, Refused, Row, Tokens
 Offer = Callable[[Delta], bool]
 """See :attr:`.base.Prompt.take`."""
 
+_LOOSE_PIECES = 1024
+
 _LATE_BEATS = 2
 """What is kept waits for the child's next word this many beats from the begin of its own."""
 
@@ -63,6 +65,9 @@ class Answer:
         self.unread_tokens += row.tokens
         if row.text:
             self._text.append(row.text)
+            if len(self._text) > _LOOSE_PIECES:
+                # one long text takes a tenth of what its pieces take
+                self._text[:] = ["".join(self._text)]
         if row.reasoning:
             self._reasoning.append(row.reasoning)
         if row.calls:

@@ -46,8 +46,11 @@ from .messages import (
 WAITING_RATIO = 2
 """Answers that may wait in the child, for each that may run."""
 
-UNREAD_LIMIT_TOKENS = 8192
-"""How far all readers together may be behind before decoding pauses."""
+UNREAD_LIMIT_TOKENS = 2**19
+"""How far all readers together may be behind before decoding pauses, for all: a few MiB of text.
+
+So much that some who stand still, with an answer of full length each, keep nobody else waiting.
+"""
 
 _CHILD = f"{__package__}.mlx_child"
 

@@ -21,14 +21,16 @@ from poolhand.backends.engines.errors import (
     EngineStartFailed,
     EngineTimeout,
 )
-from poolhand.backends.engines.mlx import MlxEngine
+from poolhand.backends.engines.mlx import UNREAD_LIMIT_TOKENS, MlxEngine
 from poolhand.config.refusals import ContextExceeded, Overloaded, RequestRefused, RequestTooLarge
 from poolhand.config.settings import Mlx
 
 SCRIPT = Path(__file__).with_name("engine_faults.py")
 
 
-def engine_of(plan: str, *, unread_limit_tokens: int = 8192, **settings: float) -> MlxEngine:
+def engine_of(
+    plan: str, *, unread_limit_tokens: int = UNREAD_LIMIT_TOKENS, **settings: float
+) -> MlxEngine:
     patience = {"start_timeout_s": 20.0, "stall_timeout_s": 20.0, "stop_timeout_s": 5.0}
     return MlxEngine(
         "/nowhere",
@@ -266,6 +268,19 @@ async def test_readers_that_stop_make_the_child_stop_and_it_still_hears_cancels(
         assert unread.tokens < 50_000
         await answer.aclose()
         await until(engine, running=0)
+
+
+async def test_a_reader_that_stands_still_keeps_nobody_else_waiting() -> None:
+    async with running("flood") as engine:
+        slow = [engine.generate(asked(max_tokens=20_000)) for _ in range(3)]
+        for answer in slow:
+            await anext(answer)
+        for _ in range(2):
+            rest = await hear(engine.generate(asked(max_tokens=20_000)))
+            assert isinstance(rest[-1], Finished)
+        for answer in slow:
+            rest = await hear(answer)
+            assert sum(piece.tokens for piece in rest if isinstance(piece, Delta)) == 20_000
 
 
 async def test_a_paused_child_is_not_taken_for_dead() -> None:

@@ -34,6 +34,17 @@ async def test_everything_unread_is_one_piece_and_the_end_comes_last() -> None:
     assert answers.close(answer) is False
 
 
+async def test_what_nobody_reads_is_kept_as_one_text() -> None:
+    answers, told = made(limit_tokens=10_000)
+    answer = answers.open()
+    for at in range(5000):
+        answers.take(Tokens((Row(answer.number, 1, f"{at} "),)))
+    piece = await answer.piece()
+    assert isinstance(piece, Delta)
+    assert (piece.text.split(), piece.tokens) == ([str(at) for at in range(5000)], 5000)
+    assert told == []
+
+
 async def test_tokens_without_text_wait_for_text_or_the_end() -> None:
     answers, _ = made()
     answer = answers.open()
