@@ -26,7 +26,7 @@ from .asked import Asked, BadRequest, Sampling, TooLong
 from .decoding import Inserted, Step
 from .kept import Kept, Layers
 from .mlx_sampling import processors, sampler
-from .pace import Pace
+from .pace import LONG_PROBE_TOKENS, Pace
 from .stride import Stride
 from .watchdog import at_most
 
@@ -39,7 +39,7 @@ OUTPUT_CHARS = 2**20
 PAUSE_S = 0.1
 """What reading a prompt may add to the wait for the next token of everybody else."""
 
-PROBE_PROMPT_TOKENS = 64
+PROBE_PROMPT_TOKENS = 8
 PROBE_ANSWER_TOKENS = 9
 """What is read and said before a model counts as loaded: enough to time, over in a moment."""
 
@@ -167,9 +167,13 @@ class Model:
         self.pace = Pace()
         # the first answer compiles kernels, so another one is timed
         self.kv_bytes_per_token = _kv_bytes_per_token(self._probe(2, 1, Pace()))
-        room = PROBE_PROMPT_TOKENS + PROBE_ANSWER_TOKENS
-        if context_tokens is None or context_tokens >= room:
+        room = context_tokens or LONG_PROBE_TOKENS
+        if room >= PROBE_PROMPT_TOKENS + PROBE_ANSWER_TOKENS:
             self._probe(PROBE_PROMPT_TOKENS, PROBE_ANSWER_TOKENS, self.pace)
+        if room >= LONG_PROBE_TOKENS and self.pace.is_quick_to_read(LONG_PROBE_TOKENS):
+            longer = Pace()
+            self._probe(LONG_PROBE_TOKENS - 1, 1, longer)
+            self.pace.prefill_tps = longer.prefill_tps
 
     def tokens(self, asked: Asked) -> list[int]:
         """The prompt as the model reads it.

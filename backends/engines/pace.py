@@ -5,6 +5,12 @@ ALPHA = 0.3
 
 WINDOW_STEPS = 16
 
+LONG_PROBE_TOKENS = 64
+"""Prompt and answer of the trial that tells how fast a quick model reads."""
+
+MOMENT_S = 0.5
+"""So long a load may take longer for a better figure."""
+
 
 class Pace:
     """Times of steps in, tokens per second out; both ``None`` until something was measured."""
@@ -29,6 +35,14 @@ class Pace:
     def pause(self) -> None:
         """Nothing is decoded now: the time until the next step tells nothing."""
         self._last_s = None
+
+    def is_quick_to_read(self, prompt_tokens: int) -> bool:
+        """Whether so long a prompt would be read in a moment, at the pace measured so far.
+
+        Only then a longer one is timed, too: it tells more, but nobody shall wait seconds for a
+        figure while a model is loaded.
+        """
+        return self.prefill_tps is not None and prompt_tokens < self.prefill_tps * MOMENT_S
 
     def decoded(self, tokens: int, took_s: float) -> None:
         """So many tokens of one stream came after its first, in so many seconds."""

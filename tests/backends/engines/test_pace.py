@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolhand.backends.engines.pace import ALPHA, WINDOW_STEPS, Pace
+from poolhand.backends.engines.pace import ALPHA, MOMENT_S, WINDOW_STEPS, Pace
 
 
 def test_nothing_is_known_before_anything_was_measured() -> None:
@@ -53,3 +53,14 @@ def test_a_probe_counts_what_came_after_its_first_token() -> None:
     assert pace.decode_tps == pytest.approx(16)
     pace.decoded(8, 1.0)
     assert pace.decode_tps == pytest.approx(16 - ALPHA * 8)
+
+
+def test_only_who_reads_a_long_prompt_in_a_moment_is_tried_with_one() -> None:
+    pace = Pace()
+    assert not pace.is_quick_to_read(1), "nobody knows"
+    pace.prefilled(8, 1.0)
+    assert not pace.is_quick_to_read(64)
+    assert pace.is_quick_to_read(int(8 * MOMENT_S) - 1)
+    quick = Pace()
+    quick.prefilled(8, 0.01)
+    assert quick.is_quick_to_read(64)
