@@ -23,7 +23,7 @@ from .checks_told import Finding, Ground, Verdict, fail, skipped
 from .doctor_verdict import Chance, chances, lines
 from .exits import Exit
 from .places import add_config, add_state_dir, config_of, home, socket_of, state_of
-from .render import plain, table
+from .render import plain, table, wants_colour
 from .status import read
 
 PATIENCE_S = 12.0
@@ -84,8 +84,8 @@ def main(args: Namespace) -> int:
         verdicts = [one.told() for one in told]
         print(json.dumps({"checks": checks, "models": verdicts, "exit": int(code)}))
         return code
-    is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for line in drawn(found, told, is_brief=cast("bool", args.quiet), is_coloured=is_coloured):
+    is_brief = cast("bool", args.quiet)
+    for line in drawn(found, told, is_brief=is_brief, is_coloured=wants_colour()):
         print(line)
     return code
 

@@ -7,13 +7,25 @@ reaches the terminal that could steer it: whoever prints passes each line throug
 """
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import cast
 
 from ...config.sizes import size
 
-__all__ = ["items", "percent", "plain", "size", "span", "sparkline", "table", "told"]
+__all__ = [
+    "items",
+    "percent",
+    "plain",
+    "size",
+    "span",
+    "sparkline",
+    "table",
+    "told",
+    "wants_colour",
+]
 
 GIB, MIB = 2**30, 2**20
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -45,6 +57,12 @@ def plain(value: object) -> str:
 def told(said: Mapping[str, object], lines: Iterable[str], *, is_json: bool) -> None:
     """Print one answer: for programs, or for people."""
     print(json.dumps(said) if is_json else "\n".join(lines))
+
+
+def wants_colour() -> bool:
+    """Whether standard output is a terminal of somebody who wants colours, and that has them."""
+    environ = os.environ
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def span(duration_s: float) -> str:

@@ -14,7 +14,7 @@ from ..control.client import AgentNotRunning, get
 from . import sections
 from .exits import Exit
 from .places import add_config, add_state_dir, config_of, socket_of
-from .render import items, plain, size, table
+from .render import items, plain, size, table, wants_colour
 
 ANSWER_S = 5.0
 """Seconds that a running agent may take to answer."""
@@ -91,7 +91,7 @@ def main(args: Namespace) -> int:
         0 serving, 3 not running, 4 running but not serving, 1 if the answer is none.
     """
     if args.watch and not args.json:
-        return board(args, lambda answer: drawn(answer, is_coloured=_is_coloured()))
+        return board(args, lambda answer: drawn(answer, is_coloured=wants_colour()))
     if args.watch:
         from .board import watch  # noqa: PLC0415  # only for this option
 
@@ -157,7 +157,7 @@ def _seen(args: Namespace) -> tuple[Mapping[str, object], list[str], int]:
     lines = (
         [body.decode(errors="replace").rstrip("\n")]
         if is_json
-        else [*drawn(answer, is_coloured=_is_coloured())]
+        else [*drawn(answer, is_coloured=wants_colour())]
     )
     return answer, lines, Exit.OK if answer.get("serving") is True else Exit.NOT_SERVING
 
@@ -197,7 +197,3 @@ def _refuse_another_file(args: Namespace, answer: Mapping[str, object]) -> None:
     if os.path.realpath(running) != os.path.realpath(config_of(args)):
         reason = f"the agent there runs another file, {Path(running)}"
         raise AgentNotRunning(path=str(socket_of(args)), reason=reason)
-
-
-def _is_coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,5 +1,9 @@
 """Single values as people read them."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from poolhand.agent.cli.render import items, percent, plain, span, table
@@ -23,3 +27,29 @@ def test_what_is_no_table_or_list_is_an_empty_one() -> None:
     assert items({"a": 1}) == []
     assert items([1]) == [1]
     assert [plain(one) for one in (None, False, 1.50, "\u202eevil")] == ["-", "no", "1.5", "?evil"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [({"TERM": "xterm"}, "True"), ({"TERM": "dumb"}, "False"), ({"NO_COLOR": "1"}, "False")],
+)
+def test_colours_are_for_terminals_that_have_them(environ: dict[str, str], told: str) -> None:
+    program = "import sys; from poolhand.agent.cli.render import wants_colour as w; "
+    words = [sys.executable, "-c", program + "sys.stderr.write(str(w()))"]
+    plain_environ = {name: said for name, said in os.environ.items() if name != "NO_COLOR"}
+    ours, theirs = os.openpty()
+    try:
+        for stdout, wanted in ((theirs, told), (subprocess.DEVNULL, "False")):
+            ended = subprocess.run(  # noqa: S603  # our own program
+                words,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=30,
+                env=plain_environ | environ,
+            )
+            assert ended.stderr == wanted
+    finally:
+        os.close(ours)
+        os.close(theirs)
