@@ -1,4 +1,4 @@
-"""Who uses a Linux machine: logind's word, X11's where it is to be had, the power supplies.
+"""Who uses a Linux machine: logind's word, X11's where it is to be had, power supplies, heat.
 
 Nothing here needs a right that a plain user has not. A session over the network has no keyboard
 here, and the greeter's session is nobody's; neither counts.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from .base import Activity
+from .heat_linux import thermal_state
 from .tools import Command, Readings, run_tool
 
 X11_IDLE: Command = ("/usr/bin/xprintidle",)
@@ -54,6 +55,7 @@ class LinuxActivity:
             input_idle_s=self._input_idle_s() if "input" in self._wanted else None,
             is_on_battery=is_on_battery(self._root) if "battery" in self._wanted else None,
             others_gpu_ratio=gpu() if gpu is not None else None,
+            thermal_state=thermal_state(self._root) if "heat" in self._wanted else None,
         )
 
     def _input_idle_s(self) -> float | None:
