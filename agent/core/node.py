@@ -371,7 +371,7 @@ class Node:
 
     def _leave(self, now_s: float) -> list[Said]:
         """Go on leaving, or go over to a new line, as far as nobody is harmed."""
-        is_idle = not self.answers.ledger.entries()
+        is_idle = not len(self.answers.ledger)
         if not self._leaving.is_begun:
             if is_idle and self._is_stale():
                 return list(self._step(self.session.redial(now_s), now_s))

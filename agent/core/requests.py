@@ -64,6 +64,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[RequestKey, Entry] = {}
+        self._opening = 0
+        self._answering: dict[str, int] = {}
+        self._busy: frozenset[str] = frozenset()
         self._counts: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
         self._local: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
         self._ends: list[Ended] = []
@@ -86,7 +89,12 @@ class Ledger:
 
     def busy(self) -> frozenset[str]:
         """The models that are answering."""
-        return busy_of(self._entries.values())
+        return self._busy  # asked several times an event: not looked for among hundreds
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a request may yet turn out to be any model's."""
+        return self._opening > 0
 
     def stats(self) -> Stats:
         """The counters, as the heartbeat tells them."""
@@ -109,7 +117,7 @@ class Ledger:
         """
         if key in self._entries:
             return False
-        self._entries[key] = Entry(key, RequestState.OPENING, now_s)
+        self._put(Entry(key, RequestState.OPENING, now_s))
         return True
 
     def move(
@@ -130,12 +138,12 @@ class Ledger:
             max_tokens=max_tokens or before.max_tokens,
             why=why or before.why,
         )
-        self._entries[key] = after
+        self._put(after)
         return after
 
     def refuse(self, key: RequestKey, error: AgentError) -> Outbound:
         """End a request of which nothing was answered."""
-        entry = self._entries.pop(key, None)
+        entry = self._drop(key)
         if entry is not None:
             self._note(entry, error.wire_status, error.request_text)
         return failure(key, error)
@@ -149,7 +157,7 @@ class Ledger:
         entry = self._entries.get(ended.request)
         if entry is None or entry.state not in _ANSWERING:
             return None
-        del self._entries[ended.request]
+        self._drop(ended.request)
         usage, line = ended.usage, ended.request.line
         self.count("tokens_generated", usage.completion_tokens if usage else 0, line=line)
         if ended.outcome == "failed":
@@ -179,7 +187,32 @@ class Ledger:
     def forget(self, keys: Iterable[RequestKey]) -> None:
         """Drop requests of a dead line that nobody works on."""
         for key in tuple(keys):
-            self._entries.pop(key, None)
+            self._drop(key)
+
+    def _put(self, entry: Entry) -> None:
+        """Write an entry; one that is here already keeps its place."""
+        before = self._entries.get(entry.key)
+        self._entries[entry.key] = entry
+        self._count(entry, 1)
+        if before is not None:
+            self._count(before, -1)
+
+    def _drop(self, key: RequestKey) -> Entry | None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._count(entry, -1)
+        return entry
+
+    def _count(self, entry: Entry, by: int) -> None:
+        if entry.state is RequestState.OPENING:
+            self._opening += by
+        if entry.state in _ANSWERING:
+            left = self._answering.get(entry.model, 0) + by
+            self._answering[entry.model] = left
+            if not left:
+                del self._answering[entry.model]
+            if self._answering.keys() != self._busy:
+                self._busy = frozenset(self._answering)
 
 
 def busy_of(entries: Iterable[Entry]) -> frozenset[str]:

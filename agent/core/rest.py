@@ -14,7 +14,6 @@ from .answers import Answers
 from .effects import ReadActivity, RefreshInventory
 from .loads import Loads, Said
 from .owner import NOBODY, Verdict, judge
-from .requests import RequestState
 from .schedule import ALWAYS, FOREVER_S, Moment, Phase, idle_ends, moment
 from .slots import COMING, SlotState
 
@@ -195,7 +194,7 @@ class Rest:
 
     def _idle_ends(self) -> dict[str, float]:
         """When each idle model leaves; for none while a request may yet turn out to be its own."""
-        if any(e.state is RequestState.OPENING for e in self._answers.ledger.entries()):
+        if self._answers.ledger.is_opening:
             return {}
         return idle_ends(
             self._loads.stays.all(),

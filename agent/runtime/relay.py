@@ -279,10 +279,12 @@ class Relay:
                     if not (piece.text or piece.reasoning or piece.tool_calls):
                         continue
                     if beat is not None:
-                        if beat.number() == sent_in:
+                        number = beat.number()
+                        if number == sent_in:
                             # whatever the engine says meanwhile comes as one larger delta
                             await beat.next()
-                        sent_in = beat.number()
+                            number = beat.number()
+                        sent_in = number
                     await _send(answer, chunks.delta(piece), carry)
                 case Native():
                     await _send(answer, chunks.native(piece), carry)

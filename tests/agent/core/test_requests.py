@@ -136,6 +136,38 @@ outcomes: list[Literal["complete", "cancelled", "failed"]] = ["complete", "cance
 
 
 @given(
+    deeds=st.lists(
+        st.tuples(
+            st.sampled_from(["hear", "move", "refuse", "end", "forget"]),
+            st.integers(0, 3),
+            st.sampled_from([s for s in RequestState if s is not RequestState.OPENING]),
+            st.sampled_from(["org/a", "org/b"]),
+        ),
+        max_size=40,
+    )
+)
+def test_who_answers_and_who_opens_is_always_known(
+    deeds: list[tuple[str, int, RequestState, str]],
+) -> None:
+    book = Ledger()
+    for deed, number, state, model in deeds:
+        key = RequestKey(number % 2, f"r{number}")
+        match deed:
+            case "hear":
+                book.heard(key, 1.0)
+            case "move" if book.entry(key) is not None:
+                book.move(key, state, model=model)
+            case "refuse":
+                book.refuse(key, DEAD)
+            case "end":
+                book.end(GenerationEnded(key, "complete", USAGE, has_output=True))
+            case _:
+                book.forget([key])
+        assert book.busy() == busy_of(book.entries())
+        assert book.is_opening == any(e.state is RequestState.OPENING for e in book.entries())
+
+
+@given(
     story=st.lists(st.tuples(st.sampled_from(["hear", "end", "refuse"]), st.integers(0, 2))),
     outcome=st.sampled_from(outcomes),
     usage=st.none() | st.just(USAGE),
