@@ -45,7 +45,7 @@ class EchoEngine:
                 await asyncio.sleep(self._pause_s)
                 self._check()
                 self._generated_tokens += 1
-                yield Delta(word if place == 0 else f" {word}", tokens=1)
+                yield Delta(word if place == 0 else f" {word}", "", (), 1)
             usage = Usage(len(words), len(said))
             yield Finished("stop" if said == words else "length", usage)
         finally:
