@@ -1,4 +1,4 @@
-"""What a store tells of an object's bytes besides a sha256, and how far it is believed (pure).
+"""What a store tells of an object's bytes besides a sha256, and how far it is believed.
 
 Text such as ``md5:<hex>``. It is asked for only where nobody promised a sha256, for md5 costs more
 than twice what sha256 does. A tag of S3's may be an MD5, or only look like one: no listing says
