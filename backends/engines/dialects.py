@@ -34,13 +34,16 @@ class Call:
         """The body as it is sent.
 
         Raises:
-            BadRequest: It holds what JSON has no word for.
+            BadRequest: It holds what JSON has no word for, or half a character.
         """
         try:
             text = json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except (ValueError, TypeError, RecursionError):
             raise BadRequest(field="the body", must="be plain JSON") from None
-        return text.encode("utf-8", "replace")
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            raise BadRequest(field="all text", must="be valid Unicode") from None
 
 
 def mapping(value: object) -> Json:

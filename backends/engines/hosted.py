@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 from ...config.errors import AgentError
 from ...config.external import External
-from ...config.refusals import Overloaded, RequestRefused
+from ...config.refusals import Overloaded, RequestRefused, RequestTooLarge
 from ...config.secrets import Secret
 from . import dialects_anthropic, dialects_openai
 from .asked import BadRequest
@@ -40,6 +40,7 @@ from .hosted_key import shown
 from .hosted_peer import DENIED, Peers
 from .hosted_refusals import Verdict, verdict, wait_s
 from .http_call import CallFailed, Unreachable
+from .served_body import LIMIT_BYTES
 
 
 class HostedEngine:
@@ -156,9 +157,12 @@ class HostedEngine:
 
     def _encoded(self, asked: Call) -> bytes:
         try:
-            return asked.encoded()
+            body = asked.encoded()
         except BadRequest as wrong:
             raise RequestRefused(reason=str(wrong)) from None
+        if len(body) > LIMIT_BYTES:
+            raise RequestTooLarge
+        return body
 
     def _admit(self, most_tokens: int) -> None:
         """Take a request on, or say why not; nothing is counted of one that is not."""

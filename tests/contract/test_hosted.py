@@ -29,6 +29,7 @@ from poolhand.backends.engines.hosted_errors import (
     ProviderUnsafe,
 )
 from poolhand.backends.engines.hosted_peer import Peers, Resolve
+from poolhand.backends.engines.served_body import LIMIT_BYTES
 from poolhand.config.errors import AgentError, SecretUnusable
 from poolhand.config.external import External
 from poolhand.config.refusals import (
@@ -389,6 +390,10 @@ async def test_a_wrong_request_never_leaves_and_costs_nothing(
             body: dict[str, object] = {"messages": messages}
             with pytest.raises(RequestRefused):
                 await hear(engine.generate(Prompt("r", "chat", body, 8)))
+        with pytest.raises(RequestRefused, match="valid Unicode"):
+            await hear(engine.generate(asked("half a pair: \ud83d")))
+        with pytest.raises(RequestTooLarge):
+            await hear(engine.generate(asked("x" * LIMIT_BYTES)))
         assert provider.asked == []
         assert text_of(await hear(engine.generate(asked()))) == "a b c d e f"
 

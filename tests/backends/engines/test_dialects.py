@@ -60,15 +60,15 @@ def test_what_is_in_form_is_given_back() -> None:
     assert tools({}) == []
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", "\ud800"])
 def test_what_is_no_json_is_not_sent(value: object) -> None:
     with pytest.raises(BadRequest):
         Call("/x", {}, {"a": value}).encoded()
 
 
 def test_a_body_is_compact_utf_8_and_shown_nowhere() -> None:
-    call = Call("/x", {}, {"a": f"é {CANARY}", "b": "\ud800"})
-    assert call.encoded() == f'{{"a":"é {CANARY}","b":"?"}}'.encode()
+    call = Call("/x", {}, {"a": f"é {CANARY}"})
+    assert call.encoded() == f'{{"a":"é {CANARY}"}}'.encode()
     assert CANARY not in repr(call)
 
 
