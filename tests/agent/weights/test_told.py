@@ -61,7 +61,7 @@ def test_a_file_is_found_out_as_it_arrives_and_as_a_whole(tmp_path: Path, kind: 
             told=f"{kind}:",
             mark_bytes=4000,
         )
-        digest.take(memoryview(DATA)[:1000], 0)
+        digest.take(memoryview(DATA)[:1000], 0, 0)
         digest.arrived(0)
         sha256 = digest.advance(memoryview(bytearray(512)), is_stopped=lambda: False)
     assert sha256 == hashlib.sha256(DATA).hexdigest()
