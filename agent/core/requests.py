@@ -14,6 +14,7 @@ line is gone nobody can be answered, and nothing is said.
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from ...backends.engines.base import Usage
 from ...config.errors import AgentError
@@ -22,7 +23,6 @@ from ...config.refusals import ModelNotReady, RequestCancelled
 from ..wire.outbound import InferenceComplete, InferenceError, Outbound
 from ..wire.types import Stats
 from ..wire.types import Usage as Billed
-from .breakers import Ended
 from .events import GenerationEnded
 from .request_key import LOCAL, RequestKey
 
@@ -55,6 +55,9 @@ class Entry:
     why: AgentError | None = None
 
 
+End: TypeAlias = tuple[str, int, str]
+"""How a request ended: its model, 200 or its error's status, and what that error said."""
+
 _ANSWERING = frozenset({RequestState.RUNNING, RequestState.ENDING})
 """An engine works on it: a request that waits for its model keeps no resident here."""
 
@@ -69,7 +72,7 @@ class Ledger:
         self._busy: frozenset[str] = frozenset()
         self._counts: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
         self._local: dict[str, int] = dict.fromkeys(Stats.model_fields, 0)
-        self._ends: list[Ended] = []
+        self._ends: list[End] = []
 
     def __len__(self) -> int:
         """How many have not ended."""
@@ -175,14 +178,14 @@ class Ledger:
             self._note(entry)
         return InferenceComplete(request_id=ended.request.id, usage=_billed(usage))
 
-    def ends(self) -> list[Ended]:
+    def ends(self) -> list[End]:
         """How requests of a coordinator have ended since the last time; each is told once."""
         ends, self._ends = self._ends, []
         return ends
 
     def _note(self, entry: Entry, status: int = 200, text: str = "") -> None:
         if entry.key.line != LOCAL:
-            self._ends.append(Ended(entry.model, status, text))
+            self._ends.append((entry.model, status, text))
 
     def forget(self, keys: Iterable[RequestKey]) -> None:
         """Drop requests of a dead line that nobody works on."""

@@ -4,11 +4,14 @@ Shown to the owner and to nobody else; none of it decides anything here.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ...config.frozen import frozen
 from ..wire.inbound import RuntimeStatus, TrustStatus, Unknown
 from ..wire.later import DrainAck
-from .breakers import Breakers, Ended, Pause
+
+if TYPE_CHECKING:
+    from .breakers import Breakers, Pause
 
 
 @frozen
@@ -28,7 +31,7 @@ class Seen:
     runtime: RuntimeStatus | None = None
     challenged_s: float | None = None
     has_sent_work: bool = False
-    pauses: tuple[Pause, ...] = ()
+    pauses: "tuple[Pause, ...]" = ()
 
     @property
     def is_trusted(self) -> bool:
@@ -55,7 +58,7 @@ class Standing:
         self._challenged_s: float | None = None
         self._has_sent_work = False
         self._barrier: str | None = None
-        self._breakers = Breakers()
+        self._breakers: Breakers | None = None
 
     def heard(self, word: TrustStatus | RuntimeStatus | DrainAck | Unknown) -> None:
         """It said something of us, or something that we do not know."""
@@ -76,10 +79,13 @@ class Standing:
         """It sent a request: whatever its gates are, we passed them."""
         self._has_sent_work = True
 
-    def ended(self, ends: Iterable[Ended], now_s: float) -> None:
-        """Requests of its line have ended, well or not."""
-        for each in ends:
-            self._breakers.ended(each, now_s)
+    def ended(self, ends: Iterable[tuple[str, int, str]], now_s: float) -> None:
+        """Requests of its line have ended, well or not: model, status and text of each."""
+        for model, status, text in ends:
+            from .breakers import Breakers, Ended  # noqa: PLC0415  # not before the first request
+
+            self._breakers = self._breakers or Breakers()
+            self._breakers.ended(Ended(model, status, text), now_s)
 
     def barrier(self, request_id: str) -> None:
         """A barrier was sent: the coordinator answers it once all is settled."""
@@ -95,7 +101,7 @@ class Standing:
         self._barrier = None
         self.trust = self.runtime = None
         self._challenged_s, self._has_sent_work = None, False
-        self._breakers = Breakers()
+        self._breakers = None
 
     def _settled(self, request_id: str) -> None:
         """It answered a barrier; only the latest counts."""
@@ -110,5 +116,5 @@ class Standing:
             self.runtime,
             self._challenged_s,
             self._has_sent_work,
-            self._breakers.pauses,
+            () if self._breakers is None else self._breakers.pauses,
         )

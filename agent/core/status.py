@@ -10,7 +10,6 @@ from typing import TypeAlias
 from ...backends.stores.base import Stock
 from ...config.errors import AgentError
 from .blockers import blockers
-from .convergence import convergence
 from .drains import RESTS
 from .node import Node
 from .pool import is_allowed
@@ -216,6 +215,10 @@ def _blockers(snapshot: Snapshot, model: str) -> list[Json]:
 
 def _desired(node: Node, now_s: float) -> list[Json]:
     """What a coordinator wants here, and how far it is."""
+    if node.loads.wishes.desired is None:
+        return []
+    from .convergence import convergence  # noqa: PLC0415  # most are told of no desire
+
     return [
         {
             "name": each.name,
