@@ -23,11 +23,13 @@ from .footprint import footprint_bytes
 from .http_call import Peer
 from .profiles import CannotServe, Launch, Plan, Profile, Tuning, kind_of_failure
 from .profiles_llamacpp import is_projector
-from .served_keeper import STRAGGLERS_S
+from .served_keeper import LOOK_S, STRAGGLERS_S
 from .served_place import Place
 
 _KEEPER = f"{__package__}.served_keeper"
 _SLACK_S = 3.0
+_SETTLE_S = 30.0
+"""How long the system may take to bury who was killed."""
 
 
 class Origin(Protocol):
@@ -170,7 +172,11 @@ class OwnServer:
         """Ask it to leave, then make it; its folder goes too."""
         farewell = (_line({"stop": patience_s}),)
         try:
-            await self._child.stop(farewell, patience_s=patience_s + STRAGGLERS_S + _SLACK_S)
+            group = self._child.pid
+            slack_s = STRAGGLERS_S + _SLACK_S
+            was_killed = await self._child.stop(farewell, patience_s=patience_s + slack_s)
+            if was_killed and group is not None:
+                await emptied(group, patience_s=_SETTLE_S)
         finally:
             if self._place is not None:
                 self._place.remove()
@@ -208,6 +214,27 @@ class OwnServer:
         if pid is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+
+
+async def emptied(group: int, *, patience_s: float) -> bool:
+    """Wait until nobody is left of a group that was killed: who held much memory goes slowly.
+
+    Args:
+        group: Its number.
+        patience_s: Seconds to wait at most.
+
+    Returns:
+        Whether it is empty.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + patience_s
+    while loop.time() < until_s:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
 
 
 class AttachedServer:

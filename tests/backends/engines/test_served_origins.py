@@ -1,6 +1,7 @@
 """Whose process a server is: one that is started here, and one that is left alone."""
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from poolhand.backends.engines.errors import EngineMissing, EngineStartFailed
 from poolhand.backends.engines.profiles import Plan
 from poolhand.backends.engines.profiles_llamacpp import LlamacppProfile
 from poolhand.backends.engines.profiles_vllm import VllmProfile
-from poolhand.backends.engines.served_origins import AttachedServer, OwnServer
+from poolhand.backends.engines.served_origins import AttachedServer, OwnServer, emptied
 from poolhand.config.engines import Attach
 from poolhand.config.errors import SecretUnusable
 
@@ -41,6 +42,18 @@ def own(folder: Path, code: str) -> OwnServer:
     program.write_text(f"#!{sys.executable}\n{code}\n")
     program.chmod(0o700)
     return OwnServer(VllmProfile(), Plan((str(program),), str(folder)))
+
+
+async def test_a_killed_group_is_waited_for_until_nobody_is_left() -> None:
+    code = "import time; time.sleep(60)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, start_new_session=True
+    )
+    # a killed process that nobody has buried yet is still there
+    assert await emptied(process.pid, patience_s=20)
+    assert await process.wait() == -9
+    assert await emptied(process.pid, patience_s=20), "and at once, where there is nobody"
+    assert not await emptied(os.getpgid(0), patience_s=0), "without patience nobody is touched"
 
 
 async def test_a_server_is_started_told_of_and_ended(tmp_path: Path) -> None:
