@@ -9,6 +9,7 @@ code    meaning
 3       no agent answers
 4       it runs, but does not serve (``status``), or not that model (``why``)
 5       the agent refused the order; nothing was changed
+6       all of it is here, but nobody had promised what its bytes are
 78      the configuration or the token cannot be used
 130     interrupted from the keyboard
 ======  ==================================================

@@ -71,8 +71,9 @@ def post(
 def _asked(
     method: str, socket_path: Path, target: str, timeout_s: float, body: bytes | None
 ) -> tuple[int, bytes]:
-    # the library's client takes longer to import than the agent takes to answer
-    head = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close"]
+    # the library's client takes longer to import than the agent takes to answer; by HTTP/1.0 a body
+    # is what comes until the end, whatever the answer is made of
+    head = [f"{method} {target} HTTP/1.0", "Host: localhost"]
     if body is not None:
         head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     try:
@@ -94,7 +95,7 @@ def _asked(
 def _answer(line: socket.socket) -> tuple[bytes, bytes]:
     """The head and the body of what comes, as far as it comes.
 
-    Source: RFC 9112, 6.3; of the two ways to say where a body ends, those that the agent takes.
+    Source: RFC 9112, 6.3.
     """
     got = bytearray()
     ends = MOST_BYTES

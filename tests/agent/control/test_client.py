@@ -49,7 +49,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def test_an_answer(serve: Serve, tmp_path: Path) -> None:
     assert get(serve(ANSWER), "/v1/status", 5.0) == (200, b"{}")
     question = (tmp_path / "question").read_bytes()
-    assert question.startswith(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n")
+    assert question.startswith(b"GET /v1/status HTTP/1.0\r\nHost: localhost\r\n")
 
 
 def test_any_status_is_an_answer(serve: Serve) -> None:
