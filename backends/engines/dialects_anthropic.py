@@ -10,6 +10,7 @@ Source:
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
@@ -237,7 +238,8 @@ def _sampling(body: Json) -> Json:
         value = body.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= cast("float", value) <= sys.float_info.max:
             raise BadRequest(field=name, must="be a number, 0 or more")
-        return {name: min(value, most)}
+        return {name: min(cast("float", value), most)}
     return {}

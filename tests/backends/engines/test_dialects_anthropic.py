@@ -178,6 +178,7 @@ WRONG: list[Json] = [
         {"messages": [user(CANARY)], "stop": 1},
         {"messages": [user(CANARY)], "temperature": CANARY},
         {"messages": [user(CANARY)], "temperature": float("nan")},
+        {"messages": [user(CANARY)], "temperature": float("inf")},
         {"messages": [user(CANARY)], "response_format": {"type": "json_object"}},
         {"messages": [user(CANARY)], "tools": [{"function": {"name": "f"}}], "tool_choice": CANARY},
         {"messages": [user([{"type": "input_audio", "input_audio": CANARY}])]},
