@@ -167,9 +167,12 @@ async def test_a_collector_that_is_dead_or_deaf_costs_traces_and_no_time(
             for number in range(2 * MOST_WAITING):
                 made.give(request(number))
             took_s = time.thread_time() - begun_s
-            dropped = made.facts()["dropped"]
+            told = made.facts()
+            dropped, failed = told["dropped"], told["failed"]
             assert isinstance(dropped, int)
-            assert dropped >= 3 * 2 * MOST_WAITING - MOST_WAITING - 3
+            assert isinstance(failed, int)
+            # on a slow machine a batch may be given up meanwhile, and make room
+            assert dropped + failed >= 3 * 2 * MOST_WAITING - MOST_WAITING - 3
             assert took_s < 5, "it never waits"
             collector.status = 400
             collector.is_open.set()
