@@ -150,14 +150,13 @@ class RangeReader:
         if isinstance(location, FileLocation):
             self._read_file(location, span, sink)
             return
-        is_kept = False
         try:
             line, head = self._ask(location, span)
             self._judge(line, head, span)
             self._pour(line, span, sink)
-            is_kept = line.is_usable and line.is_over
         finally:
-            if not is_kept:
+            # a refusal that was read to its end leaves a good connection, too
+            if self._line is not None and not (self._line.is_usable and self._line.is_over):
                 self.close()
 
     def interrupt(self) -> None:

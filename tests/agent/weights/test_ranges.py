@@ -132,6 +132,20 @@ def test_what_may_be_tried_again(
     assert read(reader, origin) == DATA[100:5000], "the next read has a connection of its own"
 
 
+def test_a_refusal_leaves_its_connection(origin: Origin, reader: RangeReader) -> None:
+    """Some stores count requests by connection: a new one would be refused again."""
+    origin.fault = at_first(Reply(status=429, body=b"<Code>SlowDown</Code>"))
+    with pytest.raises(Hiccup):
+        _ = read(reader, origin)
+    assert read(reader, origin) == DATA[100:5000]
+    assert len(origin.callers) == 1
+    origin.fault = always(Reply(status=503, body=b"x" * 9000))
+    for _ in range(2):
+        with pytest.raises(Hiccup):
+            _ = read(reader, origin)
+    assert len(origin.callers) == 2, "what is too long to be read is left, and its connection too"
+
+
 @pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
 @pytest.mark.parametrize("status", [400, 403])
 def test_stale_credentials(origin: Origin, reader: RangeReader, code: str, status: int) -> None:

@@ -96,6 +96,7 @@ class Origin:
         sent_bytes: Body bytes sent so far.
         is_mute: Whether tags are listed and then neither told nor minded.
         ranges: ``(path, Range)`` of every GET of an object, in order.
+        callers: The other ends of the connections over which they came.
     """
 
     def __init__(self, objects: Mapping[str, bytes], *, fault: Fault | None = None) -> None:
@@ -106,6 +107,7 @@ class Origin:
         self.etags = True
         self.is_mute = False
         self.ranges: list[tuple[str, str]] = []
+        self.callers: set[object] = set()
         self.lock = threading.Lock()
         outer = self
 
@@ -173,6 +175,7 @@ class _Answerer(BaseHTTPRequestHandler):
 
     def _object(self, path: str) -> None:
         asked = self.headers.get("Range", "")
+        self.origin.callers.add(self.client_address)
         reply, _ = self.origin.reply(path, asked)
         data = self.origin.objects.get(path)
         if data is None:
