@@ -50,10 +50,12 @@ from .runtime.notify import notifier
 from .runtime.perform import Performer, World, cache_folder
 from .runtime.settings_file import SettingsFile
 from .runtime.thrift import give_back, keep_one_heap, resident_bytes
+from .wire.inbound import DesiredModels
 
 if TYPE_CHECKING:
     from ..config.telemetry import Telemetry
     from .control.traces import Traces
+    from .core.convergence import Ignored
     from .runtime.registry import Registry
 
 LOOK_S = 2.0
@@ -119,6 +121,7 @@ class Daemon:
         self._came = asyncio.Event()
         self._heard = 0
         self._room = asyncio.Event()
+        self._ignored: Ignored | None = None
         self._notify = notifier(os.environ)
         self._desk = Desk(
             self._node,
@@ -249,6 +252,8 @@ class Daemon:
                     self._log.done(effect)
                     self._desk.done(effect, now_s)
                     doers.perform(effect)
+                if isinstance(event, Heard) and isinstance(event.message, DesiredModels):
+                    self._name_ignored()
                 if self._node.is_done:
                     return
             self._vouch(clock_s())
@@ -268,6 +273,15 @@ class Daemon:
             self._log.heed(event.settings.log.level)
             doers.resettle(event.settings)
             self._retrace(event.settings.telemetry)
+
+    def _name_ignored(self) -> None:
+        """Write down, once, what is desired and kept away: the message has no answer."""
+        from .core.convergence import Ignored, convergence  # noqa: PLC0415  # most never desire
+
+        self._ignored = self._ignored or Ignored()
+        rows = convergence(self._node.loads, self._node.machine.stocks)
+        for row in self._ignored.news(rows):
+            self._log.note("desired build ignored", model=row.model, alias=row.name, reason=row.why)
 
     def _vouch(self, now_s: float) -> None:
         """Tell the service manager that this process is of use, or be silent."""

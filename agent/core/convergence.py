@@ -1,6 +1,6 @@
 """How far this machine is with what a coordinator desires, build by build."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ...backends.stores.base import Stock
 from ...config.frozen import frozen
@@ -31,6 +31,23 @@ class Desired:
     why: str = ""
     failures: int = 0
     again_s: float | None = None
+
+
+class Ignored:
+    """Which desired builds local policy keeps away; each is told once.
+
+    What was gone in between is told again.
+    """
+
+    def __init__(self) -> None:
+        self._told: frozenset[tuple[str, str]] = frozenset()
+
+    def news(self, rows: Iterable[Desired]) -> list[Desired]:
+        """Those of a statement that the one before did not name, or that had another reason."""
+        now = {(row.model, row.why): row for row in rows if row.state == "ignored"}
+        new = [row for key, row in now.items() if key not in self._told]
+        self._told = frozenset(now)
+        return new
 
 
 def convergence(loads: Loads, stocks: Mapping[str, Stock]) -> Iterator[Desired]:

@@ -214,12 +214,18 @@ def test_an_empty_wish_stops_what_it_had_begun(world: World) -> None:
     world.throttle(200_000)
     world.post("desired", {"models": [DESIRED]})
     world.heard(lambda: at(world.stay(B), "state") == "downloading", "B comes")
-    world.post("desired", {"models": []})
+    unknown = {"model_name": "tiny", "desired_build": "org/none", "previous_build": ""}
+    for rows in ([DESIRED, unknown], [unknown, DESIRED], []):
+        world.post("desired", {"models": rows})
     world.heard(lambda: world.stay(B) is None, "B comes no more")
     world.throttle(0)
     time.sleep(1.0)
     assert world.stay(B) is None
     assert not here(world, B)
+    ignored = [one for one in world.log() if one["what"] == "desired build ignored"]
+    assert [(one["model"], one["reason"]) for one in ignored] == [
+        ("org/none", "it is not offered here")
+    ], "told once"
 
 
 def between(world: World, first: str, last: str) -> list[object]:

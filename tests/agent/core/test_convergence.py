@@ -5,7 +5,7 @@ import pytest
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.ahead import WAITS_S
-from poolhand.agent.core.convergence import Desired, convergence
+from poolhand.agent.core.convergence import Desired, Ignored, convergence
 from poolhand.agent.wire.inbound import DesiredModel, DesiredModels
 from poolhand.backends.stores.errors import StoreUnreachable
 from tests.journeys.world import World, only, settings
@@ -54,6 +54,18 @@ def test_what_is_ignored_says_why(world: World) -> None:
     ]
     world.choose(settings())
     assert told(world)[0].why == "it is outside the pool 'tiny'"
+
+
+def test_what_is_ignored_is_told_once(world: World) -> None:
+    ignored = Ignored()
+    wish(world, "org/b", "org/c", "org/x")
+    assert [row.model for row in ignored.news(told(world))] == ["org/c", "org/x"]
+    wish(world, "org/x", "org/x")
+    assert ignored.news(told(world)) == []
+    wish(world, "org/x", "org/c")
+    assert [row.model for row in ignored.news(told(world))] == ["org/c"], "it was gone meanwhile"
+    world.choose(settings())
+    assert [row.why for row in ignored.news(told(world))] == ["it is outside the pool 'tiny'"]
 
 
 def test_two_builds_come_one_after_the_other(world: World) -> None:
