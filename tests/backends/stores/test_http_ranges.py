@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +28,7 @@ from poolhand.backends.stores.errors import (
     WeightsChanged,
     WeightsError,
 )
+from poolhand.backends.stores.exchange import Exchange
 from poolhand.backends.stores.http_ranges import Answer, HttpClient, refusal
 
 AUTH = {"authorization": "Bearer s3cret"}
@@ -217,6 +220,31 @@ async def test_a_certificate_that_nobody_vouches_for(listening: Listening, tmp_p
         trusting = HttpClient("s", guard, ca_file=str(cert))
         assert (await asyncio.to_thread(trusting.ask, url, most_bytes=9)).body == b"ok"
         trusting.close()
+
+
+def test_who_leaves_without_a_word_has_ended_what_has_no_length(tmp_path: Path) -> None:
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    trustme(key, cert)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def say() -> None:
+            sock = context.wrap_socket(listener.accept()[0], server_side=True)
+            with sock:
+                _ = sock.recv(9999)
+                sock.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 40_000)
+                socket.socket.shutdown(sock, socket.SHUT_WR)  # and nothing that says so in TLS
+
+        speaker = threading.Thread(target=say)
+        speaker.start()
+        trusting = ssl.create_default_context(cafile=str(cert))
+        line = Exchange("localhost", listener.getsockname()[1], trusting, stall_timeout_s=20)
+        assert line.ask("/", {"Host": "h"}).status == 200
+        assert line.body(50_000, within_s=20) == b"x" * 40_000
+        assert line.is_over
+        line.close()
+        speaker.join()
 
 
 def trustme(key: Path, cert: Path) -> None:
