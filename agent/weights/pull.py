@@ -16,9 +16,11 @@ from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorr
 from ...config.errors import AgentError
 from .arrival import DRIP_RATIO, Arrival
 from .behind import writing_behind
+from .brake import Brake
+from .digesting import Digesting, Work
 from .digests import Interrupted, PieceBad
 from .journal import Journal
-from .pace import LOOK_EVERY_S, Bucket, Crew, Opening, buffer_bytes, laggards
+from .pace import LOOK_EVERY_S, Crew, Opening, buffer_bytes, laggards
 from .parts import Part
 from .patience import Patience
 from .plan import Chunk, Grid, missing
@@ -71,10 +73,10 @@ class Pull:
         self._wanted = self._workers = self._started = 0
         self._refusals = 0
         self._looked: tuple[float, int] | None = None
-        self._bucket = Bucket(source.max_bytes_per_s)
-        self._bucket_lock = threading.Lock()
+        self._brake = Brake(source.max_bytes_per_s, self._stop)
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
         self._refresh_lock = threading.Lock()
+        self._digesting = Digesting(self._digest, self._live)
         self._refreshes = 0
         self.error: AgentError | OSError | None = None
         self.is_broken = self.is_untold = False
@@ -142,7 +144,7 @@ class Pull:
 
     def _hurry(self, now_s: float) -> None:
         slow: set[int] = set()
-        if self._bucket.rate_bytes_s is None:  # else slow is what was asked for
+        if self._brake.rate_bytes_s is None:  # else slow is what was asked for
             so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
             slow = set(laggards(so_far, self._finished))
         for key, arrival in self._running.items():
@@ -151,8 +153,7 @@ class Pull:
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Change what all connections together may bring from now on; ``None``: anything."""
-        with self._bucket_lock:
-            self._bucket.rate_bytes_s = max_bytes_per_s
+        self._brake.limit(max_bytes_per_s)
 
     def _grow(self, wanted: int) -> None:
         """Have so many workers; who is too many leaves when its task is done."""
@@ -164,12 +165,13 @@ class Pull:
         for _ in range(lacking):
             name = f"pull-{self._started}"
             self._started += 1
-            threading.Thread(target=self._live, name=name, daemon=True).start()
+            threading.Thread(target=self._live, args=(self._work,), name=name, daemon=True).start()
         _ = threading.stack_size(previous)
 
     def stop(self) -> None:
         """Make every worker leave within one buffer."""
         self._stop.set()
+        self._digesting.end()
         with self._change:
             self._change.notify_all()
         for reader in tuple(self._readers):
@@ -188,12 +190,12 @@ class Pull:
 
     # ── one worker ────────────────────────────────────────────────────────────────────
 
-    def _live(self) -> None:
+    def _live(self, work: Work) -> None:
         is_expected = False
         try:
             # never closed by hand: a traceback may still hold a piece of it
-            size = buffer_bytes(self._bucket.rate_bytes_s, most_bytes=BUFFER_BYTES)
-            self._work(memoryview(mmap.mmap(-1, size)))
+            size = buffer_bytes(self._brake.rate_bytes_s, most_bytes=BUFFER_BYTES)
+            work(memoryview(mmap.mmap(-1, size)))
             is_expected = True
         except Interrupted:
             is_expected = True
@@ -201,8 +203,6 @@ class Pull:
             is_expected = True
             self._fail(error)
         finally:
-            with self._change:
-                self._workers -= 1
             if not is_expected:  # a bug: the thread's traceback goes to standard error
                 self.is_broken = True
                 self.stop()
@@ -223,10 +223,15 @@ class Pull:
                 file = task if isinstance(task, int) else task.file
                 if isinstance(task, Chunk):
                     self._fetch(task, reader)
-                self._digest(file, buffer)
+                # who waits for the link shall not wait for digests; else it is the other way round
+                if self._opening is None and self._grid.chunk_bytes < self.size_bytes(file):
+                    self._digesting.put(file)
+                else:
+                    self._digest(file, buffer)
         finally:
             with self._change:
                 self._readers.remove(reader)
+                self._workers -= 1
             reader.close()
 
     def _next(self, last: int | None) -> Chunk | int | None:
@@ -314,15 +319,7 @@ class Pull:
 
     def wrote(self, count: int) -> None:
         """Rest if all are too fast together, and leave if somebody asked to."""
-        rest_s = 0.0
-        if self._bucket.rate_bytes_s is not None:
-            with self._bucket_lock:
-                rest_s = self._bucket.debit(count, time.monotonic())
-        while rest_s > 0 and not self._stop.wait(rest_s):
-            with self._bucket_lock:
-                rest_s = self._bucket.debit(0, time.monotonic())
-        if self._stop.is_set():
-            raise Interrupted
+        self._brake.pay(count)
 
     def arrived(self, file: int, block: int) -> None:
         """A block was written: claim it, then let the digest pass."""
