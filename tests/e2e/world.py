@@ -118,9 +118,14 @@ class World(Stage):
         return {str(at(each, "id")): each for each in each_of(self.state(), "providers")}
 
     def provider(self) -> object:
-        """The only one."""
-        (only,) = self.providers().values()
-        return only
+        """The only one; a line that is dialled anew is gone for a moment."""
+
+        def only() -> object | None:
+            here = [*self.providers().values()]
+            assert len(here) < 2, "there is one"
+            return here[0] if here else None
+
+        return self.until(only, "an agent is connected", 20)
 
     def load(self, model: str, *, provider: str = "") -> Mapping[str, object]:
         """Have a model loaded; how that ended."""
