@@ -3,12 +3,12 @@
 What an operator may add to a server's command line is on the lists of :mod:`.flags`.
 """
 
-from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from .adapters import AdapterLine, checked
 from .flags import AnyFlags, LlamacppFlags, SglangFlags, VllmFlags
+from .loopback import is_loopback
 from .rules import Bound, checks, whole
 from .section import Section, absent
 
@@ -187,7 +187,7 @@ class Attach(Section):
         problem = "must be http://HOST:PORT on this machine; elsewhere it is [models.external]"
         if parts.scheme != "http" or parts.username or parts.query or parts.fragment:
             raise ValueError(problem)
-        if parts.path.strip("/") or not parts.port or not _is_loopback(parts.hostname or ""):
+        if parts.path.strip("/") or not parts.port or not is_loopback(parts.hostname or ""):
             raise ValueError(problem)
         return f"http://{parts.netloc}"
 
@@ -221,10 +221,3 @@ class Engines(Section):
     vllm: Vllm = absent()
     sglang: Sglang = absent()
     llamacpp: Llamacpp = absent()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,11 +7,11 @@ that no secret gets into a header that is shown.
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
+from .loopback import is_loopback
 from .rules import Bound, checks, whole
 from .section import Section
 from .stores import HostPort, KeychainName
@@ -170,14 +170,6 @@ _SCHEMES: Mapping[Dialect, Scheme] = MappingProxyType(
 def may_be_static(name: str) -> bool:
     """Whether an operator may set a header for all requests; ``name`` is in lower case."""
     return not (name in _HOP_BY_HOP or name in _OURS or _SECRETIVE.search(name))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name, judged without any resolver."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _split(url: str) -> SplitResult:

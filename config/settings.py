@@ -5,7 +5,6 @@ that was written is quietly read as something else. Paths are text here; ``confi
 makes them absolute against the folder of the file that named them.
 """
 
-from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,6 +15,7 @@ from .engines import Attach, EngineName, Engines, Mlx, Serving
 from .errors import RefInvalid
 from .external import External
 from .hours import Hours, Owner
+from .loopback import is_loopback
 from .peers import Peers
 from .refs import ModelRef
 from .rules import Bound, checks, whole
@@ -106,11 +106,7 @@ class Coordinator(Section):
     @property
     def is_loopback(self) -> bool:
         """Whether the line cannot leave this machine, judged without asking any resolver."""
-        host = _split(self.url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(_split(self.url).hostname or "")
 
 
 class Wire(Section):

@@ -1,9 +1,9 @@
 """Traces for a collector: the table ``[telemetry]``."""
 
-from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from .loopback import is_loopback
 from .rules import Bound, checks, whole
 from .section import Section
 from .stores import KeychainName
@@ -71,7 +71,7 @@ class Telemetry(Section):
             problem = "name only one of key_file, key_env, key_credential and key_keychain"
             raise ValueError(problem)
         parts = urlsplit(self.endpoint or "")
-        if count and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if count and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             problem = "endpoint is unencrypted and leaves this machine: a key needs https://"
             raise ValueError(problem)
 
@@ -82,10 +82,3 @@ class Telemetry(Section):
             return None
         path = urlsplit(self.endpoint).path.strip("/")
         return self.endpoint if path else self.endpoint.rstrip("/") + TRACES_PATH
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

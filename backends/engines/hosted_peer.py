@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ...config.errors import ConfigInvalid
-from ...config.external import External, is_loopback
+from ...config.external import External
+from ...config.loopback import is_loopback
 from ..stores.addresses import address_problem, resolve
 from .chat_http import refused
 from .hosted_errors import ProviderUnreachable, ProviderUnsafe

@@ -135,14 +135,6 @@ class Guard:
         return StoreUnsafe(store=self._store, reason=reason)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name, judged without any resolver."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def named(url: str) -> str:
     """A URL's ``host:port``, as :class:`Guard` takes it; empty if it is no URL."""
     try:

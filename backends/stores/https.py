@@ -12,9 +12,10 @@ import re
 from typing import cast
 from urllib.parse import quote
 
+from ...config.loopback import is_loopback
 from ...config.refs import ModelRef
 from ...config.stores import Stores
-from .addresses import Guard, is_loopback, named
+from .addresses import Guard, named
 from .base import HttpLocation, RemoteFile
 from .errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
 from .http_ranges import HttpClient, refusal

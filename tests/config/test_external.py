@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.config.errors import ConfigInvalid
-from poolhand.config.external import External, is_loopback, may_be_static
+from poolhand.config.external import External, may_be_static
 from poolhand.config.load import load
+from poolhand.config.loopback import is_loopback
 from poolhand.config.rules import Invalid
 from poolhand.config.settings import ModelEntry
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from poolhand.backends.stores.addresses import (
     Guard,
     address_problem,
-    is_loopback,
     named,
     resolve,
 )
 from poolhand.backends.stores.errors import StoreUnreachable, StoreUnsafe
+from poolhand.config.loopback import is_loopback
 
 FORBIDDEN = {
     "127.0.0.1": "loopback",
