@@ -252,8 +252,8 @@ def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None
     if isinstance(usage, dict):
         counts = cast("_Json", usage)
         return (
-            _whole(counts.get("prompt_tokens")),
-            _whole(counts.get("completion_tokens")),
+            count(counts.get("prompt_tokens")),
+            count(counts.get("completion_tokens")),
             _inner(counts, "prompt_tokens_details", "cached_tokens"),
             _inner(counts, "completion_tokens_details", "reasoning_tokens"),
         )
@@ -261,21 +261,22 @@ def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None
     if isinstance(progress, dict):
         # while a prompt is read, the timings know only of what was read so far
         steps = cast("_Json", progress)
-        return _whole(steps.get("total")), None, _whole(steps.get("cache")), None
+        return count(steps.get("total")), None, count(steps.get("cache")), None
     if isinstance(timings, dict):
         times = cast("_Json", timings)
-        read, cached = _whole(times.get("prompt_n")), _whole(times.get("cache_n"))
+        read, cached = count(times.get("prompt_n")), count(times.get("cache_n"))
         prompt = None if read is None else read + (cached or 0)
-        return prompt, _whole(times.get("predicted_n")), cached, None
+        return prompt, count(times.get("predicted_n")), cached, None
     return None, None, None, None
 
 
 def _inner(counts: _Json, outer: str, name: str) -> int | None:
     details = counts.get(outer)
-    return _whole(cast("_Json", details).get(name)) if isinstance(details, dict) else None
+    return count(cast("_Json", details).get(name)) if isinstance(details, dict) else None
 
 
-def _whole(value: object) -> int | None:
+def count(value: object) -> int | None:
+    """A number of tokens; ``None`` if it is none that makes sense."""
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if isinstance(value, int) and is_count and 0 <= value <= MOST_TOKENS else None
 

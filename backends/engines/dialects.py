@@ -12,7 +12,6 @@ from typing import TypeAlias, cast
 
 from ...config.frozen import frozen
 from .asked import ROLES, BadRequest
-from .chat_pieces import MOST_TOKENS
 
 Json: TypeAlias = Mapping[str, object]
 
@@ -61,12 +60,6 @@ def rows(value: object) -> list[Json]:
 def text(value: object) -> str:
     """The text, or none."""
     return value if isinstance(value, str) else ""
-
-
-def count(value: object) -> int | None:
-    """A number of tokens; ``None`` if it is none that makes sense."""
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if isinstance(value, int) and is_count and 0 <= value <= MOST_TOKENS else None
 
 
 def messages(body: Json) -> list[Json]:

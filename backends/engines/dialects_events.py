@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import cast
 
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
-from .chat_pieces import AnswerBroken, broken_off
-from .dialects import Json, count, mapping, text
+from .chat_pieces import AnswerBroken, broken_off, count
+from .dialects import Json, mapping, text
 
 REASONS: Mapping[str, FinishReason] = MappingProxyType(
     {

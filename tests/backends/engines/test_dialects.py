@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolhand.backends.engines.asked import BadRequest
+from poolhand.backends.engines.chat_pieces import count
 from poolhand.backends.engines.dialects import (
     Call,
     array,
-    count,
     mapping,
     messages,
     rows,
