@@ -209,10 +209,8 @@ def told_of(path: Path, told: str, buffer: memoryview) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
-        taken = both(told, size_bytes=os.fstat(file.fileno()).st_size)
-        while count := file.readinto(buffer):
-            taken.update(buffer[:count])
+    taken = both(told, size_bytes=path.stat().st_size)
+    _take_whole(path, taken, buffer)
     return taken.told()
 
 
@@ -227,9 +225,19 @@ def sha256_of(path: Path, buffer: memoryview, *, is_stopped: Callable[[], bool])
         OSError: The file cannot be read.
     """
     sha256 = hashlib.sha256()
+    _take_whole(path, sha256, buffer, is_stopped=is_stopped)
+    return sha256.hexdigest()
+
+
+def _take_whole(
+    path: Path,
+    taken: "Digest",
+    buffer: memoryview,
+    *,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> None:
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             if is_stopped():
                 raise Interrupted
-            sha256.update(buffer[:count])
-    return sha256.hexdigest()
+            taken.update(buffer[:count])
