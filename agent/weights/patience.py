@@ -23,13 +23,14 @@ class Patience:
         now_s: Of any clock that only goes forward.
 
     Attributes:
-        tries: How often it was begun since it last brought a block.
+        tries: How often it was begun since it last had a block together.
     """
 
     def __init__(self, *, no_progress_s: float, block_bytes: int, now_s: float) -> None:
         self.tries = 0
         self._no_progress_s = no_progress_s
         self._block_bytes = block_bytes
+        self._got_bytes = 0
         self._since_s = now_s
 
     def wait_s(
@@ -46,9 +47,10 @@ class Patience:
         Returns:
             Seconds, half of them by chance; ``None``: it is given up.
         """
-        if got_bytes >= self._block_bytes:
+        self._got_bytes += got_bytes
+        if self._got_bytes >= self._block_bytes:
             # a store that goes on bringing bytes is not given up for dropping the line
-            self.tries, self._since_s = 1, now_s
+            self.tries, self._since_s, self._got_bytes = 1, now_s, 0
         else:
             self.tries += 1
         enough = _FEWEST_TRIES if self._no_progress_s >= _LONG_S else TRIES

@@ -44,7 +44,7 @@ def test_a_store_that_stands_still_is_not_waited_for_much_beyond_the_time(stall_
     """Each try ends by a time-out of its own, so eight of them would take minutes."""
     patience, now_s = Patience(no_progress_s=60.0, block_bytes=100, now_s=0.0), stall_s
     while (
-        wait_s := patience.wait_s(got_bytes=9, asked_s=None, now_s=now_s, chance=0.9)
+        wait_s := patience.wait_s(got_bytes=1, asked_s=None, now_s=now_s, chance=0.9)
     ) is not None:
         now_s += wait_s + stall_s
     assert 60.0 <= now_s <= 60.0 + stall_s + 5.0
@@ -61,3 +61,15 @@ def test_what_the_store_asks_for_is_waited_but_not_for_ever() -> None:
     patience = Patience(no_progress_s=60.0, block_bytes=100, now_s=0.0)
     assert patience.wait_s(got_bytes=0, asked_s=7.0, now_s=0.0, chance=0.0) == 7.0
     assert patience.wait_s(got_bytes=0, asked_s=1e6, now_s=0.0, chance=0.0) == 60.0
+
+
+def test_a_line_that_breaks_before_each_block_is_progress_all_the_same() -> None:
+    """What four answers brought together is a block, and the fifth is asked for at once."""
+    patience = Patience(no_progress_s=60.0, block_bytes=100, now_s=0.0)
+    now_s = 0.0
+    for _ in range(100):
+        wait_s = patience.wait_s(got_bytes=30, asked_s=None, now_s=now_s, chance=0.9)
+        assert wait_s is not None
+        assert wait_s < 1.0
+        now_s += wait_s + 1.0
+    assert now_s > 60.0
