@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, cast
 
 _CHOICE = re.compile(r"(argument .*: invalid choice: '(.*)') \(choose from .*\)", re.DOTALL)
+_MISSING = "the following arguments are required"
 
 
 class Parser(ArgumentParser):
@@ -25,10 +26,12 @@ class Parser(ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and which word comes near; ends with 2."""
-        found = _CHOICE.fullmatch(message)
-        if found is not None:
-            message = f"{found[1]}{_near(found[2], self._choices())}"
+        """Say what is wrong, and which word comes near or could stand there; ends with 2."""
+        choices = self._choices()
+        if (found := _CHOICE.fullmatch(message)) is not None:
+            message = f"{found[1]}{_near(found[2], choices)}"
+        elif choices and message.startswith(_MISSING):
+            message += f" (choose from {', '.join(choices)})"
         super().error(message)
 
     def refuse(self, unknown: Sequence[str]) -> NoReturn:

@@ -36,7 +36,10 @@ class SupervisorFailed(AgentError):
     code = "supervisor_failed"
     retry = Retry.OPERATOR
     status = 500
-    remedy = "Look into `poolhand service logs`; `poolhand service install --dry-run` shows it all."
+    remedy = (
+        "`poolhand service install --dry-run` shows what would be written, "
+        "`poolhand service logs` what the service said."
+    )
 
     def __init__(self, *, command: str, reason: str) -> None:
         super().__init__(f"{command}: {reason}")

@@ -240,7 +240,8 @@ def _have_loaded(
         _refuse_failure(stage, model)
         time.sleep(LOOK_S)
     took_s = at(stay_of(stage.agent.status(), model), "load_s")
-    voice.good(f"{model} is ready" + (f"; {took_s:.1f} s" if isinstance(took_s, float) else ""))
+    took = f"; its engine took {took_s:.1f} s" if isinstance(took_s, float) else ""
+    voice.good(f"{model} is ready{took}")
 
 
 def _way_in(log: Path) -> list[str]:

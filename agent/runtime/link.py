@@ -284,7 +284,8 @@ def refusal(failed: Exception, url: str) -> tuple[int, LinkError]:
             return _REFUSED, AuthRejected(reason=f"HTTP {status}")
         close_code = _LATER if status in _TRY_LATER else _GONE
         return close_code, LinkRefused(url=url, reason=f"it answered HTTP {status}")
-    words = str(failed) or type(failed).__name__
+    # the system's own words, without their number
+    words = getattr(failed, "strerror", None) or str(failed) or type(failed).__name__
     return _GONE, LinkRefused(url=url, reason=words)
 
 

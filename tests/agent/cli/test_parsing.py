@@ -23,6 +23,9 @@ from .conftest import Cli
         ("pool xyz", "poolhand pool", "'xyz' (choose from status, set, release)"),
         ("status --zzzzzz", "poolhand status", "unrecognized arguments: --zzzzzz\n"),
         ("drain now", "poolhand drain", "unrecognized arguments: now"),
+        ("", "poolhand [-h]", "required: VERB (choose from run, status, "),
+        ("pool", "poolhand pool", "required: ACTION (choose from status, set, release)"),
+        ("pin", "poolhand pin", "required: MODEL\n"),
     ],
 )
 def test_a_mistyped_word_is_told_what_it_may_have_been(
