@@ -12,6 +12,7 @@ _LONG_S = 20.0
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 _LONGEST_ASKED_S = 60.0
+"""And where time decides, no longer than what is left of it: a store may ask for a day."""
 
 
 class Patience:
@@ -53,8 +54,10 @@ class Patience:
             self.tries, self._since_s, self._got_bytes = 1, now_s, 0
         else:
             self.tries += 1
-        enough = _FEWEST_TRIES if self._no_progress_s >= _LONG_S else TRIES
-        if self.tries >= enough and now_s - self._since_s >= self._no_progress_s:
+        is_long = self._no_progress_s >= _LONG_S
+        left_s = self._since_s + self._no_progress_s - now_s
+        if self.tries >= (_FEWEST_TRIES if is_long else TRIES) and left_s <= 0:
             return None
         longest_s = min(_FIRST_WAIT_S * 2 ** (min(self.tries, TRIES) - 1), _LONGEST_WAIT_S)
-        return max(longest_s * (0.5 + chance / 2), min(asked_s or 0.0, _LONGEST_ASKED_S))
+        most_s = min(_LONGEST_ASKED_S, left_s) if is_long else _LONGEST_ASKED_S
+        return max(longest_s * (0.5 + chance / 2), min(asked_s or 0.0, most_s))

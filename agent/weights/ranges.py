@@ -38,6 +38,9 @@ _STALE_CODES = frozenset(
 _ELSEWHERE = frozenset({301, 307})
 """Source: Amazon S3, "Making requests", on redirects: permanent, and for a bucket made lately."""
 
+_PLAIN = frozenset({"", "identity", "aws-chunked"})
+"""The last is what uploads are sent in; some stores keep the word and tell it with plain bytes."""
+
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
@@ -206,7 +209,8 @@ class RangeReader:
             self._refuse(line, head, span)
         if head.status == 200 and not span.is_whole:  # noqa: PLR2004  # HTTP
             raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
-        if head.fields.get("content-encoding", "identity") != "identity":
+        codings = head.fields.get("content-encoding", "").lower().split(",")
+        if not _PLAIN.issuperset(coding.strip() for coding in codings):
             raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
         told = head.fields.get("etag")
         if is_other(span.etag, told):

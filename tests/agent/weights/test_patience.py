@@ -73,3 +73,15 @@ def test_a_line_that_breaks_before_each_block_is_progress_all_the_same() -> None
         assert wait_s < 1.0
         now_s += wait_s + 1.0
     assert now_s > 60.0
+
+
+@given(st.floats(20, 300), st.floats(1, 1e6))
+def test_a_store_that_asks_for_a_day_is_given_up_in_time(
+    no_progress_s: float, asked_s: float
+) -> None:
+    patience, now_s = Patience(no_progress_s=no_progress_s, block_bytes=100, now_s=0.0), 0.0
+    while (
+        wait_s := patience.wait_s(got_bytes=0, asked_s=asked_s, now_s=now_s, chance=0.0)
+    ) is not None:
+        now_s += wait_s
+    assert no_progress_s <= now_s <= no_progress_s + 5.0

@@ -86,7 +86,12 @@ def test_a_tag_that_is_written_otherwise_is_no_change(
 
 @pytest.mark.parametrize(
     "reply",
-    [Reply(close=True), Reply(is_chunked=True), Reply(headers={"Content-Encoding": "identity"})],
+    [
+        Reply(close=True),
+        Reply(is_chunked=True),
+        Reply(headers={"Content-Encoding": "Identity"}),
+        Reply(headers={"Content-Encoding": "aws-chunked, identity"}),
+    ],
 )
 def test_odd_but_right(origin: Origin, reader: RangeReader, reply: Reply) -> None:
     origin.fault = always(reply)
@@ -188,6 +193,10 @@ FINAL: dict[str, tuple[Fault, type[WeightsError]]] = {
     "another length": (always(Reply(body=DATA[100:4000])), StoreUnreachable),
     "more chunks than asked": (always(Reply(is_chunked=True, body=DATA)), StoreUnreachable),
     "compressed": (always(Reply(headers={"Content-Encoding": "br"})), StoreUnreachable),
+    "compressed, too": (
+        always(Reply(headers={"Content-Encoding": "aws-chunked, gzip"})),
+        StoreUnreachable,
+    ),
 }
 
 
