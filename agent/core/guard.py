@@ -35,10 +35,6 @@ class Guard:
         self._at_s: float | None = None
         self._failed: dict[str, _Failed] = {}
 
-    def lets(self, model: str, slots: Slots, now_s: float) -> bool:
-        """Whether one more load of the model may begin now."""
-        return self.objection(model, slots, now_s) is None
-
     def objection(self, model: str, slots: Slots, now_s: float) -> str | None:
         """Why no load of the model may begin now, for its owner; ``None`` if one may."""
         failed = self._failed.get(model)

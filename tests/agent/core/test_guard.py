@@ -19,16 +19,21 @@ BURST = 6 * BUCKET_HOURS
 BUSY = "all 1 model slot(s) are active; cannot load {!r}"
 
 
+def lets(guard: Guard, model: str, now_s: float, *, slots: Slots = SLOTS) -> bool:
+    return guard.objection(model, slots, now_s) is None
+
+
 def test_a_bucket_empties_and_fills_slowly() -> None:
     guard = Guard()
     for _ in range(BURST):
-        assert guard.lets("a", SLOTS, 0.0)
+        assert lets(guard, "a", 0.0)
         guard.began(SLOTS, 0.0)
-    assert not guard.lets("a", SLOTS, 599.0)
-    assert guard.lets("a", SLOTS, 600.0), "a sixth of an hour is one load"
+    assert not lets(guard, "a", 599.0)
+    assert lets(guard, "a", 600.0), "a sixth of an hour is one load"
     guard.began(SLOTS, 600.0)
-    assert not guard.lets("a", SLOTS, 600.0)
-    assert guard.lets("a", Slots(max_loads_per_h=6, max_model_slots=2), 600.0), "each slot has one"
+    assert not lets(guard, "a", 600.0)
+    two = Slots(max_loads_per_h=6, max_model_slots=2)
+    assert lets(guard, "a", 600.0, slots=two), "each slot has one"
 
 
 def test_a_clock_that_goes_back_fills_nothing() -> None:
@@ -36,24 +41,24 @@ def test_a_clock_that_goes_back_fills_nothing() -> None:
     for at_s in (100.0, 50.0):
         for _ in range(BURST):
             guard.began(SLOTS, at_s)
-    assert not guard.lets("a", SLOTS, 60.0)
+    assert not lets(guard, "a", 60.0)
 
 
 def test_a_model_that_fails_again_and_again_pauses_longer_and_longer() -> None:
     guard = Guard()
     guard.ended("a", took_s=None, now_s=0.0)
-    assert guard.lets("a", SLOTS, 0.0), "once is an accident"
+    assert lets(guard, "a", 0.0), "once is an accident"
     pause_s, now_s = FIRST_PAUSE_S, 0.0
     for _ in range(9):
         guard.ended("a", took_s=None, now_s=now_s)
-        assert not guard.lets("a", SLOTS, now_s + pause_s - 1.0)
-        assert guard.lets("b", SLOTS, now_s), "others are not to blame"
+        assert not lets(guard, "a", now_s + pause_s - 1.0)
+        assert lets(guard, "b", now_s), "others are not to blame"
         now_s += pause_s
-        assert guard.lets("a", SLOTS, now_s)
+        assert lets(guard, "a", now_s)
         pause_s = min(LONGEST_PAUSE_S, 2.0 * pause_s)
     guard.ended("a", took_s=3.0, now_s=now_s)
     guard.ended("a", took_s=None, now_s=now_s)
-    assert guard.lets("a", SLOTS, now_s), "a load that succeeds is forgiveness"
+    assert lets(guard, "a", now_s), "a load that succeeds is forgiveness"
 
 
 @given(gaps=st.lists(st.floats(0, 4000), min_size=1, max_size=200))
@@ -61,7 +66,7 @@ def test_over_time_no_more_loads_than_allowed(gaps: list[float]) -> None:
     guard, now_s, begun = Guard(), 0.0, 0
     for gap_s in gaps:
         now_s += gap_s
-        if guard.lets("a", SLOTS, now_s):
+        if lets(guard, "a", now_s):
             guard.began(SLOTS, now_s)
             begun += 1
     assert begun <= BURST + now_s / 600.0 + 1e-6
