@@ -170,7 +170,7 @@ def fits(needs: ModelNeeds, free_bytes: int) -> bool:
     return needs.total_bytes <= free_bytes
 
 
-def free_for_load_bytes(
+def room_bytes(
     *,
     total_bytes: int | None,
     available_bytes: int | None,
@@ -178,10 +178,7 @@ def free_for_load_bytes(
     holdings: Iterable[Holding] = (),
     slots: int = 1,
 ) -> int | None:
-    """The largest weights that could be loaded now, idle residents making way.
-
-    The same budget as the load gate's, less overhead and the least useful KV room: weights of
-    this size, with that KV room, fit; a byte more does not.
+    """What a new model could take with every idle resident gone, in bytes.
 
     Args:
         total_bytes: As for :func:`budget_bytes`.
@@ -193,30 +190,6 @@ def free_for_load_bytes(
     Returns:
         0 if no slot can be had; ``None`` if a measurement is missing, for then nothing true
         can be said.
-    """
-    room = room_bytes(
-        total_bytes=total_bytes,
-        available_bytes=available_bytes,
-        reserve_bytes=reserve_bytes,
-        holdings=holdings,
-        slots=slots,
-    )
-    if room is None or total_bytes is None:
-        return None
-    return _largest_weights_bytes(room - OVERHEAD_BASE_BYTES - min_kv_bytes(total_bytes))
-
-
-def room_bytes(
-    *,
-    total_bytes: int | None,
-    available_bytes: int | None,
-    reserve_bytes: int = 0,
-    holdings: Iterable[Holding] = (),
-    slots: int = 1,
-) -> int | None:
-    """What a new model could take with every idle resident gone, in bytes.
-
-    Takes and returns what :func:`free_for_load_bytes` does.
     """
     if total_bytes is None or available_bytes is None:
         return None
@@ -237,9 +210,18 @@ def room_bytes(
     )
 
 
-def _largest_weights_bytes(room_bytes: int) -> int:
-    """The largest W for which W and its part of the overhead are no more than the room."""
-    if room_bytes <= 0:
+def largest_weights_bytes(room_bytes: int, total_bytes: int) -> int:
+    """The largest weights that could be loaded into a room.
+
+    Weights of this size fit beside their overhead and the least useful KV room; a byte more
+    does not.
+
+    Args:
+        room_bytes: What :func:`room_bytes` tells.
+        total_bytes: The memory in which weights live.
+    """
+    left_bytes = room_bytes - OVERHEAD_BASE_BYTES - min_kv_bytes(total_bytes)
+    if left_bytes <= 0:
         return 0
     part = OVERHEAD_WEIGHTS_PART
-    return room_bytes // (part + 1) * part + min(room_bytes % (part + 1), part - 1)
+    return left_bytes // (part + 1) * part + min(left_bytes % (part + 1), part - 1)

@@ -32,7 +32,7 @@ from ..wire.types import (
     Stats,
     SystemMetrics,
 )
-from .admission import GIB, Holding, free_for_load_bytes, room_bytes
+from .admission import GIB, Holding, largest_weights_bytes, room_bytes
 from .drains import Drain
 from .pool import Pool
 from .requests import Entry, RequestState, busy_of
@@ -120,26 +120,26 @@ class Snapshot:
     @property
     def free_for_load_bytes(self) -> int | None:
         """The largest weights that could be loaded now; ``None`` if it cannot be told."""
-        return self._room(free_for_load_bytes)
+        room, total_bytes = self.room_bytes, self.sample.memory_total_bytes
+        if room is None or total_bytes is None:
+            return None
+        return largest_weights_bytes(room, total_bytes)
 
     @property
     def room_bytes(self) -> int | None:
         """What a new model could take with every idle resident gone; ``None`` likewise."""
-        return self._room(room_bytes)
-
-    @property
-    def has_slot(self) -> bool:
-        """Whether a slot could be had for a load, whatever the memory."""
-        return sum(not each.is_evictable for each in self._holdings) < self._slots
-
-    def _room(self, ask: Callable[..., int | None]) -> int | None:
-        return ask(
+        return room_bytes(
             total_bytes=self.sample.memory_total_bytes,
             available_bytes=self.sample.memory_available_bytes,
             reserve_bytes=reserve_bytes(self.settings),
             holdings=self._holdings,
             slots=self._slots,
         )
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether a slot could be had for a load, whatever the memory."""
+        return sum(not each.is_evictable for each in self._holdings) < self._slots
 
     @property
     def _holdings(self) -> list[Holding]:

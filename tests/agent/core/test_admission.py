@@ -15,10 +15,11 @@ from poolhand.agent.core.admission import (
     budget_bytes,
     ceiling_bytes,
     fits,
-    free_for_load_bytes,
+    largest_weights_bytes,
     min_kv_bytes,
     needs_of,
     overhead_bytes,
+    room_bytes,
 )
 from poolhand.agent.core.shape import ModelShape
 
@@ -84,38 +85,51 @@ def test_what_is_promised_is_not_promised_twice() -> None:
 @pytest.mark.parametrize(("total", "available"), [(None, GIB), (GIB, None), (None, None)])
 def test_what_was_not_measured_admits_nothing(total: int | None, available: int | None) -> None:
     assert budget_bytes(total_bytes=total, available_bytes=available) == 0
-    free = free_for_load_bytes(total_bytes=total, available_bytes=available)
-    assert free is None, "absent on the wire: nothing true can be said"
+    assert room_bytes(total_bytes=total, available_bytes=available) is None, (
+        "absent on the wire: nothing true can be said"
+    )
+
+
+def free_for_load_bytes(
+    here: list[Holding],
+    *,
+    total_bytes: int = 64 * GIB,
+    available_bytes: int,
+    reserve_bytes: int = 0,
+    slots: int = 1,
+) -> int:
+    room = room_bytes(
+        total_bytes=total_bytes,
+        available_bytes=available_bytes,
+        reserve_bytes=reserve_bytes,
+        holdings=here,
+        slots=slots,
+    )
+    assert room is not None
+    return largest_weights_bytes(room, total_bytes)
 
 
 def test_free_for_load_is_the_whole_budget_beside_an_idle_model_and_0_beside_a_busy_one() -> None:
     idle, busy = Holding(20 * GIB, is_evictable=True), Holding(20 * GIB)
 
-    def free(*, here: list[Holding], slots: int = 1, available_bytes: int = 38 * GIB) -> int | None:
-        return free_for_load_bytes(
-            total_bytes=64 * GIB, available_bytes=available_bytes, holdings=here, slots=slots
-        )
+    def free(*, here: list[Holding], slots: int = 1, available_bytes: int = 38 * GIB) -> int:
+        return free_for_load_bytes(here, available_bytes=available_bytes, slots=slots)
 
     assert free(here=[idle]) == free(here=[], available_bytes=58 * GIB)
     assert free(here=[busy]) == 0
     assert free(here=[], slots=0) == 0
-    second = free(here=[busy], slots=2)
-    assert second is not None
-    assert 30 * GIB < second < 36 * GIB
+    assert 30 * GIB < free(here=[busy], slots=2) < 36 * GIB
 
 
 def test_a_loading_model_has_nothing_to_give_back_yet() -> None:
-    def free(here: list[Holding]) -> int | None:
-        return free_for_load_bytes(
-            total_bytes=64 * GIB, available_bytes=30 * GIB, holdings=here, slots=2
-        )
+    def free(here: list[Holding]) -> int:
+        return free_for_load_bytes(here, available_bytes=30 * GIB, slots=2)
 
     assert free([Holding(20 * GIB, is_promised=True, is_evictable=True)]) == free([])
 
 
 def test_a_small_machine_can_still_load_a_small_model() -> None:
-    free = free_for_load_bytes(total_bytes=2 * GIB, available_bytes=int(1.5 * GIB))
-    assert free is not None
+    free = free_for_load_bytes([], total_bytes=2 * GIB, available_bytes=int(1.5 * GIB))
     assert free > GIB
     assert fits(
         needs_of(100 * MIB, LLAMA, context_tokens=512),
@@ -177,15 +191,13 @@ def test_free_for_load_laws(
     total: int, available: int, reserve: int, here: list[Holding], slots: int, more: int
 ) -> None:
     def free(total: int, available: int) -> int:
-        found = free_for_load_bytes(
+        return free_for_load_bytes(
+            here,
             total_bytes=total,
             available_bytes=available,
             reserve_bytes=reserve,
-            holdings=here,
             slots=slots,
         )
-        assert found is not None
-        return found
 
     now = free(total, available)
     assert 0 <= now <= ceiling_bytes(total)
@@ -200,13 +212,8 @@ def test_the_heartbeat_and_the_load_gate_agree(
     total: int, available: int, reserve: int, here: list[Holding]
 ) -> None:
     free = free_for_load_bytes(
-        total_bytes=total,
-        available_bytes=available,
-        reserve_bytes=reserve,
-        holdings=here,
-        slots=9,
+        here, total_bytes=total, available_bytes=available, reserve_bytes=reserve, slots=9
     )
-    assert free is not None
     # the machine as it is once the idle ones have gone and given back what they held
     given_back = sum(h.held_bytes for h in here if h.is_evictable and not h.is_promised)
     gate_bytes = budget_bytes(
