@@ -163,50 +163,33 @@ async def test_what_is_not_there(shelf: Shelf, store: Make) -> None:
         await store(Gs(endpoint=shelf.url, auth="adc", credentials_file="/absent")).files()
 
 
+NO_SENSE = "no sense"
+ENTRY = {"name": "tiny/a.json", "size": "1", "generation": "1"}
+
+
 @pytest.mark.parametrize(
-    "page",
+    ("page", "error", "told"),
     [
-        "nonsense",
-        [],
-        {"items": [1]},
-        {"items": [{"name": "tiny/a.json", "size": 1, "generation": "1"}]},
-        {"items": [{"name": "tiny/a.json", "size": "-1", "generation": "1"}]},
-        {"items": [{"name": "tiny/a.json", "size": "1", "generation": "x"}]},
+        ("nonsense", StoreUnreachable, NO_SENSE),
+        ([], StoreUnreachable, NO_SENSE),
+        ({"items": [1]}, StoreUnreachable, NO_SENSE),
+        ({"items": [ENTRY | {"size": 1}]}, StoreUnreachable, NO_SENSE),
+        ({"items": [ENTRY | {"size": "-1"}]}, StoreUnreachable, NO_SENSE),
+        ({"items": [ENTRY | {"generation": "x"}]}, StoreUnreachable, NO_SENSE),
+        ({"items": [ENTRY | {"name": "other/a.json"}]}, StoreUnreachable, "was not asked for"),
+        ({"items": [], "nextPageToken": "again"}, WeightsUnsafe, "no end"),
     ],
 )
-async def test_a_listing_without_sense(page: object) -> None:
+async def test_a_listing_that_cannot_be_believed(
+    page: object, error: type[Exception], told: str
+) -> None:
     async def say(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text=page if isinstance(page, str) else json.dumps(page))
 
     async with standing(say) as shelf:
         stores = Stores(gs=Gs(endpoint=shelf.url, auth="none"))
         opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, {})
-        with pytest.raises(StoreUnreachable, match="no sense"):
-            await opened.files()
-        await opened.close()
-
-
-async def test_what_was_not_asked_for_is_no_part_of_the_model() -> None:
-    async def say(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
-        entry = {"name": "other/config.json", "size": "1", "generation": "1"}
-        return web.json_response({"items": [entry]})
-
-    async with standing(say) as shelf:
-        stores = Stores(gs=Gs(endpoint=shelf.url, auth="none"))
-        opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, {})
-        with pytest.raises(StoreUnreachable, match="was not asked for"):
-            await opened.files()
-        await opened.close()
-
-
-async def test_a_listing_without_end() -> None:
-    async def say(_: Shelf, request: web.BaseRequest) -> web.StreamResponse:
-        return web.json_response({"items": [], "nextPageToken": "again"})
-
-    async with standing(say) as shelf:
-        stores = Stores(gs=Gs(endpoint=shelf.url, auth="none"))
-        opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, {})
-        with pytest.raises(WeightsUnsafe, match="no end"):
+        with pytest.raises(error, match=told):
             await opened.files()
         await opened.close()
 
