@@ -13,6 +13,9 @@ from ...config.frozen import frozen
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 STOP_WORDS = 16
+BLIND = "be text: this model sees no images"
+"""What parts of a message must be, for a model that takes no pictures."""
+
 TEMPLATE_OPTIONS = frozenset({"enable_thinking", "thinking", "reasoning_effort"})
 
 
@@ -209,7 +212,7 @@ def _content(content: object) -> str:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case {"type": "image_url"}:
-                raise BadRequest(field="content parts", must="be text: this model sees no images")
+                raise BadRequest(field="content parts", must=BLIND)
             case _:
                 raise BadRequest(field="content parts", must="be of type text")
     return "".join(texts)

@@ -32,6 +32,15 @@ LONGEST_S = 366 * 86400.0
 _TOO_LONG = re.compile(r"([0-9]+) tokens > ([0-9]+) maximum")
 """Anthropic's sentence: the prompt, and what the model can hold."""
 
+_NO_IMAGES = re.compile(
+    r"images? input (?:is|are) not supported|not support (?:the )?images?|support images? input"
+    r"|not a multimodal model|unsupported content part type: .?image_url"
+)
+"""Sentences of llama.cpp, vLLM, Ollama and OpenRouter about pictures that a model cannot see."""
+
+_UNSEEN = frozenset({400, 404, 415, 422, 500, 501})
+"""Statuses that such a sentence may have: llama.cpp's server takes it for a fault of its own."""
+
 _CONTEXT = re.compile(r"context (?:length|size|window)[^0-9]{0,24}([0-9]+)")
 _PROMPT = re.compile(
     r"([0-9]+) (?:in the messages|input tokens|tokens from the input|tokens in the)"
@@ -51,6 +60,7 @@ class Refusal:
         prompt_tokens: As it counted them, if it says so.
         context_tokens: What the model can hold, if it says so.
         is_unpaid: It says that the account has nothing left.
+        sees_nothing: It says that the model takes no pictures.
         should_retry: Whether it says that another try may help; ``None`` if it says nothing.
         kinds: The words that sort it, for comparing and for nothing else.
     """
@@ -61,6 +71,7 @@ class Refusal:
     prompt_tokens: int | None = None
     context_tokens: int | None = None
     is_unpaid: bool = False
+    sees_nothing: bool = False
     should_retry: bool | None = None
     kinds: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -114,20 +125,17 @@ async def converse(
         await check(answer)
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
         async with aclosing(_heard(answer, events, silence_s)) as heard:
+            has_begun = False
             async for came in heard:
-                try:
-                    _take(transcript, came)
-                except AnswerBroken:
-                    # what was said before it broke was said
-                    for piece in transcript.pieces():
-                        yield piece
-                    raise
+                failed = _take(transcript, came)
                 if transcript.is_over:
                     break
                 for piece in transcript.pieces():
+                    # also before a failure: what was said was said
+                    has_begun = True
                     yield piece
-        for piece in transcript.pieces():
-            yield piece
+                if failed is not None:
+                    raise _failure(*failed, has_begun=has_begun)
         for piece in transcript.end():
             yield piece
 
@@ -179,11 +187,29 @@ async def _heard(
         raise AnswerBroken(str(broken)) from None
 
 
-def _take(transcript: Reader, came: Sequence[str]) -> None:
-    """Take in what came, as far as the answer goes; some keep a line open by data that is blank."""
+def _take(transcript: Reader, came: Sequence[str]) -> tuple[AnswerBroken, str] | None:
+    """Take in what came, as far as the answer goes; some keep a line open by data that is blank.
+
+    Returns:
+        How it broke, and at what; ``None`` if it did not.
+    """
     for data in came:
         if not transcript.is_over and data.strip():
-            transcript.take(data)
+            try:
+                transcript.take(data)
+            except AnswerBroken as broken:
+                return broken, data
+    return None
+
+
+def _failure(broken: AnswerBroken, data: str, *, has_begun: bool) -> Exception:
+    """What an error amid a stream is: before a word, a refusal like one by a status.
+
+    SGLang says so to a prompt that is too long, under a status of 200.
+    """
+    if broken.status is None or has_begun:
+        return broken
+    return Refused(refusal(broken.status, {}, data.encode()))
 
 
 def refusal(
@@ -217,6 +243,7 @@ def refusal(
         _whole(told.get("n_prompt_tokens")) or (_number(prompt) if prompt else None),
         _whole(told.get("n_ctx")) or (_number(context) if context else None),
         bool(kinds & _UNPAID) or "credit balance" in message,
+        status in _UNSEEN and _NO_IMAGES.search(message.lower()) is not None,
         {"true": True, "false": False}.get(headers.get("x-should-retry", "")),
         kinds,
     )

@@ -7,25 +7,42 @@ at the end makes up the rest.
 
 Source:
     OpenAI's ``chat.completion.chunk`` and ``text_completion``; ``continuous_usage_stats`` of
-    vLLM and SGLang; ``timings_per_token`` and ``return_progress`` of llama.cpp's server.
+    vLLM and SGLang; ``timings_per_token`` and ``return_progress`` of llama.cpp's server. How
+    tool calls are numbered elsewhere: Google's endpoint for OpenAI's clients numbers none, or
+    all of them 0, and so does Ollama.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
 
 DONE = "[DONE]"
 
-_REASONS: Mapping[object, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
+REASONS: Mapping[str, FinishReason] = MappingProxyType(
+    {
+        "stop": "stop",
+        "eos": "stop",
+        "eos_token": "stop",
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "pause_turn": "stop",
+        "length": "length",
+        "max_tokens": "length",
+        "model_length": "length",
+        "model_context_window_exceeded": "length",
+        "tool_calls": "tool_calls",
+        "tool_use": "tool_calls",
+        "function_call": "tool_calls",
+        "content_filter": "content_filter",
+        "refusal": "content_filter",
+    }
+)
+"""Why an answer ends: in the words of OpenAI, Anthropic, Mistral, and of servers of open models
+(TGI's ``eos_token``, Together's ``eos``)."""
 
 _Json = Mapping[str, object]
 
@@ -44,10 +61,12 @@ class AnswerBroken(ValueError):
 
     Attributes:
         is_busy: The server says that it has too much to do.
+        status: The status that it names for its error, 400 to 499; ``None`` if it names none.
     """
 
-    def __init__(self, problem: str, *, is_busy: bool = False) -> None:
+    def __init__(self, problem: str, *, is_busy: bool = False, status: int | None = None) -> None:
         self.is_busy = is_busy
+        self.status = status
         super().__init__(problem)
 
 
@@ -55,7 +74,9 @@ def broken_off(error: object) -> AnswerBroken:
     """What a server's error amid its answer is called; none of its words is kept."""
     fields: _Json = cast("_Json", error) if isinstance(error, dict) else {}
     is_busy = any(str(fields.get(name)) in _BUSY for name in ("type", "code"))
-    return AnswerBroken("the server broke off with an error", is_busy=is_busy)
+    code = count(fields.get("code"))
+    status = code if code in range(400, 500) else None
+    return AnswerBroken("the server broke off with an error", is_busy=is_busy, status=status)
 
 
 @dataclass(slots=True)
@@ -65,6 +86,15 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
+
+    def is_over(self, call_id: str, name: str, *, is_numbered: bool) -> bool:
+        """Whether a part under its number, or under none, begins another call."""
+        if call_id and self.id:
+            # some servers give each part an id of its own, but name the function once
+            return call_id != self.id and bool(name or not is_numbered)
+        if not name or not self.name:
+            return False
+        return name != self.name or _is_whole("".join(self.arguments))
 
 
 class Reader(Protocol):
@@ -105,11 +135,13 @@ class Transcript:
     def __init__(self) -> None:
         self._is_started = False
         self._has_spoken = False
+        self._has_said = False
         self._prompt_tokens: int | None = None
         self._cached_tokens = 0
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._calls: list[_Call] = []
+        self._numbered: dict[int, _Call] = {}
         self._counted_tokens = 0
         self._told_tokens = 0
         self._reason: FinishReason | None = None
@@ -141,6 +173,8 @@ class Transcript:
             # of other answers than the one nobody has asked
             if isinstance(choice, dict) and cast("_Json", choice).get("index") in (None, 0):
                 self._choice(cast("_Json", choice), is_counted=is_counted)
+        # its count alone is the last it says; some keep the line open after that
+        self.is_over = not choices and None not in (self._usage, self._reason)
 
     def pieces(self) -> list[Piece]:
         """What came since the last call, in at most two pieces."""
@@ -164,7 +198,7 @@ class Transcript:
         if self._reason is None:
             problem = "the stream ended without a finish reason"
             raise AnswerBroken(problem)
-        if self._usage is None:
+        if self._usage is None or (self._has_said and not self._usage.completion_tokens):
             problem = "the server did not say how many tokens it took"
             raise AnswerBroken(problem)
         said = self.pieces()
@@ -177,19 +211,15 @@ class Transcript:
             said.append(Delta("", "", calls, tokens))
         return [*said, Finished(self._reason, self._usage)]
 
-    @property
-    def has_spoken(self) -> bool:
-        """Whether anything of an answer has come."""
-        return self._has_spoken
-
     def _choice(self, choice: _Json, *, is_counted: bool) -> None:
-        delta = choice.get("delta")
+        delta = choice.get("delta") or choice.get("message")
         said = cast("_Json", delta) if isinstance(delta, dict) else choice
         text, reasoning = _said(said.get("content"))
         text = text or _text(choice.get("text")) or _text(said.get("refusal"))
         reasoning += _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
-        calls = said.get("tool_calls")
+        calls, only = said.get("tool_calls"), said.get("function_call")
         parts = cast("list[object]", calls) if isinstance(calls, list) else []
+        parts = parts or ([{"index": 0, "function": only}] if isinstance(only, dict) else [])
         for part in parts:
             if isinstance(part, dict):
                 self._call_part(cast("_Json", part))
@@ -198,34 +228,37 @@ class Transcript:
             self._text.append(text)
             self._reasoning.append(reasoning)
             self._counted_tokens += not is_counted
+            self._has_said = True
         reason = choice.get("finish_reason")
         if reason not in (None, ""):
-            if not isinstance(reason, str) or reason not in _REASONS:
+            if not isinstance(reason, str) or reason.lower() not in REASONS:
                 problem = "the server gave the answer up"
                 raise AnswerBroken(problem)
-            self._reason = _REASONS[reason]
+            self._reason = REASONS[reason.lower()]
 
     def _call_part(self, part: _Json) -> None:
-        index, name_id = part.get("index"), _text(part.get("id"))
-        if not isinstance(index, int):
-            # some servers number no calls: another id is another call
-            index = max(self._calls, default=0)
-            index += bool(name_id and self._calls and name_id != self._calls[index].id)
-        call = self._calls.setdefault(index, _Call())
-        call.id = name_id or call.id
-        function = part.get("function")
-        if isinstance(function, dict):
-            inner = cast("_Json", function)
-            call.name = _text(inner.get("name")) or call.name
-            call.arguments.append(_text(inner.get("arguments")))
+        number, call_id = part.get("index"), _text(part.get("id"))
+        inner = part.get("function")
+        function: _Json = cast("_Json", inner) if isinstance(inner, dict) else {}
+        name, arguments = _text(function.get("name")), function.get("arguments")
+        latest = self._calls[-1] if self._calls else None
+        call = self._numbered.get(number) if isinstance(number, int) else latest
+        if call is None or call.is_over(call_id, name, is_numbered=isinstance(number, int)):
+            call = _Call()
+            self._calls.append(call)
+        if isinstance(number, int):
+            self._numbered[number] = call
+        call.id, call.name = call.id or call_id, call.name or name
+        is_object = isinstance(arguments, dict)
+        call.arguments.append(json.dumps(arguments) if is_object else _text(arguments))
 
     def _whole_calls(self) -> tuple[ToolCall, ...]:
-        if not all(call.name for call in self._calls.values()):
+        if not all(call.name for call in self._calls):
             problem = "a tool call names no function"
             raise AnswerBroken(problem)
         return tuple(
-            ToolCall(call.id or f"call_{index}", call.name, "".join(call.arguments) or "{}")
-            for index, call in sorted(self._calls.items())
+            ToolCall(call.id or f"call_{nth}", call.name, "".join(call.arguments) or "{}")
+            for nth, call in enumerate(self._calls)
         )
 
     def _count(self, chunk: _Json) -> bool:
@@ -299,3 +332,12 @@ def _said(content: object) -> tuple[str, str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _is_whole(arguments: str) -> bool:
+    """Whether a call's arguments need no more to be JSON."""
+    try:
+        json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return True

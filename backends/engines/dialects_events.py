@@ -9,26 +9,11 @@ Source:
 """
 
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import cast
 
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
-from .chat_pieces import AnswerBroken, broken_off, count
+from .chat_pieces import REASONS, AnswerBroken, broken_off, count
 from .dialects import Json, mapping, text
-
-REASONS: Mapping[str, FinishReason] = MappingProxyType(
-    {
-        "end_turn": "stop",
-        "stop_sequence": "stop",
-        "pause_turn": "stop",
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "tool_use": "tool_calls",
-        "refusal": "content_filter",
-    }
-)
-"""Why a message ends, in OpenAI's words."""
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """What was read is told in three parts, which OpenAI's dialect counts as one."""

@@ -11,6 +11,7 @@ Source:
 from ...config.errors import AgentError
 from ...config.frozen import frozen
 from ...config.refusals import ContextExceeded, RequestRefused, RequestTooLarge
+from .asked import BLIND
 from .chat_http import Refusal
 from .hosted_errors import ProviderBusy, ProviderRefused
 
@@ -62,6 +63,9 @@ def verdict(refusal: Refusal, *, host: str) -> Verdict:
     if refusal.is_unpaid:
         error = ProviderRefused(host=host, reason="the account has nothing left")
         return Verdict(error, may_retry=False, is_strike=True, retry_after_s=None)
+    if refusal.sees_nothing:
+        error = RequestRefused(reason=f"content parts must {BLIND}")
+        return Verdict(error, may_retry=False, is_strike=False, retry_after_s=None)
     may_retry = status in _AGAIN or status >= 500  # noqa: PLR2004 - the server's own faults
     if refusal.should_retry is not None:
         may_retry = refusal.should_retry

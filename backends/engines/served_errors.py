@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from ...config.errors import AgentError
 from ...config.refusals import ContextExceeded, Overloaded, RequestRefused, RequestTooLarge
+from .asked import BLIND
 from .chat_http import Refusal
 from .errors import EngineBrokeOff
 
@@ -38,6 +39,8 @@ def as_error(
         return RequestTooLarge()
     if refusal.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return RequestTooLarge()
+    if refusal.sees_nothing:
+        return RequestRefused(reason=f"content parts must {BLIND}")
     if refusal.status in _WRONG:
         return RequestRefused(reason="the engine does not take it in this form")
     if refusal.status in _BUSY:

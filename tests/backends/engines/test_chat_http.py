@@ -79,6 +79,46 @@ async def test_what_is_not_whole_is_a_failure(
             await hear(peer)
 
 
+async def test_who_keeps_the_line_open_after_the_last_word_keeps_nobody_waiting(
+    serve: Serve,
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + said("a", "stop") + USAGE)
+        await reader.read()
+
+    async with serve(talk) as peer, asyncio.timeout(20):
+        assert (await hear(peer))[-1] == Finished("stop", Usage(2, 2))
+
+
+def failing(code: object, message: str = "canary") -> bytes:
+    error = {"object": "error", "message": message, "type": "BadRequest", "code": code}
+    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+
+
+async def test_a_refusal_in_the_stream_before_a_word_is_one(serve: Serve) -> None:
+    long = "The input (5000 tokens) is longer than the model's context length (4096 tokens)."
+    for code, words, is_too_long in ((400, long, True), (400, "canary", False), (422, "", False)):
+        async with serve(saying(HEAD, failing(code, words), b"data: [DONE]\n\n")) as peer:
+            with pytest.raises(Refused) as refused:
+                await hear(peer)
+        assert refused.value.refusal.status == code
+        assert refused.value.refusal.is_too_long is is_too_long
+        assert "canary" not in str(refused.value) + repr(refused.value.refusal)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [said("a") + failing(400), failing(500), failing("400"), failing(None), failing(200)],
+)
+async def test_any_other_error_in_the_stream_breaks_the_answer_off(
+    serve: Serve, stream: bytes
+) -> None:
+    async with serve(saying(HEAD, stream)) as peer:
+        with pytest.raises(AnswerBroken, match="with an error"):
+            await hear(peer)
+
+
 async def test_closing_the_iterator_hangs_up(serve: Serve) -> None:
     hung_up = asyncio.Event()
 
@@ -253,6 +293,23 @@ NOW_S = 1792567680
 def test_a_wait_is_a_number_of_seconds(headers: dict[str, str], wait_s: float | None) -> None:
     told = refusal(503, headers, b"", unix_s=NOW_S - 100)
     assert told.retry_after_s == wait_s
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (500, "image input is not supported - hint: you may need to provide the mmproj"),
+        (500, 'Failed to parse messages: Unsupported content part type: "image_url"'),
+        (400, "org/model is not a multimodal model"),
+        (400, "this model does not support image input"),
+        (404, "No endpoints found that support image input"),
+    ],
+)
+def test_a_model_that_sees_nothing_is_known_by_every_sentence(status: int, message: str) -> None:
+    body = json.dumps({"error": {"code": status, "message": message, "type": "server_error"}})
+    assert refusal(status, {}, body.encode()).sees_nothing
+    assert not refusal(429, {}, body.encode()).sees_nothing
+    assert not refusal(status, {}, b'{"error": {"message": "an image of an error"}}').sees_nothing
 
 
 @given(st.binary(max_size=60) | st.recursive(st.text(), st.lists).map(json.dumps).map(str.encode))

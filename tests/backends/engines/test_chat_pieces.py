@@ -123,6 +123,121 @@ def test_a_tool_call_is_whole_when_it_is_told() -> None:
     assert pieces[1:] == [Delta("", "", calls, 4), Finished("tool_calls", Usage(7, 3))]
 
 
+def part(
+    arguments: object = "", name: str | None = None, call_id: str | None = None, **more: object
+) -> dict[str, object]:
+    """A part of a call, with what its server says of it and nothing else."""
+    function = {"arguments": arguments} | ({} if name is None else {"name": name})
+    return {"function": function} | ({} if call_id is None else {"id": call_id}) | more
+
+
+X, Y = '{"x":1}', '{"y":2}'
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([[part(X, "f")], [part(Y, "g")]], id="whole, unnumbered"),
+        pytest.param([[part(X, "f"), part(Y, "g")]], id="whole in one chunk, unnumbered"),
+        pytest.param(
+            [[part(X, "f", "a", index=0)], [part(Y, "g", "b", index=0)]], id="all numbered 0"
+        ),
+        pytest.param(
+            [[part(X, "f", index=0), part(Y, "g", index=0)]], id="all numbered 0, without ids"
+        ),
+        pytest.param(
+            [[part('{"x"', "f", "a")], [part(":1}")], [part('{"y"', "g", "b")], [part(":2}", "")]],
+            id="in parts, unnumbered",
+        ),
+        pytest.param(
+            [
+                [part("", "f", "a", index=0)],
+                [part(X, None, "another", index=0)],
+                [part("", "g", "b", index=1)],
+                [part(Y, None, "one more", index=1)],
+            ],
+            id="each part with an id of its own",
+        ),
+        pytest.param(
+            [
+                [part("", "f", "a", index=0)],
+                [part('{"x"', "f", "a", index=0), part('{"y"', "g", "b", index=1)],
+                [part(":2}", "g", "b", index=1), part(":1}", "f", "a", index=0)],
+            ],
+            id="side by side, each part named",
+        ),
+    ],
+)
+def test_two_calls_stay_two_however_they_are_numbered(
+    chunks: list[list[dict[str, object]]],
+) -> None:
+    told = [chunk({"tool_calls": parts}) for parts in chunks]
+    pieces = read(*told, chunk({}, "tool_calls"), chunk(usage=USAGE))
+    calls = [call for piece in pieces if isinstance(piece, Delta) for call in piece.tool_calls]
+    assert [(call.name, call.arguments) for call in calls] == [("f", X), ("g", Y)]
+    assert len({call.id for call in calls}) == 2
+
+
+def test_two_calls_of_one_function_without_ids_stay_two() -> None:
+    pieces = read(
+        chunk({"tool_calls": [part(X, "f"), part(Y, "f")]}),
+        chunk({}, "tool_calls"),
+        chunk(usage=USAGE),
+    )
+    assert isinstance(pieces[1], Delta)
+    assert [call.arguments for call in pieces[1].tool_calls] == [X, Y]
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"tool_calls": [part({"x": [1, "é"]}, "f", "a", index=0)]},
+        {"function_call": {"name": "f", "arguments": '{"x": [1, "é"]}'}},
+    ],
+)
+def test_arguments_may_be_an_object_and_a_call_the_only_one(delta: dict[str, object]) -> None:
+    pieces = read(chunk(delta), chunk({}, "function_call"), chunk(usage=USAGE))
+    assert isinstance(pieces[1], Delta)
+    (call,) = pieces[1].tool_calls
+    assert (call.name, json.loads(call.arguments)) == ("f", {"x": [1, "é"]})
+    assert pieces[-1] == Finished("tool_calls", Usage(7, 3))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("eos_token", "stop"),
+        ("STOP", "stop"),
+        ("model_length", "length"),
+        ("tool_use", "tool_calls"),
+    ],
+)
+def test_an_end_is_understood_in_other_servers_words(said: str, meant: str) -> None:
+    assert read(chunk({"content": "a"}, said), chunk(usage=USAGE))[-1] == Finished(
+        meant,  # type: ignore[arg-type] - one of the reasons
+        Usage(7, 3),
+    )
+
+
+def test_an_answer_in_one_message_is_heard() -> None:
+    message = {"role": "assistant", "content": "Hi"}
+    one = {"index": 0, "message": message, "finish_reason": "stop"}
+    pieces = read(json.dumps({"choices": [one], "usage": USAGE}))
+    assert pieces == [Started(7), Delta("Hi", tokens=3), Finished("stop", Usage(7, 3))]
+
+
+def test_the_count_alone_after_the_end_is_the_last_word_and_before_it_is_not() -> None:
+    transcript = Transcript()
+    transcript.take(chunk(usage=None, prompt_filter_results=[]))
+    transcript.take(chunk({"content": "a"}, usage=USAGE))
+    transcript.take(chunk(usage=USAGE))
+    assert not transcript.is_over
+    transcript.take(chunk({}, "stop"))
+    assert not transcript.is_over, "more may be said, and its count"
+    transcript.take(chunk(usage=USAGE))
+    assert transcript.is_over
+
+
 def test_a_text_completion_has_its_text_beside_the_reason() -> None:
     one = {"index": 0, "text": "Hi", "finish_reason": "length"}
     pieces = read(json.dumps({"choices": [one], "usage": USAGE}))
@@ -141,6 +256,7 @@ def test_an_answer_without_a_word_still_begins() -> None:
         (PLAIN[:3], "without a finish reason"),
         (PLAIN[:4], "how many tokens"),
         ((), "without a finish reason"),
+        ((PLAIN[1], chunk({}, "stop"), chunk(usage={**USAGE, "completion_tokens": 0})), "how many"),
         (("{",), "no JSON"),
         (("[" * 100_000,), "no JSON"),
         (("[1]",), "no JSON object"),

@@ -18,8 +18,8 @@ from poolhand.backends.engines.base import (
     ToolCall,
     Usage,
 )
-from poolhand.backends.engines.chat_pieces import AnswerBroken
-from poolhand.backends.engines.dialects_events import REASONS, Message
+from poolhand.backends.engines.chat_pieces import REASONS, AnswerBroken
+from poolhand.backends.engines.dialects_events import Message
 
 Event = Mapping[str, object]
 JUDGE = TypeAdapter[object](RawMessageStreamEvent)

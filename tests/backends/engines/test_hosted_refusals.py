@@ -58,6 +58,14 @@ def test_a_model_that_is_not_known_is_no_wrong_request() -> None:
     assert isinstance(judged.error, ProviderRefused)
 
 
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_picture_for_a_model_that_sees_nothing_is_the_senders_mistake(status: int) -> None:
+    judged = verdict(Refusal(status, sees_nothing=True), host="h")
+    assert isinstance(judged.error, RequestRefused)
+    assert "this model sees no images" in str(judged.error)
+    assert (judged.may_retry, judged.is_strike) == (False, False), "asked once, held against nobody"
+
+
 def test_too_long_is_said_in_numbers_if_there_are_any() -> None:
     long = Refusal(400, is_too_long=True, prompt_tokens=9, context_tokens=8)
     assert isinstance(verdict(long, host="h").error, ContextExceeded)

@@ -57,6 +57,12 @@ def test_or_it_is_too_large_without_any(prompt: int | None, told: int | None) ->
     assert isinstance(called(refusal), RequestTooLarge)
 
 
+def test_a_model_that_sees_nothing_is_no_fault_of_the_servers() -> None:
+    error = called(Refusal(500, sees_nothing=True))
+    assert isinstance(error, RequestRefused)
+    assert "this model sees no images" in str(error)
+
+
 def test_a_busy_server_is_the_queue_that_is_full() -> None:
     error = called(Refusal(429))
     assert error.request_text == "request rejected: queue full"
