@@ -3,7 +3,8 @@
 ``python -m poolhand.backends.engines.served_keeper SOCKET PARENT``. The first line on the
 socket says what to run; nothing secret is in an argument of ours. Afterwards a line asks the
 server to leave, and the socket's end means that the agent is gone: the server is ended then,
-however the agent ended. Nobody's text passes through here.
+however the agent ended, and nothing of the place where it listened is left. Nobody's text passes
+through here.
 
 What the server says goes to standard error. This process ends as the server did.
 """
@@ -14,6 +15,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -46,10 +48,12 @@ class Order(TypedDict):
     Attributes:
         argv: Its arguments; the first is the program's path.
         environment: All of its environment.
+        folder: Where it listens; removed after its end.
     """
 
     argv: list[str]
     environment: dict[str, str]
+    folder: str
 
 
 def main(descriptor: str, _parent: str) -> None:
@@ -70,12 +74,15 @@ def main(descriptor: str, _parent: str) -> None:
     first = _line_of(line, bytearray())
     if first is None:
         return
-    server = _start(cast("Order", json.loads(first)), libc)
+    order = cast("Order", json.loads(first))
+    server = _start(order, libc)
     line.sendall(json.dumps({"pid": server}).encode() + b"\n")
     status = _keep(line, server)
     with contextlib.suppress(OSError):
         line.sendall(json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
     _end_the_rest()
+    # the agent does so too, unless it was killed
+    shutil.rmtree(order["folder"], ignore_errors=True)
     _end_as(status)
 
 

@@ -122,7 +122,8 @@ class OwnServer:
             "PYTHONUNBUFFERED": "1",
             **launch.environment,
         }
-        self._child.say(_line({"argv": launch.argv, "environment": environment}))
+        order = {"argv": launch.argv, "environment": environment, "folder": str(place.folder)}
+        self._child.say(_line(order))
         return place.peer
 
     def _prepare(self) -> tuple[Place, Launch]:

@@ -1,14 +1,17 @@
 """The keeper by itself: a real process between this test and a small server."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,6 +26,7 @@ class Kept:
 
     process: "subprocess.Popen[str]"
     line: socket.socket
+    folder: Path
     rest: bytes = b""
     server: int = field(default=0)
 
@@ -59,14 +63,18 @@ def keeping(code: str, **environment: str) -> Generator[Kept]:
         text=True,
     ) as process:
         theirs.close()
-        kept = Kept(process, ours)
+        folder = Path(tempfile.mkdtemp())
+        (folder / "s.sock").touch()
+        kept = Kept(process, ours, folder)
         try:
-            kept.ask({"argv": [sys.executable, "-c", code], "environment": environment})
+            argv = [sys.executable, "-c", code]
+            kept.ask({"argv": argv, "environment": environment, "folder": str(folder)})
             kept.server = kept.said()["pid"]
             yield kept
         finally:
             ours.close()
             process.kill()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def until_gone(pid: int) -> None:
@@ -108,7 +116,7 @@ def test_what_cannot_be_run_is_named() -> None:
         command, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE, text=True
     ) as process:
         theirs.close()
-        ours.sendall(b'{"argv": ["/no/such/server"], "environment": {}}\n')
+        ours.sendall(b'{"argv": ["/no/such/server"], "environment": {}, "folder": "/no/such"}\n')
         _, log = process.communicate(timeout=PATIENCE_S)
     ours.close()
     assert process.returncode == 127
@@ -155,6 +163,7 @@ def test_when_the_agent_is_gone_the_server_goes_too() -> None:
         kept.line.close()
         until_gone(kept.server)
         assert kept.process.wait(PATIENCE_S) == 3
+        assert not kept.folder.exists(), "nobody else would remove it"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that tells a child of this")
