@@ -31,7 +31,7 @@ from .record import Fingerprint
 JOURNAL_NAME = ".journal"
 MAX_JOURNAL_BYTES = 256 * 2**20
 _DIGITS = 64  # of a sha256 in hex
-_TOLD = re.compile(rb"[a-z0-9]{1,24}:[0-9a-f]{1,64}(-[0-9]{1,5})?")
+_TOLD = re.compile(rb"[a-z0-9-]{1,24}:[0-9a-f]{1,64}(-[0-9]{1,5})?")
 
 
 @frozen

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...backends.stores.base import RemoteFile
 from ...backends.stores.errors import DiskFull
 from ...config.frozen import frozen
+from .answers import VEILED, Word, joined
 from .cache import PARTIAL_NAME
 from .digests import FrontierDigest, told_of
 from .journal import Claim, Claims, Seal
@@ -81,6 +82,7 @@ class Part:
         self.is_second_reading = False
         self.weights_bytes: int | None = None
         self._is_synced = False
+        self._word: Word | None = None
         self._grid = grid
         self._fd = -1
         self._lock = threading.Lock()
@@ -123,16 +125,37 @@ class Part:
         Args:
             sha256: Its digest, lower-case hex.
         """
-        told, found = self.target.told, self._digest and self._digest.told
+        word, found = self._word, self._digest and self._digest.told
+        if word is not None and word.told is not None and self._gainsays(word.told, sha256):
+            return True
+        told = None if word is not None and word.is_veiled else self.target.told
         if told is not None and found is not None:
             return self._witness.is_lie(told, found)
         return self.target.sha256 not in {None, sha256}
+
+    def hear(self, word: Word | None) -> None:
+        """Take what an answer said of the object, where nobody promised what it is."""
+        if self.target.is_told and self.target.sha256 is None:
+            self._word = joined(self._word, word)
+
+    def _gainsays(self, told: str, sha256: str) -> bool:
+        kind, _, value = told.partition(":")
+        if kind.endswith("sha256"):
+            return value != sha256
+        return told_of(self.path, told, memoryview(bytearray(_READ_BYTES))) != told
+
+    def _found(self) -> str | None:
+        """What the file was found to be, in the best terms that its store has for it."""
+        word, found = self._word, self._digest and self._digest.told
+        if word is None or (found == self.target.told and found is not None):
+            return found
+        return word.told or (VEILED if word.is_veiled else found)
 
     def start_over(self) -> None:
         """Believe none of the file's bytes any more."""
         with self._lock:
             self.have = bytearray(len(self.have))
-            self._digest = None
+            self._digest = self._word = None
             self.marks = ()
             self.is_second_reading = True
 
@@ -168,7 +191,7 @@ class Part:
             if mark is None:
                 raise FileNotFoundError(self.final)
             self._is_synced = syncs_first
-            self.seal = Seal(sha256, mark, self._digest and self._digest.told)
+            self.seal = Seal(sha256, mark, self._found())
         if self._digest is not None:
             self.marks = self._digest.marks
         self.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from ...backends.stores.base import VerifiedBy
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
 from ...config.frozen import frozen
+from .answers import is_answers
 from .digests import MARK_BYTES, Interrupted, sha256_of
 from .journal import Journal, Seal
 from .lines import FetchJob
@@ -129,6 +130,8 @@ def _promise(found: Digested) -> str | None:
     target, told = found.target, found.target.told
     if target.sha256 is not None:
         return f"sha256:{target.sha256}"
+    if is_answers(found.seal.told):
+        return found.seal.told
     return told if told is not None and told == found.seal.told else None
 
 

@@ -270,6 +270,8 @@ class Pull:
                 del self._running[key]
                 self._chunks.done(chunk)
                 self.is_untold |= reader.is_untold
+                part = self._parts[chunk.file]
+                part.hear(reader.words.pop(part.target.remote.path, None))
                 self._bytes_counted += arrival.at - arrival.start
         self._finished.append(arrival.took(time.monotonic()))
 

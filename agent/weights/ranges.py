@@ -22,6 +22,7 @@ from ...backends.stores.errors import (
 from ...backends.stores.etags import is_other
 from ...backends.stores.exchange import Exchange, Garbled, Head
 from ...config.frozen import frozen
+from .answers import Word, joined, word_of
 
 if TYPE_CHECKING:  # plain HTTP does without
     import ssl
@@ -125,6 +126,7 @@ class RangeReader:
 
     Attributes:
         is_untold: Whether an answer did not say which version it is of.
+        words: What answers said of their objects besides, by path; whoever reads takes it.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class RangeReader:
         self._stall_timeout_s = stall_timeout_s
         self._buffer = buffer
         self.is_untold = False
+        self.words: dict[str, Word] = {}
         self._line: Exchange | None = None
         self._peer: tuple[object, ...] = ()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
@@ -216,6 +219,9 @@ class RangeReader:
         if is_other(span.etag, told):
             raise WeightsChanged(model=self._model, file=span.path)
         self.is_untold |= span.etag is not None and told is None
+        word = word_of(head.fields, is_whole=span.is_whole)
+        if word is not None:
+            self.words[span.path] = joined(self.words.get(span.path), word) or word
         if head.status == 206:  # noqa: PLR2004  # HTTP
             self._judge_range(head.fields.get("content-range", ""), span)
         # ``length`` is None for a chunked answer, whose end then has to be where it should

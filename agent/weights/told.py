@@ -2,18 +2,19 @@
 
 Text such as ``md5:<hex>``. It is asked for only where nobody promised a sha256, for md5 costs more
 than twice what sha256 does. A tag of S3's may be an MD5, or only look like one: no listing says
-which (an object encrypted with KMS or with a key of the customer's has another one, and some
-servers make their tags up). So a tag counts against a file only if the tag of another file of the
-same fetch was the MD5 of that file, or if there is no other file to ask. The tag of an upload in
-parts is the MD5 of its parts' MD5s, and does not say how long they are: of the usual lengths the
-first is taken that makes so many. Such a tag, and the name of a blob that a hub tells, counts
-against a file only if another one of its kind was right.
+which. An answer may (:mod:`.answers`), but some servers make their tags up. So a tag counts
+against a file only if the tag of another file of the same fetch was the MD5 of that file, or if
+there is no other file to ask. The tag of an upload in parts is the MD5 of its parts' MD5s, and
+does not say how long they are: of the usual lengths the first is taken that makes so many. Such a
+tag, and the name of a blob that a hub tells, counts against a file only if another one of its kind
+was right.
 
 Source:
     Amazon S3 API reference, "Object", on ETag.
     Git's object format: the name of a blob is the SHA-1 of a header with its length, and itself.
 """
 
+import binascii
 import hashlib
 import threading
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from typing import Protocol, Self
 
 from ...backends.stores.etags import ETAG, PARTS
 from ...config.frozen import frozen
+from .answers import ANSWER
 
 _GIT = "git"
 
@@ -97,6 +99,29 @@ class _Parts:
         )
 
 
+class _Crc32:
+    """The checksum of gzip and of S3, with the face of a digest.
+
+    Args:
+        value: Of the bytes so far.
+    """
+
+    def __init__(self, value: int = 0) -> None:
+        self._value = value
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        self._value = binascii.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        """Eight digits."""
+        return f"{self._value:08x}"
+
+    def copy(self) -> Self:
+        """The same, to be gone on with by itself."""
+        return type(self)(self._value)
+
+
 class Both:
     """A sha256 and what the store tells, taken over the same bytes at once: see :func:`both`.
 
@@ -145,6 +170,10 @@ def _begin(kind: str, size_bytes: int) -> Digest:
         return _Parts(int(kind.removeprefix(PARTS)))
     if kind == _GIT:
         return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
+    if kind == f"{ANSWER}crc32":
+        return _Crc32()
+    if kind.startswith(ANSWER):
+        return hashlib.new(kind.removeprefix(ANSWER), usedforsecurity=False)
     return _md5()
 
 
@@ -196,7 +225,12 @@ def lies(files: Iterable[Checked]) -> tuple[str, ...]:
         Their paths. Empty, too, if of several tags not one is that of its file: then this store's
         tags are no MD5s.
     """
-    words = [(file.path, file.told, file.found) for file in files if file.told and file.found]
+    words = [
+        (file.path, file.told, file.found)
+        for file in files
+        # else an answer told better: that its tag is of other bytes, or another checksum
+        if file.told and file.found and _kind(file.told) == _kind(file.found)
+    ]
     agreed = {_kind(told) for _, told, found in words if told == found}
     tags = sum(_kind(told) == ETAG for _, told, _ in words)
     sure = agreed | ({ETAG} if tags == 1 else set[str]())

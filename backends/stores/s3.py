@@ -164,13 +164,16 @@ class S3Store:
             raise RuntimeError(message)
         place = state.way.origin
         target = f"{place.prefix}/{encoded_key(file.key)}"
-        headers = {"host": place.authority}
+        more = {"x-amz-checksum-mode": "ENABLED"}
+        if self._payer:
+            more["x-amz-request-payer"] = "requester"
+        headers = {"host": place.authority, **more}
         if state.signer is not None:
             headers = state.signer.headers(
                 authority=place.authority,
                 target=target,
                 now_s=self._clock() + self._skew_s,
-                more={"x-amz-request-payer": "requester"} if self._payer else {},
+                more=more,
             )
         headers["accept-encoding"] = "identity"
         return HttpLocation(
@@ -264,7 +267,7 @@ class S3Store:
 
     async def _listed(self) -> AsyncIterator[RemoteFile]:
         asked: dict[str, object] = {"Bucket": self._bucket, "Prefix": self._prefix, **self._payer}
-        count = 0
+        count, asked_for = 0, set[object]()
         for _ in range(_MOST_PAGES):
             page = await self._page(asked)
             for entry in cast("list[Mapping[str, object]]", page.get("Contents", [])):
@@ -277,8 +280,9 @@ class S3Store:
                 return
             if not token:
                 raise StoreUnreachable(store=self.name, reason="its listing breaks off")
-            if count > MOST_OBJECTS or token == asked.get("ContinuationToken"):
+            if count > MOST_OBJECTS or token in asked_for:
                 break
+            asked_for.add(token)
             asked["ContinuationToken"] = token
         reason = f"more than {MOST_OBJECTS} objects lie under it, or its listing has no end"
         raise WeightsUnsafe(model=self._model, reason=reason)

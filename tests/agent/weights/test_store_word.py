@@ -1,6 +1,8 @@
 """A fetch of which nobody promised a sha256 is held to what the store tells of its bytes."""
 
+import base64
 import hashlib
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from weights_origin import (
     Origin,
     OriginStore,
     Reply,
+    always,
     manifest_of,
     quick,
     stores_of,
@@ -187,3 +190,64 @@ def test_what_an_unverified_fetch_left_is_held_to_it(
     assert here(kept) == origin.objects
     again = {path for path, _ in origin.ranges}
     assert ("config.json" in again, SHARD in again) == (False, is_damaged)
+
+
+def test_one_file_of_an_encrypted_bucket_is_not_refused_for_its_tag(tmp_path: Path) -> None:
+    """Objects under a key of KMS have tags that look like MD5s and are none."""
+    with Origin({"a.json": b'{"a": 1}'}) as origin:
+        origin.fault = always(Reply(headers={"x-amz-server-side-encryption": "aws:kms"}))
+        alone = Alone(is_metadata=True)
+        record = bring(origin, tmp_path, is_right=lambda _: False, alone=alone)
+        assert (record.verified_by, record.unpromised) == ("self", ("a.json",))
+        assert here(tmp_path) == origin.objects
+
+
+def test_a_file_that_is_encrypted_is_no_lie_beside_others_that_are_not(
+    origin: Origin, tmp_path: Path
+) -> None:
+    """Whoever turns encryption on in a bucket has objects of both kinds there."""
+
+    def fault(_number: int, path: str, _range: str) -> Reply | None:
+        veil = {"x-amz-server-side-encryption": "aws:kms"}
+        return Reply(headers=veil) if path == SHARD else None
+
+    origin.fault = fault
+    record = bring(origin, tmp_path, is_right=lambda path: path != SHARD)
+    assert record.unpromised == (SHARD,)
+    assert here(tmp_path) == origin.objects
+
+
+def checksummed(origin: Origin, *, wrong: int) -> Fault:
+    """Answers with checksums, the first few of them of other bytes."""
+    left = wrong
+
+    def fault(_number: int, path: str, _range: str) -> Reply:
+        nonlocal left
+        data = origin.objects[path]
+        if path == "config.json" and left:
+            left -= 1
+            data += b"?"
+        crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+        return Reply(headers={"x-amz-checksum-crc32": crc32})
+
+    return fault
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_checksum_in_an_answer_is_held_to(origin: Origin, tmp_path: Path, wrong: int) -> None:
+    origin.fault = checksummed(origin, wrong=wrong)
+    record = bring(origin, tmp_path, is_right=lambda _: False)
+    assert (record.verified_by, record.unpromised) == ("store", ())
+    asked = [path for path, _ in origin.ranges if path == "config.json"]
+    assert len(asked) == 1 + wrong
+    origin.ranges.clear()
+    (Cache(tmp_path).folder(MODEL) / "tokenizer.json").unlink()
+    assert bring(origin, tmp_path, is_right=lambda _: False).unpromised == ()
+    assert {path for path, _ in origin.ranges} == {"tokenizer.json"}, "what was right stays so"
+
+
+def test_a_checksum_that_stays_wrong_is_no_build(origin: Origin, tmp_path: Path) -> None:
+    origin.fault = checksummed(origin, wrong=100)
+    with pytest.raises(WeightsCorrupt, match=r"config\.json"):
+        _ = bring(origin, tmp_path)
+    assert "config.json" not in here(tmp_path)

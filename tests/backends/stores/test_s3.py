@@ -294,6 +294,20 @@ async def test_a_listing_that_goes_on_with_nothing_has_an_end(listening: Listeni
     assert next(pages) == 200
 
 
+async def test_a_listing_that_goes_in_a_circle_ends_where_it_comes_round(
+    listening: Listening,
+) -> None:
+    pages = count()
+
+    def answer(_: str) -> bytes:
+        return reply("200 OK", ENDLESS.replace(b"again", b"page %d" % (next(pages) % 3)))
+
+    async with listening(answer, None) as url:
+        with pytest.raises(WeightsUnsafe, match="has no end"):
+            await listed(S3(endpoint=url))
+    assert next(pages) == 4
+
+
 @pytest.mark.usefixtures("keys")
 async def test_a_wrong_clock_is_set_by_the_stores(signed: ObjectStore) -> None:
     late_s = timedelta(hours=2).total_seconds()
@@ -361,3 +375,4 @@ async def test_whoever_pays_says_so_each_time(
     assert location.headers.get("x-amz-request-payer") == ("requester" if pays else None)
     signed = location.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     assert ("x-amz-request-payer" in signed.split(";")) == pays
+    assert location.headers["x-amz-checksum-mode"] == "ENABLED", "else S3 keeps checksums to itself"
