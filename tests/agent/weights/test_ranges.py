@@ -89,6 +89,7 @@ def test_a_tag_that_is_written_otherwise_is_no_change(
     [
         Reply(close=True),
         Reply(is_chunked=True),
+        Reply(status=200),
         Reply(headers={"Content-Encoding": "Identity"}),
         Reply(headers={"Content-Encoding": "aws-chunked, identity"}),
     ],
