@@ -31,6 +31,15 @@ def text(checksum: bytes) -> str:
         ),
         ({"x-amz-checksum-crc32": text(CRC32), "x-amz-checksum-type": "COMPOSITE"}, None),
         ({"x-amz-checksum-sha256": text(SHA256.digest()) + "-3"}, None),
+        ({"x-amz-checksum-crc32": text(CRC32), "etag": '"0f-3"'}, None),
+        (
+            {
+                "x-amz-checksum-crc32": text(CRC32),
+                "x-amz-checksum-type": "FULL_OBJECT",
+                "etag": '"0f-3"',
+            },
+            f"answer-crc32:{CRC32.hex()}",
+        ),
         ({"x-amz-checksum-crc64nvme": text(b"12345678")}, None),
         ({"x-amz-checksum-crc32": "nonsense"}, None),
         ({"x-amz-checksum-crc32": text(SHA256.digest())}, None),
