@@ -64,7 +64,7 @@ def main(descriptor: str, _parent: str) -> None:
         # it ends its whole group, which therefore has to be its own
         os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _noted)
     libc = ctypes.CDLL(None)
     if sys.platform == "linux":
         # what the server leaves behind becomes ours, so that it can be found and ended
@@ -99,14 +99,18 @@ def _line_of(line: socket.socket, kept: bytearray) -> bytes | None:
 
 
 def _start(order: Order, libc: ctypes.CDLL) -> int:
+    # whoever ends the server before it has begun shall not be lost on it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     try:
         if sys.platform == "linux":
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         for number in (signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.dup2(2, 1)
         os.execve(order["argv"][0], order["argv"], order["environment"])  # noqa: S606 - a server
     except OSError as error:
@@ -142,6 +146,7 @@ def _keep(line: socket.socket, server: int) -> int:
         if deadline_s is not None and time.monotonic() >= deadline_s:
             os.kill(server, signal.SIGKILL)
             deadline_s = time.monotonic() + ORPHANED_S
+    signal.set_wakeup_fd(-1)
     return status
 
 

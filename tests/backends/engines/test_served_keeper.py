@@ -141,6 +141,13 @@ def test_a_server_that_is_asked_may_leave_in_its_own_way() -> None:
         assert kept.process.wait(PATIENCE_S) == 3
 
 
+def test_a_server_that_has_hardly_begun_hears_that_it_is_to_leave() -> None:
+    for _ in range(3):
+        with keeping("import time; time.sleep(60)") as kept:
+            kept.ask({"stop": 20})
+            assert kept.said() == {"ended": -signal.SIGTERM}
+
+
 def test_one_that_will_not_is_killed_when_its_time_is_over() -> None:
     with keeping(DEAF) as kept:
         until_ready(kept)
