@@ -57,7 +57,7 @@ def started(settings: Settings | None = None, kept: Assignment | None = None) ->
 
 
 def free(world: World) -> Assignment:
-    return world.node.moves.assignment
+    return world.node.choice.assignment
 
 
 def rows(*rows: tuple[str, str] | tuple[str, str, str]) -> DesiredModels:
@@ -101,7 +101,7 @@ def test_p02_one_pool_at_a_time_and_more_slots_are_limited_by_it_too() -> None:
     world.resident("a")
     world.resident("ab")
     assert load_error(world.load_model("b")) == OUTSIDE.format("b", "x")
-    assert len(world.node.moves.assignment.scope) == 1
+    assert len(world.node.choice.assignment.scope) == 1
 
 
 @pytest.mark.parametrize("is_enforced", [True, False])
@@ -303,9 +303,9 @@ def test_p09_the_assignment_outlives_the_process_and_a_bad_file_is_told_of() -> 
     world = World(chosen())
     world.tell(happened.AssignmentRead(error=StateDamaged(path="p", reason="no JSON")))
     assert (free(world).source, free(world).epoch) == ("hash", 1)
-    assert world.node.failures[-1][1].code == "state_damaged"
+    assert world.node.failed.recent[-1][1].code == "state_damaged"
     world.tell(happened.StateUnsaved(StateDamaged(path="p", reason="full")))
-    assert len(world.node.failures) == 2
+    assert len(world.node.failed.recent) == 2
 
 
 def test_p10_every_change_has_the_next_epoch() -> None:

@@ -47,7 +47,7 @@ def gauges(node: Node, process: Process, now_s: float) -> Iterable[Series]:
     _models(of, snapshot)
     for reason, count in node.loads.refusals.by_reason.items():
         of["rejected_loads_total"].put(count, reason)
-    of["pool_epoch"].put(node.moves.assignment.epoch)
+    of["pool_epoch"].put(node.choice.assignment.epoch)
     of["owner_active"].put(node.rest.verdict.is_owners)
     of["config_rejected"].put(node.rejected is not None)
     _disk(of, node)

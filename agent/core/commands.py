@@ -121,10 +121,10 @@ class Commands:
         if why is not None:
             return [self._told(line, wish, "refused", why)]
         was_busy = len(self._answers.ledger) > 0
-        chosen = self._moves.chosen_by(wish.pool, wish.preload, now_s)
+        chosen = self._moves.choice.chosen_by(wish.pool, wish.preload, now_s)
         after = holds.then(chosen, "message", now_s, epoch=wish.epoch, only=wish.models)
         if self._is_at_home(wish, holds):
-            return [*self._moves.adopt(after, now_s), self._told(line, wish, "applied")]
+            return [*self._moves.choice.adopt(after, now_s), self._told(line, wish, "applied")]
         said = self._moves.begin(after, wish.preload, now_s, deadline_s=now_s + left_s)
         self._asked = _Asked(line, wish, self._moves.given_up)
         draining = [self._told(line, wish, "draining")] if was_busy else []
@@ -147,11 +147,11 @@ class Commands:
             return "epoch conflict", left_s
         if not holds.epoch < wish.epoch <= MOST_EPOCH:
             return "stale epoch", left_s
-        if wish.pool is not None and not self._moves.is_allowed(wish.pool, wish.models):
+        if wish.pool is not None and not self._moves.choice.is_allowed(wish.pool, wish.models):
             return f"pool '{wish.pool}' not allowed by local policy", left_s
         is_odd = wish.preload is not None and not (
             wish.pool is not None
-            and self._moves.is_allowed(wish.pool, (wish.preload,))
+            and self._moves.choice.is_allowed(wish.pool, (wish.preload,))
             and wish.preload in (wish.models or (wish.preload,))
         )
         if is_odd:
@@ -166,7 +166,7 @@ class Commands:
         return is_same and wish.preload is None and self._moves.move is None
 
     def _told(self, line: int, wish: AssignPool, status: str, why: str | None = None) -> Send:
-        epoch, assigned = self._moves.planned.epoch, self._moves.assignment.pool
+        epoch, assigned = self._moves.planned.epoch, self._moves.choice.assignment.pool
         fields = {"pool": wish.pool, "epoch": epoch, "status": status}
         told = {**fields, "error": why, "assigned": assigned}
         return Send(line, AssignPoolStatus.model_validate(told))

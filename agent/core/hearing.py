@@ -78,7 +78,7 @@ class Hearing:
             case PrefetchModel() as wish:
                 return self._loads.prefetch(wish, now_s)
             case DesiredModels() as wish:
-                said = self._moves.desired(wish, self._loads.wishes.desired, now_s)
+                said = self._moves.choice.desired(wish, self._loads.wishes.desired, now_s)
                 return [*said, *self._loads.desire(wish, self._machine.stocks, now_s)]
             case AssignPool() | UnloadModel() | CancelLoad() | Drain() | Undrain() as command:
                 self._loads.wishes.is_known = True

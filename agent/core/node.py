@@ -21,6 +21,7 @@ from .answers import Answers
 from .commands import Commands
 from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event
+from .failed import Failed
 from .foresight import obstacle
 from .hearing import Hearing
 from .leaving import Leaving
@@ -36,9 +37,6 @@ from .stays import LoadEnded, Outcome
 from .voice import Voice
 from .wanted import Wanted, wanted_of
 from .will import will
-
-LAST_FAILURES = 8
-"""How many failures the status remembers."""
 
 LINK_GRACE_S = 5.0
 """How long past its own deadline a dial may still take."""
@@ -69,6 +67,7 @@ class Node:
         self.answers = Answers(self.loads)
         ledger, number = self.answers.ledger, identity.machine_id
         self.moves = Moves(settings, self.loads, ledger, machine_id=number)
+        self.choice = self.moves.choice
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
         self.rest = Rest(settings, self.loads, self.answers)
         self.machine = Machine()
@@ -82,7 +81,7 @@ class Node:
             snapshot=self.snapshot,
         )
         self.standing = self._hearing.standing
-        self.failures: list[tuple[float, AgentError]] = []
+        self.failed = Failed()
         self.rejected: AgentError | None = None
         self._voice = Voice(settings, self.session)
         self._adapters = Adapters(settings)
@@ -152,7 +151,7 @@ class Node:
             lacks=self.machine.lacks,
             loads=self.machine.loads,
             is_draining=self.loads.is_draining,
-            epoch=self.moves.assignment.epoch,
+            epoch=self.choice.assignment.epoch,
             pinned=self.loads.pins.of(self.settings),
             line=self.standing.seen(is_online=self.session.is_online),
             drain=self.loads.drains.first,
@@ -197,7 +196,7 @@ class Node:
             case happened.RequestOpened(_, model):
                 said = self.answers.opened(event, now_s, self.machine.stocks)
                 is_taken = self.answers.ledger.entry(event.request) is not None
-                return [*self.moves.taken(model, "request", now_s), *said] if is_taken else said
+                return [*self.choice.taken(model, "request", now_s), *said] if is_taken else said
             case happened.RequestUnreadable(key, error):
                 return self.answers.unreadable(key, error)
             case happened.GenerationEnded():
@@ -206,10 +205,10 @@ class Node:
                 return self.answers.withdrawn(key)
 
     def _on_state(self, event: happened.StateEvent, now_s: float) -> list[Said]:
-        self._failed(event.error, now_s)
+        self.failed.note(event.error, now_s)
         match event:
             case happened.AssignmentRead(assignment):
-                return self.moves.recalled(assignment, now_s)
+                return self.choice.recalled(assignment, now_s)
             case happened.OrdersRead(pins, is_drained):
                 self.orders.recalled(pins, now_s, is_drained=is_drained)
                 return []
@@ -237,7 +236,7 @@ class Node:
         self, event: happened.WeightsEvent | happened.EngineEvent, now_s: float
     ) -> list[Said]:
         if isinstance(event, happened.WeightsFailed | happened.EngineFailed):
-            self._failed(event.error, now_s)
+            self.failed.note(event.error, now_s)
         if isinstance(event, happened.EngineStopped):
             self.machine.stopped(event.model)
         return rooms.told(event, self.loads, self.answers.ledger.busy(), now_s)
@@ -251,19 +250,20 @@ class Node:
                 self.machine.sampled(sample, loads)
                 return [*self.loads.sampled(loads), *self.loads.came(self._settle(now_s))]
             case happened.ListingFailed(_, error):
-                self._failed(error, now_s)
+                self.failed.note(error, now_s)
                 return []
             case happened.CatalogRead(aliases, hashes):
                 self.machine.catalog = hashes
-                return [*self.moves.listed(aliases, now_s), *self._news(now_s)]
+                return [*self.choice.listed(aliases, now_s), *self._news(now_s)]
             case happened.CacheSurveyed(survey, _, error):
                 self.machine.survey = survey
-                self._failed(error, now_s)
+                self.failed.note(error, now_s)
                 return []
             case happened.InventoryChanged(stocks, lacks):
                 self.machine.listed(stocks, lacks)
                 total_bytes = self.snapshot(now_s).facts.memory_total_bytes
-                moved = self.moves.sized(stocks, total_bytes, now_s)
+                may_move = self.moves.obstacle(now_s) is None
+                moved = self.choice.sized(stocks, total_bytes, now_s, may_move=may_move)
                 return [*moved, *self._news(now_s), *self.loads.pursue(self.machine.stocks, now_s)]
 
     def _on_owner(self, event: happened.OwnerEvent, now_s: float) -> list[Said]:
@@ -315,7 +315,8 @@ class Node:
         effects: list[Effect] = []
         for item in said:
             if isinstance(item, LoadEnded):
-                self._failed(item.error, now_s, only=InsufficientMemory)
+                if isinstance(item.error, InsufficientMemory):
+                    self.failed.note(item.error, now_s)
                 after = [*self.answers.loaded(item), *self.moves.load_ended(item, now_s)]
                 effects += self._carry(after, now_s)
             elif isinstance(item, Send):
@@ -350,7 +351,7 @@ class Node:
         self.rest.chosen(settings)
         said = self.moves.chosen(settings, now_s)
         if (wish := self.loads.wishes.desired) is not None:
-            said += self.moves.desired(wish, wish, now_s)  # it may name what is offered only now
+            said += self.choice.desired(wish, wish, now_s)  # it may name what is offered only now
         return [*said, RefreshInventory(self.loads.pool.models)]
 
     def _stop(self, now_s: float, *, now: bool) -> list[Said]:
@@ -390,11 +391,5 @@ class Node:
 
     def _slots(self) -> list[tuple[str, str]]:
         here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]
-        told = [("epoch", str(self.moves.assignment.epoch)), ("", str(self.loads.is_draining))]
+        told = [("epoch", str(self.choice.assignment.epoch)), ("", str(self.loads.is_draining))]
         return [*told, *((stay.model, stay.state) for stay in here)]
-
-    def _failed(
-        self, error: AgentError | None, now_s: float, *, only: type[AgentError] = AgentError
-    ) -> None:
-        if isinstance(error, only):
-            self.failures = [*self.failures, (now_s, error)][-LAST_FAILURES:]

@@ -88,16 +88,16 @@ class Orders:
     # ── the pool ──────────────────────────────────────────────────────────────────────
 
     def _set(self, ask: int, pool: str, now_s: float, *, now: bool) -> list[Said]:
-        holds = self._moves.assignment
-        if not self._moves.is_allowed(pool, ()):
+        holds = self._moves.choice.assignment
+        if not self._moves.choice.is_allowed(pool, ()):
             words = f"no model that is offered and allowed belongs to pool '{pool}'"
             return [TellOwner(ask, "refused", words)]
         preload = self._preload(pool)
-        scope = self._moves.chosen_by(pool, pool if preload == pool else None, now_s)
+        scope = self._moves.choice.chosen_by(pool, pool if preload == pool else None, now_s)
         if self._moves.move is None and tuple(sorted(scope)) == holds.scope and not holds.only:
             after = replace(holds, source=holds.source if self._is_fixed else "operator")
             words = f"the pool is '{pool}' already"
-            return [*self._moves.adopt(after, now_s), TellOwner(ask, "done", words)]
+            return [*self._moves.choice.adopt(after, now_s), TellOwner(ask, "done", words)]
         why = self._moves.obstacle(now_s, may_drain=True, is_operator=True)
         if self._is_fixed:
             why = _FIXED
@@ -116,7 +116,7 @@ class Orders:
         now: bool,
     ) -> list[Said]:
         running = len(self._answers.ledger)
-        after = self._moves.assignment.then(scope, "operator", now_s)
+        after = self._moves.choice.assignment.then(scope, "operator", now_s)
         self._moving = _Moving(ask, pool, self._moves.given_up)
         said = self._moves.begin(after, preload, now_s, drains=running > 0, now=now)
         if now:
@@ -130,15 +130,15 @@ class Orders:
             return [TellOwner(ask, "refused", _FIXED)]
         if self._moves.move is not None:
             return [TellOwner(ask, "refused", "a move is under way")]
-        said = self._moves.released(now_s)
-        holds = self._moves.assignment
+        said = self._moves.choice.released(now_s)
+        holds = self._moves.choice.assignment
         words = f"the pool is {', '.join(holds.scope) or 'none'}, by {holds.source}"
         return [*said, TellOwner(ask, "done", words)]
 
     def _preload(self, pool: str) -> str | None:
         """The build of a pool that comes first: named, wanted, or the first that lies here."""
-        stocks = self._machine.stocks
-        here = [m for m in self._moves.members(pool) if m in stocks and stocks[m].state == "here"]
+        members, stocks = self._moves.choice.members(pool), self._machine.stocks
+        here = [m for m in members if m in stocks and stocks[m].state == "here"]
         desired = self._loads.wishes.desired
         rows = desired.models if desired is not None else ()
         wanted = [row.desired_build for row in rows if row.model_name == pool]

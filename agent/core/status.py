@@ -46,7 +46,7 @@ def status(node: Node, now_s: float) -> dict[str, Json]:
         "cache": _cache(node),
         "restarts": _restarts(node, now_s),
         "config": {"rejected": _error(node.rejected) if node.rejected else None},
-        "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failures],
+        "failures": [{**_error(e), "age_s": _age(at_s, now_s)} for at_s, e in node.failed.recent],
         "unknown_frames": node.standing.unknown_frames,
     }
 
@@ -110,8 +110,8 @@ def _model_reason(node: Node, snapshot: Snapshot) -> Json:
     coming = [stay for stay in snapshot.stays if stay.state is not SlotState.UNLOADING]
     if coming:
         return _reason("model_coming", _coming(coming[0]), "Wait.")
-    if node.failures:
-        return _error(node.failures[-1][1])
+    if node.failed.recent:
+        return _error(node.failed.recent[-1][1])
     return _reason(
         "no_model_loaded",
         "no model is in memory: the coordinator has not asked for one",
@@ -160,8 +160,8 @@ def _pool(node: Node, now_s: float) -> dict[str, Json]:
         "assigned": node.loads.pool.assigned,
         "scope": list(node.loads.pool.scope),
         "source": node.loads.pool.source,
-        "epoch": node.moves.assignment.epoch,
-        "for_s": _age(node.moves.assignment.since_s, now_s),
+        "epoch": node.choice.assignment.epoch,
+        "for_s": _age(node.choice.assignment.since_s, now_s),
         "enforced": node.settings.pools.enforce,
         "moving": node.moves.move is not None,
         "stays_because": node.moves.obstacle(now_s),

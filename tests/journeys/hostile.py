@@ -192,7 +192,7 @@ class Storm:
             return
         if self.chance.random() > 0.2:
             here = [stay.model for stay in self.world.node.loads.stays.all()]
-            self.last = word(self.chance, self.world.node.moves.assignment.epoch, here)
+            self.last = word(self.chance, self.world.node.choice.assignment.epoch, here)
         unix_s = (self.world.wall_s or 0.0) + self.world.now_s
         self.tell(happened.Heard(self.world.line, self.last, unix_s))
 

@@ -124,7 +124,7 @@ class Rooms:
     def state(self) -> dict[str, object]:
         """All that words can change."""
         node = self.world.node
-        loads, holds = node.loads, node.moves.assignment
+        loads, holds = node.loads, node.choice.assignment
         ready = {s.model for s in loads.stays.all() if s.state is SlotState.READY}
         return {
             "pool": (holds.pool, holds.scope, holds.epoch, holds.only),

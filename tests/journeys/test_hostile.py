@@ -53,7 +53,7 @@ def test_any_order_and_repetition_of_commands_ends_in_the_same_pool(
         world.after(2.0)
         if world.laws.socket is not None and not world.laws.is_open:
             world.connect()
-    holds = world.node.moves.assignment
+    holds = world.node.choice.assignment
     assert (holds.pool, holds.epoch) == ("tiny", 9)
 
 
@@ -71,7 +71,7 @@ def test_the_highest_epoch_holds_whatever_came_before_it_and_how_often(seed: int
         if not world.laws.is_open:
             world.redial()
     expected = max(said, key=lambda one: one[1])
-    holds = world.node.moves.assignment
+    holds = world.node.choice.assignment
     assert (holds.pool, holds.epoch) == expected
 
 

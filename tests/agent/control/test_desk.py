@@ -119,7 +119,7 @@ async def test_a_pool_is_set_refused_and_released() -> None:
     assert (code, told["status"]) == (409, "refused")
     code, told = await room.ask("POST", "/v1/pool/set", {"pool": "other", "now": False})
     assert code in {200, 202}, told
-    assert room.world.node.moves.assignment.scope == ("other",)
+    assert room.world.node.choice.assignment.scope == ("other",)
     assert (await room.ask("POST", "/v1/pool/release"))[0] == 200
 
 

@@ -147,7 +147,7 @@ def test_a_wait_that_ends_otherwise_ends_it_for_the_move_too(end: str) -> None:
             world.tell(happened.WeightsFailed("org/a", BAD))
         case _:
             world.drop()
-    assert world.node.moves.assignment.pool == "other"
+    assert world.node.choice.assignment.pool == "other"
     assert world.laws.is_square
 
 
@@ -174,11 +174,11 @@ def test_a_repetition_changes_nothing() -> None:
     world = at_tiny()
     assign(world, "other", 5)
     world.stopped("org/a")
-    before = world.node.moves.assignment
+    before = world.node.choice.assignment
     effects = assign(world, "other", 5)
     assert told(effects) == [("applied", 5, None, "other")]
     assert only(effects, do.PersistAssignment) == []
-    assert world.node.moves.assignment == before
+    assert world.node.choice.assignment == before
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ def test_what_is_refused_changes_nothing(
     pool: str | None, epoch: int, more: dict[str, object], why: str
 ) -> None:
     world = at_tiny()
-    before = world.node.moves.assignment
+    before = world.node.choice.assignment
     effects = assign(world, pool, epoch, **more)
     assert told(effects) == [("refused", 4, why, "tiny")]
     assert [type(effect) for effect in effects] == [do.Send]
-    assert (world.node.moves.assignment, world.state("org/a")) == (before, [SlotState.READY])
+    assert (world.node.choice.assignment, world.state("org/a")) == (before, [SlotState.READY])
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_no_commands_widen_policy_or_lose_a_request(
     story: list[tuple[Inbound, int]],
 ) -> None:
     world = at_tiny(allowed=["tiny"])
-    epochs = [world.node.moves.assignment.epoch]
+    epochs = [world.node.choice.assignment.epoch]
     for number, (command, then) in enumerate(story):
         hear(world, command)
         if then == 1:
@@ -404,7 +404,7 @@ def test_no_commands_widen_policy_or_lose_a_request(
         else:
             world.after(1.0)
         assert {*world.node.loads.pool.models} <= {"org/a", "org/b"}
-        epochs.append(world.node.moves.assignment.epoch)
+        epochs.append(world.node.choice.assignment.epoch)
     assert epochs == sorted(epochs), "an epoch never goes back"
     assert {effect.model for effect in only(world.effects, do.LoadEngine)} <= {"org/a", "org/b"}
 
@@ -433,7 +433,7 @@ def test_a_move_that_waits_is_given_up_when_a_model_that_would_go_is_pinned_mean
     world.stage("org/b")
     world.loaded("org/b")
     assert world.state("org/a") == [SlotState.READY]
-    assert world.node.moves.assignment.pool == "tiny"
+    assert world.node.choice.assignment.pool == "tiny"
 
 
 def test_a_release_with_a_load_on_its_way_stays_with_that_load() -> None:
@@ -442,6 +442,6 @@ def test_a_release_with_a_load_on_its_way_stays_with_that_load() -> None:
     world.start()
     world.load_model("org/b")
     hear(world, AssignPool(pool=None, epoch=9))
-    assert world.node.moves.assignment.pool == "tiny"
+    assert world.node.choice.assignment.pool == "tiny"
     told = said(world.load_model("org/c"))
     assert [m.status for m in told if isinstance(m, LoadModelStatus)] == ["failed"]

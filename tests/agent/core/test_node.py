@@ -7,7 +7,6 @@ import pytest
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
 from poolhand.agent.core.leaving import GRACE_S
-from poolhand.agent.core.node import LAST_FAILURES
 from poolhand.agent.core.session import State
 from poolhand.agent.wire.inbound import LoadModel
 from poolhand.agent.wire.later import DrainAck, ProviderDrain
@@ -65,11 +64,9 @@ def test_words_of_another_line_are_not_heard(world: World) -> None:
 def test_a_store_that_cannot_be_listed_is_remembered(world: World) -> None:
     error = StoreUnreachable(store="s3", reason="silence")
     assert world.tell(happened.ListingFailed("org/a", error)) == []
-    assert world.node.failures == [(world.now_s, error)]
-    for _ in range(LAST_FAILURES):
-        world.tell(happened.EngineFailed("org/a", EngineDied(engine="mlx", exit_code=1)))
-    assert error not in [kept for _, kept in world.node.failures]
-    assert len(world.node.failures) == LAST_FAILURES
+    died = EngineDied(engine="mlx", exit_code=1)
+    world.tell(happened.EngineFailed("org/a", died))
+    assert [each for _, each in world.node.failed.recent] == [error, died]
 
 
 def test_the_news_of_the_disk_are_told_once(world: World) -> None:

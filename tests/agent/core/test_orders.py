@@ -32,7 +32,7 @@ def told(effects: list[Effect]) -> list[tuple[int, str]]:
 
 
 def holds(world: World) -> tuple[str | None, str, int]:
-    assignment = world.node.moves.assignment
+    assignment = world.node.choice.assignment
     return assignment.pool, assignment.source, assignment.epoch
 
 

@@ -88,10 +88,10 @@ def test_a_catalog_adds_retired_builds_and_takes_aliases_that_are_gone() -> None
     world = World(settings(models=offered))
     world.start()
     world.tell(happened.CatalogRead({"big": ("org/b", "org/old"), "huge": ("org/elsewhere",)}))
-    topology = world.node.moves.topology
+    topology = world.node.choice.topology
     assert {topology.keys_of(e) for e in world.node.settings.models} == {frozenset({"big"})}
     world.tell(happened.CatalogRead({}))
-    keys = {e.id: world.node.moves.topology.keys_of(e) for e in world.node.settings.models}
+    keys = {e.id: world.node.choice.topology.keys_of(e) for e in world.node.settings.models}
     assert keys == {"org/old": {"org/old"}, "org/b": {"org/b"}}
 
 
@@ -107,5 +107,5 @@ def test_an_alias_that_the_catalog_drops_keeps_what_is_in_memory() -> None:
     world.tell(happened.PoolSetAsked(1, "big"))
     world.effects.clear()
     world.tell(happened.CatalogRead({}))
-    assert world.node.moves.assignment.pool == "org/a"
+    assert world.node.choice.assignment.pool == "org/a"
     assert not any(isinstance(e, do.StopEngine) for e in world.effects)

@@ -60,4 +60,4 @@ def test_a_disk_that_fails_is_among_the_failures() -> None:
     world.start()
     error = DiskFailed(path="/cache", reason="read-only")
     world.tell(happened.CacheSurveyed(None, error=error))
-    assert [failure for _, failure in world.node.failures] == [error]
+    assert [failure for _, failure in world.node.failed.recent] == [error]
