@@ -122,7 +122,7 @@ class Bring:
 
     def sizes(self) -> Result:
         """List only."""
-        with self._asked() as (plane, store):
+        with self._asked(busy_s=0.0) as (plane, store):
             targets, _ = self._ask(plane, lambda: targets_of(store, self._job))
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 
@@ -155,9 +155,10 @@ class Bring:
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 
     @contextlib.contextmanager
-    def _asked(self) -> Generator[tuple[Plane, Store]]:
+    def _asked(self, *, busy_s: float | None = None) -> Generator[tuple[Plane, Store]]:
         store = self._find_store(self._job.ref, self._job.stores, os.environ)
-        plane = Plane(store)
+        long_s = self._job.weights.no_progress_s if busy_s is None else busy_s
+        plane = Plane(store, busy_s=long_s, stopped=self._stopped)
         try:
             yield plane, store
         finally:

@@ -6,11 +6,14 @@ stores that need it: the others run to their end in the thread that asks.
 """
 
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, TypeVar
 
 from ...backends.stores.base import LooplessStore, Store
+from ...backends.stores.errors import StoreUnreachable
 from ...backends.stores.loops import LoopWanted
+from .patience import Patience
 
 if TYPE_CHECKING:  # see above
     import asyncio
@@ -25,9 +28,15 @@ class Plane:
 
     Args:
         store: Who is asked.
+        busy_s: Whoever says that it is busy is asked again for so long; 0: not here.
+        stopped: Set, it is waited for no longer.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, *, busy_s: float = 0.0, stopped: threading.Event | None = None
+    ) -> None:
+        self._busy_s = busy_s
+        self._stopped = stopped or threading.Event()
         self._has_loop = not (isinstance(store, LooplessStore) and store.is_loopless)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -42,6 +51,22 @@ class Plane:
         Raises:
             TimeoutError: It took longer.
         """
+        patience: Patience | None = None
+        while True:
+            try:
+                return self._once(begin, timeout_s)
+            except StoreUnreachable as error:
+                if not (self._busy_s and error.is_busy):
+                    raise
+                now_s = time.monotonic()
+                patience = patience or Patience(
+                    no_progress_s=self._busy_s, block_bytes=1, now_s=now_s
+                )
+                wait_s = patience.wait_s(got_bytes=0, asked_s=None, now_s=now_s, chance=0.0)
+                if wait_s is None or self._stopped.wait(wait_s):
+                    raise
+
+    def _once(self, begin: Begin[T], timeout_s: float | None) -> T:
         if not self._has_loop:
             try:
                 return _run(begin())

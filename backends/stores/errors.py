@@ -50,13 +50,18 @@ class ModelMissing(WeightsError):
 
 
 class StoreUnreachable(WeightsError):
-    """A store does not answer, or not sensibly."""
+    """A store does not answer, or not sensibly.
+
+    Attributes:
+        is_busy: Whether it said itself that it may well do so later.
+    """
 
     code = "store_unreachable"
     remedy = "Check the store's endpoint and the network; the next attempt goes on from here."
 
-    def __init__(self, *, store: str, reason: str) -> None:
+    def __init__(self, *, store: str, reason: str, is_busy: bool = False) -> None:
         self.store = store
+        self.is_busy = is_busy
         super().__init__(f"store {store}: {reason}")
 
 

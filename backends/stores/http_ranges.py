@@ -257,7 +257,8 @@ def refusal(
     if status in _BUSY:
         asked = answer.headers.get("retry-after", "")
         wait = f", and asks for {asked} s of patience" if asked.isdecimal() else ""
-        return StoreUnreachable(store=store, reason=f"it is busy or broken ({status}){wait}")
+        reason = f"it is busy or broken ({status}){wait}"
+        return StoreUnreachable(store=store, reason=reason, is_busy=True)
     return StoreUnreachable(store=store, reason=f"it answers {status}")
 
 

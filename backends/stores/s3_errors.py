@@ -101,7 +101,7 @@ def of_answer(
         return StoreDenied(store=store, reason=unsigned_why if is_unsigned else reason)
     if status >= _BAD_GATEWAY_FROM or status == 429 or code == "SlowDown":  # noqa: PLR2004  # HTTP
         reason = f"it is overloaded or broken ({_shown(code, status)})"
-        return StoreUnreachable(store=store, reason=reason)
+        return StoreUnreachable(store=store, reason=reason, is_busy=True)
     return StoreUnreachable(store=store, reason=f"it answers {_shown(code, status)}")
 
 

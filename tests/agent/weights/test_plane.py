@@ -7,6 +7,7 @@ import pytest
 from weights_origin import OriginStore
 
 from poolhand.agent.weights.plane import Plane
+from poolhand.backends.stores.errors import StoreUnreachable
 from poolhand.backends.stores.loops import LoopWanted, has_loop, need_loop
 
 
@@ -91,3 +92,38 @@ def test_many_threads_may_ask() -> None:
 
 def test_loop_wanted_is_no_failure() -> None:
     assert not issubclass(LoopWanted, OSError | ValueError)
+
+
+class Busy:
+    """Answers when it was asked often enough."""
+
+    def __init__(self, refusals: int, *, is_busy: bool = True) -> None:
+        self.refusals = refusals
+        self.asked = 0
+        self._is_busy = is_busy
+
+    async def __call__(self) -> int:
+        self.asked += 1
+        if self.asked <= self.refusals:
+            raise StoreUnreachable(store="s", reason="503", is_busy=self._is_busy)
+        return self.asked
+
+
+def test_a_store_that_is_busy_is_asked_again() -> None:
+    assert Plane(Loopless(0), busy_s=60.0).ask(Busy(2)) == 3
+
+
+@pytest.mark.parametrize(("busy_s", "is_busy"), [(0.0, True), (60.0, False)])
+def test_one_that_is_not_or_shall_not_be_is_asked_once(*, busy_s: float, is_busy: bool) -> None:
+    question = Busy(2, is_busy=is_busy)
+    with pytest.raises(StoreUnreachable):
+        _ = Plane(Loopless(0), busy_s=busy_s).ask(question)
+    assert question.asked == 1
+
+
+def test_whoever_is_stopped_waits_for_nobody() -> None:
+    stopped, question = threading.Event(), Busy(10**9)
+    stopped.set()
+    with pytest.raises(StoreUnreachable):
+        _ = Plane(Loopless(0), busy_s=60.0, stopped=stopped).ask(question)
+    assert question.asked == 1
