@@ -8,7 +8,6 @@ other failure: it sorts them by the words of one text.
     * SlotsBusy             ``slots_busy``
     * InsufficientMemory    ``insufficient_memory``
     * NodeDraining          ``node_draining``
-    * NodeStopping          ``node_stopping``
     * NodeResting           ``node_resting``
 * RequestError: one request cannot be answered
     * RequestUnreadable     ``request_unreadable``
@@ -101,17 +100,6 @@ class NodeDraining(PlacementError):
     def __init__(self) -> None:
         # exactly these words: a coordinator compares the whole text
         super().__init__("provider draining for update")
-
-
-class NodeStopping(PlacementError):
-    """This node is on its way out."""
-
-    code = "node_stopping"
-    remedy = "Nothing: the node was asked to stop."
-    told = "provider draining for update"  # what every coordinator takes for a drain
-
-    def __init__(self) -> None:
-        super().__init__("provider is shutting down")
 
 
 class NodeResting(PlacementError):

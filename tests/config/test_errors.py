@@ -49,7 +49,6 @@ CLASS_OF: Mapping[str, str] = {
     "slots_busy": "slot_cap",
     "insufficient_memory": "insufficient_memory",
     "node_draining": "draining_exactly",
-    "node_stopping": "other",
     "node_resting": "draining",
     "model_missing": "model_not_found",
     "weights_corrupt": "model_not_found",
@@ -143,8 +142,6 @@ def test_the_texts_are_spelled_as_agreed() -> None:
         "insufficient memory to load model 'org/x' (0.5 GiB free, needs 3.0 GiB)"
     )
     assert NodeDraining().load_text == "provider draining for update"
-    assert refusals.NodeStopping().load_text == "provider is shutting down"
-    assert refusals.NodeStopping().request_text == "provider draining for update"
     resting = refusals.NodeResting(cause="keyboard or mouse used 2 s ago")
     assert resting.load_text == resting.request_text == "provider draining: resting"
     assert refusals.Overloaded(running=1, most=1).request_text == "request rejected: queue full"
