@@ -147,11 +147,6 @@ def when(key: str) -> When:
     return "restart"
 
 
-def not_live(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The keys that differ and that a running agent cannot take over, in the file's order."""
-    return diff(old, new).restart
-
-
 def keeping(old: Settings, new: Settings, keys: Sequence[str]) -> Settings:
     """The new settings, but with the old values of these keys."""
     merged: Section = new

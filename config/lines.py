@@ -56,19 +56,6 @@ class Lines:
         return self._starts[line - 1] + column - 1
 
 
-def key_lines(text: str) -> Mapping[KeyPath, int]:
-    """Find the line of every table, key and array item.
-
-    Args:
-        text: TOML that ``tomllib.loads`` accepts.
-
-    Returns:
-        The line, 1 for the first, on which each path is named first.
-    """
-    lines = Lines(text)
-    return {path: lines.at(spot.key)[0] for path, spot in spots(text).items()}
-
-
 def spots(text: str) -> Mapping[KeyPath, Spot]:
     """Find every table, key and array item, in the order in which they are named first.
 

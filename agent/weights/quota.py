@@ -12,7 +12,7 @@ from ...config.frozen import frozen
 
 GIB = 2**30
 RESERVE_BYTES = 10 * GIB
-RESERVE_RATIO = 0.05
+"""Left free on the disk at least, unless the operator says otherwise."""
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolhand.config.lines import KeyPath, Lines, key_lines, spots
+from poolhand.config.lines import KeyPath, Lines, spots
 
 TEXT = '''\
 top = 1 # = [x]
@@ -31,6 +31,11 @@ z = 1979-05-27 07:32:00
 [a.later]
 w = \'\'\'a'b\'\'\'
 '''
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    lines = Lines(text)
+    return {path: lines.at(spot.key)[0] for path, spot in spots(text).items()}
 
 
 def test_every_form_of_key() -> None:
