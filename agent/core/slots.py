@@ -18,7 +18,6 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from ...backends.stores.base import Build, Progress
-from ...config.errors import AgentError
 from ...config.frozen import frozen
 
 
@@ -104,7 +103,6 @@ class Stay:
         last_used_s: When its last request ended, in the node's time; since READY if none did.
         progress: How far its download is.
         displaced: Models that went for it; they come back if it does not.
-        ending: Why it leaves; ``None`` if it makes room.
     """
 
     model: str
@@ -120,7 +118,6 @@ class Stay:
     sleeps: bool = False
     last_used_s: float = 0.0
     progress: Progress | None = None
-    ending: AgentError | None = None
     displaced: tuple[str, ...] = ()
 
     def after(self, event: SlotEvent, now_s: float) -> "Stay":

@@ -272,7 +272,7 @@ class Stays:
     ) -> list[Outcome]:
         """Send a stay towards EMPTY, and answer whoever waits for it."""
         outcomes: list[Outcome] = []
-        after = self._move(replace(stay, ending=why, askers=0), event, now_s)
+        after = self._move(replace(stay, askers=0), event, now_s)
         if after.state is SlotState.UNLOADING:
             outcomes.append(StopEngine(stay.model))
         if stay.state in _FETCHING and event is SlotEvent.RELEASED:

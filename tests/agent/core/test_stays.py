@@ -149,8 +149,7 @@ def test_it_can_be_let_go_however_far_it_is(steps: int, effects: list[Outcome]) 
 def test_an_engine_that_dies_is_stopped_and_nobody_is_told_of_a_load() -> None:
     stays = resident()
     assert stays.engine_failed("a", DEAD, 9.0) == [do.StopEngine("a")]
-    (stay,) = stays.all()
-    assert (stay.state, stay.ending) == (SlotState.UNLOADING, DEAD)
+    assert states(stays) == [SlotState.UNLOADING]
 
 
 def test_one_idle_resident_makes_room_and_then_the_next_moves_in() -> None:
