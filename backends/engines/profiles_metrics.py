@@ -36,7 +36,6 @@ class Gauges:
     Attributes:
         running: Requests that get tokens now.
         waiting: Requests that wait inside it.
-        kv_ratio: The part of its KV cache that is in use.
         budget_max_tokens: Tokens that its KV cache holds at most.
         budget_used_tokens: Those in use.
         generated_tokens: Since it started.
@@ -46,7 +45,6 @@ class Gauges:
 
     running: int | None = None
     waiting: int | None = None
-    kv_ratio: float | None = None
     budget_max_tokens: int | None = None
     budget_used_tokens: int | None = None
     generated_tokens: int | None = None
@@ -94,7 +92,6 @@ def read(text: str) -> Gauges:
     return Gauges(
         running=sums["running"],
         waiting=sums["waiting"],
-        kv_ratio=ratio,
         budget_max_tokens=most,
         budget_used_tokens=used,
         generated_tokens=sums["generated"],

@@ -15,7 +15,6 @@ def test_vllms_cache_is_counted_in_blocks() -> None:
     assert read((RECORDED / "vllm-0.33.0-metrics.txt").read_text()) == Gauges(
         running=3,
         waiting=2,
-        kv_ratio=0.125,
         budget_max_tokens=573 * 16,
         budget_used_tokens=573 * 16 // 8,
         generated_tokens=1200,
@@ -26,7 +25,6 @@ def test_sglang_counts_tokens() -> None:
     assert read((RECORDED / "sglang-0.5.23-metrics.txt").read_text()) == Gauges(
         running=4,
         waiting=1,
-        kv_ratio=0.01,
         budget_max_tokens=471258,
         budget_used_tokens=5120,
         generated_tokens=777,
@@ -39,7 +37,7 @@ def test_llama_cpp_has_speeds_and_no_budget() -> None:
     assert told.decode_tps is not None
     assert told.prefill_tps is not None
     assert min(told.decode_tps, told.prefill_tps) > 0
-    assert (told.kv_ratio, told.budget_max_tokens, told.budget_used_tokens) == (None, None, None)
+    assert (told.budget_max_tokens, told.budget_used_tokens) == (None, None)
 
 
 def test_ranks_are_added_up_and_the_fullest_counts() -> None:
@@ -50,7 +48,7 @@ def test_ranks_are_added_up_and_the_fullest_counts() -> None:
         for rank in range(3)
     )
     told = read(text)
-    assert (told.running, told.kv_ratio, told.budget_max_tokens) == (6, 0.2, 3000)
+    assert (told.running, told.budget_max_tokens, told.budget_used_tokens) == (6, 3000, 600)
 
 
 @pytest.mark.parametrize(
@@ -82,5 +80,12 @@ def test_a_label_may_hold_anything() -> None:
 @settings(max_examples=100)
 def test_no_text_makes_its_reader_fall(text: str) -> None:
     read(text)
-    told = read(f"vllm:kv_cache_usage_perc {text}")
-    assert told.kv_ratio is None or 0 <= told.kv_ratio <= 1
+
+
+@given(st.floats() | st.integers())
+@settings(max_examples=50)
+def test_no_more_is_in_use_than_there_is(ratio: float) -> None:
+    room = 'vllm:cache_config_info{kv_cache_size_tokens="1000"} 1'
+    told = read(f"{room}\nvllm:kv_cache_usage_perc {ratio}")
+    assert told.budget_max_tokens == 1000
+    assert told.budget_used_tokens is None or 0 <= told.budget_used_tokens <= 1000
