@@ -130,18 +130,14 @@ class Storefront:
     ) -> web.StreamResponse | S3Problem:
         if not ask.bucket:
             return self._xml(buckets_xml(self._buckets.names()), fault)
-        bucket = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._buckets.folder, ask.bucket
-        )
+        bucket = await self._aside(self._buckets.folder, ask.bucket)
         if bucket is None:
             return S3Problem("NoSuchBucket", facts={"BucketName": ask.bucket})
         if _NOT_SERVED & ask.query.keys():
             return S3Problem("NotImplemented")
         if not ask.key:
             return await self._serve_bucket(ask, bucket, fault)
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._buckets.find, bucket, ask.key
-        )
+        found = await self._aside(self._buckets.find, bucket, ask.key)
         if found is None:
             return S3Problem("NoSuchKey", facts={"Key": ask.key})
         return await self._serve_object(request, ask, found, fault, is_replaced=is_replaced)
@@ -153,9 +149,7 @@ class Storefront:
             return self._xml(location_xml(self._region), fault)
         if ask.query.get("list-type") != "2":
             return S3Problem("NotImplemented", "Only ListObjectsV2 lists: list-type=2")
-        listing = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._listing, ask, bucket
-        )
+        listing = await self._aside(self._listing, ask, bucket)
         if isinstance(listing, S3Problem):
             return listing
         return self._xml(listing.xml(), fault)
