@@ -182,6 +182,35 @@ async def test_an_answer_that_drips_is_given_up(
         _ = await left.wait()  # else the end of the program would wait for a thread
 
 
+@pytest.mark.parametrize("silent", [1, 2])
+async def test_a_line_that_falls_silent_is_left_for_another_once(silent: int) -> None:
+    asked = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        is_silent = asked <= silent
+        _ = await reader.readuntil(b"\r\n\r\n")
+        if is_silent:
+            _ = await reader.read()
+        else:
+            writer.write(reply(page("tiny/a.json")))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    store = S3Store(REF, S3(endpoint=url, unsigned=True), {}, patience_s=3.0)
+    async with server, asyncio.timeout(20):
+        if silent == 1:
+            (file,) = await store.files()
+            assert file.path == "a.json"
+        else:
+            with pytest.raises(StoreUnreachable, match="no answer in time"):
+                _ = await store.files()
+        await store.close()
+    assert asked == 2
+
+
 async def test_a_busy_store_is_asked_again_and_a_version_insisted_on(listening: Listening) -> None:
     heads: list[str] = []
 
