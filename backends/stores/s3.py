@@ -147,6 +147,9 @@ class S3Store:
         told = answer.get("ETag")
         if is_other(file.etag, told if isinstance(told, str) else None):
             raise WeightsChanged(model=self._model, file=file.path)
+        span = answer.get("ContentRange")
+        if isinstance(span, str) and span.partition("/")[0] != f"bytes {start}-{end - 1}":
+            raise StoreUnreachable(store=self.name, reason="it sends another range than asked")
         if len(content) != end - start:
             reason = f"it sent {len(content)} bytes where {end - start} were asked for"
             raise StoreUnreachable(store=self.name, reason=reason)

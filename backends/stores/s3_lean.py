@@ -120,8 +120,9 @@ class LeanClient:
         more = {"Range": str(asked["Range"]), "Accept-Encoding": "identity", **_paid(asked)}
         if tag := asked.get("IfMatch"):
             more["If-Match"] = str(tag)
-        etag, body = await beside(self._get, str(asked["Bucket"]), str(asked["Key"]), {}, more)
-        return {"Body": _Held(body), "ETag": etag}
+        head, body = await beside(self._get, str(asked["Bucket"]), str(asked["Key"]), {}, more)
+        told = {"ETag": head.get("etag"), "ContentRange": head.get("content-range")}
+        return {"Body": _Held(body), **told}
 
     async def close(self) -> None:
         """End what is still being asked, in whatever thread."""
@@ -130,7 +131,7 @@ class LeanClient:
 
     def _get(
         self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
-    ) -> tuple[str | None, bytes]:
+    ) -> tuple[Mapping[str, str], bytes]:
         wait_s, until_s, is_second = _FIRST_WAIT_S, time.monotonic() + self._patience_s, False
         for left in reversed(range(_TRIES)):
             try:
@@ -157,7 +158,7 @@ class LeanClient:
 
     def _once(
         self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
-    ) -> tuple[str | None, bytes]:
+    ) -> tuple[Mapping[str, str], bytes]:
         place = origin(bucket_url(self._endpoint, bucket))
         target = f"{place.prefix}/{encoded_key(key)}" if key else place.prefix or "/"
         asked = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in query.items())
@@ -180,7 +181,7 @@ class LeanClient:
         finally:
             self._lines.discard(line)
             line.close()
-        return head.fields.get("etag"), _body(head.status, body)
+        return head.fields, _body(head.status, body)
 
     def _line(self, place: Origin) -> Exchange:
         stall_s = min(READ_TIMEOUT_S, self._patience_s / _STALLS)
