@@ -17,7 +17,7 @@ from typing import cast
 from ...config.frozen import frozen
 from .base import Piece
 from .chat_pieces import AnswerBroken, Reader, Transcript
-from .http_call import CutOff, HttpAnswer, Peer, call
+from .http_call import CutOff, HttpAnswer, Peer, TooMuch, call
 from .sse import LIMIT_BYTES, EventReader, SseBroken
 
 _UNPAID = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
@@ -95,12 +95,14 @@ async def converse(
     limit_bytes: int = LIMIT_BYTES,
     reader: Reader | None = None,
 ) -> AsyncGenerator[Piece, None]:
-    """Ask for a stream and give it as pieces: started, deltas, finished.
+    """Ask for an answer and give it as pieces: started, deltas, finished.
+
+    It is a stream of events, or, where the reader knows that form, whole and in one piece.
 
     Args:
         peer: Whom.
         target: Such as ``/v1/chat/completions``.
-        body: The request in JSON, with ``stream`` and ``include_usage`` on.
+        body: The request in JSON.
         headers: On top of the peer's.
         connect_s: Seconds until somebody takes the call.
         silence_s: Seconds that may pass without an event; ``None``: somebody else watches.
@@ -122,26 +124,28 @@ async def converse(
         silence_s=silence_s,
     )
     async with asked as answer:
-        await check(answer)
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
-        async with aclosing(_heard(answer, events, silence_s)) as heard:
+        is_whole = transcript.reads_whole and _kind(answer).startswith("application/json")
+        await check(answer, is_whole=is_whole)
+        said = _in_one(answer, limit_bytes) if is_whole else _heard(answer, events, silence_s)
+        async with aclosing(said) as heard:
             has_begun = False
             async for came in heard:
                 failed = _take(transcript, came)
-                if transcript.is_over:
-                    break
                 for piece in transcript.pieces():
                     # also before a failure: what was said was said
                     has_begun = True
                     yield piece
                 if failed is not None:
                     raise _failure(*failed, has_begun=has_begun)
+                if transcript.is_over:
+                    break
         for piece in transcript.end():
             yield piece
 
 
-async def check(answer: HttpAnswer) -> None:
-    """See that an answer is a stream of events.
+async def check(answer: HttpAnswer, *, is_whole: bool = False) -> None:
+    """See that an answer is a stream of events, or in one piece.
 
     Raises:
         Refused: It is a refusal.
@@ -149,7 +153,7 @@ async def check(answer: HttpAnswer) -> None:
     """
     if answer.status != HTTPStatus.OK:
         raise Refused(await refused(answer))
-    if not answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
+    if not (is_whole or _kind(answer).startswith("text/event-stream")):
         problem = "the server did not answer with a stream"
         raise AnswerBroken(problem)
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
@@ -161,6 +165,25 @@ async def refused(answer: HttpAnswer) -> Refusal:
     """Read an answer that is a refusal; however little of its words comes, it is one."""
     words = await answer.beginning(limit_bytes=PROBLEM_BYTES, within_s=PROBLEM_S)
     return refusal(answer.status, answer.headers, words, unix_s=time.time())
+
+
+def _kind(answer: HttpAnswer) -> str:
+    return answer.headers.get("content-type", "").lower()
+
+
+async def _in_one(answer: HttpAnswer, limit_bytes: int) -> AsyncGenerator[list[str], None]:
+    """An answer in one piece.
+
+    Raises:
+        AnswerBroken: It is too long, or was cut, or no text.
+    """
+    try:
+        yield [(await answer.whole(limit_bytes=limit_bytes)).decode()]
+    except (TooMuch, CutOff) as broken:
+        raise AnswerBroken(str(broken)) from None
+    except UnicodeDecodeError:
+        problem = "the answer is not UTF-8"
+        raise AnswerBroken(problem) from None
 
 
 async def _heard(

@@ -70,6 +70,13 @@ class AnswerBroken(ValueError):
         super().__init__(problem)
 
 
+class Uncounted(AnswerBroken):
+    """The answer is whole, and nobody said what it took."""
+
+    def __init__(self) -> None:
+        super().__init__("the server did not say how many tokens it took")
+
+
 def broken_off(error: object) -> AnswerBroken:
     """What a server's error amid its answer is called; none of its words is kept."""
     fields: _Json = cast("_Json", error) if isinstance(error, dict) else {}
@@ -102,9 +109,11 @@ class Reader(Protocol):
 
     Attributes:
         is_over: The stream has said its last word; what comes after it is not read.
+        reads_whole: An answer in one piece, and no stream, is read like an event.
     """
 
     is_over: bool
+    reads_whole: bool
 
     def take(self, data: str) -> None:
         """Take one event's data in.
@@ -131,6 +140,7 @@ class Transcript:
     """One answer in OpenAI's dialect: chunks in, pieces out."""
 
     is_over = False
+    reads_whole = True
 
     def __init__(self) -> None:
         self._is_started = False
@@ -199,8 +209,7 @@ class Transcript:
             problem = "the stream ended without a finish reason"
             raise AnswerBroken(problem)
         if self._usage is None or (self._has_said and not self._usage.completion_tokens):
-            problem = "the server did not say how many tokens it took"
-            raise AnswerBroken(problem)
+            raise Uncounted
         said = self.pieces()
         if not self._is_started:
             self._is_started = True

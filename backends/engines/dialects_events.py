@@ -12,7 +12,7 @@ import json
 from typing import cast
 
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
-from .chat_pieces import REASONS, AnswerBroken, broken_off, count
+from .chat_pieces import REASONS, AnswerBroken, Uncounted, broken_off, count
 from .dialects import Json, mapping, text
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -25,6 +25,8 @@ class Message:
     Args:
         public: The model's name here, for a native answer; ``None``: give pieces of a chat.
     """
+
+    reads_whole = False
 
     def __init__(self, *, public: str | None = None) -> None:
         self._public = public
@@ -90,8 +92,7 @@ class Message:
             problem = "the message ended without a stop reason"
             raise AnswerBroken(problem)
         if prompt is None or answer is None or not self._is_counted:
-            problem = "the provider did not say how many tokens it took"
-            raise AnswerBroken(problem)
+            raise Uncounted
         said = self.pieces()
         if tokens := self._new_tokens():
             said.append(Delta(tokens=tokens))

@@ -15,7 +15,7 @@ from ...config.refusals import Overloaded
 from . import served_body
 from .base import Delta, Finished, Load, Loaded, Piece, Prompt
 from .chat_http import Refused, converse
-from .chat_pieces import AnswerBroken
+from .chat_pieces import AnswerBroken, Uncounted
 from .errors import (
     EngineBrokeOff,
     EngineDied,
@@ -45,6 +45,9 @@ MISSED_LOOKS = 3
 """So often in a row nobody may answer for an attached server."""
 
 PROBE_TOKENS = 8
+
+_WHOLE: Mapping[str, object] = {"stream": False}
+"""Asked of a server that counts no tokens in a stream; most count those of a whole answer."""
 
 
 class ServedEngine:
@@ -83,6 +86,7 @@ class ServedEngine:
         self._sleep_after_s = sleep_after_s
         self._adapted = {name: profile.adapted(at) for at, name in enumerate(adapters)}
         self._plain: Mapping[str, object] = profile.adapted(None) if adapters else {}
+        self._asks = profile.asks
         self._poll_s = poll_s
         self._peer = Peer("")
         self._watch = self._watch_of(self._peer)
@@ -131,7 +135,9 @@ class ServedEngine:
         self._load_s = loop.time() - began_s
         self._changed_s = loop.time()
         self._generated_tokens = 0
-        self._life.watch(self._settings.stall_timeout_s, is_due=lambda: self._open > 0)
+        is_heard = self._asks is not _WHOLE  # until a whole answer is there, nothing is
+        is_due = lambda: is_heard and self._open > 0  # noqa: E731 - read with the line above
+        self._life.watch(self._settings.stall_timeout_s, is_due=is_due)
         memory_bytes, sleeps = self._watch.memory_bytes, self._sleep_after_s > 0
         return Loaded(self._load_s, memory_bytes, self._context_tokens, sleeps)
 
@@ -149,14 +155,14 @@ class ServedEngine:
 
     async def _probe(self) -> None:
         """Have it answer once: a server that listens may still be unable to."""
-        chat = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
-        text = {"prompt": "Hi", "temperature": 0}
         try:
             try:
-                await self._try(Prompt("probe", "chat", chat, PROBE_TOKENS))
-            except Refused:
-                # a model without a chat template still completes text
-                await self._try(Prompt("probe", "text", text, PROBE_TOKENS))
+                await self._try()
+            except Uncounted:
+                if self._origin.is_ours:
+                    raise
+                self._asks = _WHOLE
+                await self._try()
         except (CallFailed, AnswerBroken, Refused) as error:
             await self._last_words()
             if self._life.is_loading:
@@ -167,7 +173,16 @@ class ServedEngine:
                 self._life.fail(failed)
             raise self._life.error from None
 
-    async def _try(self, prompt: Prompt) -> None:
+    async def _try(self) -> None:
+        chat = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
+        text = {"prompt": "Hi", "temperature": 0}
+        try:
+            await self._hear(Prompt("probe", "chat", chat, PROBE_TOKENS))
+        except Refused:
+            # a model without a chat template still completes text
+            await self._hear(Prompt("probe", "text", text, PROBE_TOKENS))
+
+    async def _hear(self, prompt: Prompt) -> None:
         async with aclosing(self._pieces(prompt)) as pieces:
             async for _ in pieces:
                 pass
@@ -234,7 +249,7 @@ class ServedEngine:
             prompt,
             model=self._served_name,
             most_tokens=self._settings.max_output_tokens,
-            asks={**self._profile.asks, **(self._plain if named is None else named)},
+            asks={**self._asks, **(self._plain if named is None else named)},
             renamed=self._profile.renamed,
             sees_images=self._origin.sees_images,
         )
@@ -250,7 +265,7 @@ class ServedEngine:
                         else:
                             tokens += piece.tokens
                         self._generated_tokens += piece.tokens
-                    case Finished() if first_s is not None:
+                    case Finished() if first_s is not None and self._asks is not _WHOLE:
                         self._pace.decoded(tokens, now_s - first_s)
                         if self._life.is_loading:
                             self._pace.prefilled(piece.usage.prompt_tokens, first_s - asked_s)

@@ -91,6 +91,49 @@ async def test_who_keeps_the_line_open_after_the_last_word_keeps_nobody_waiting(
         assert (await hear(peer))[-1] == Finished("stop", Usage(2, 2))
 
 
+def in_one(said: object, kind: bytes = b"application/json; charset=utf-8") -> bytes:
+    body = json.dumps(said).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    return head % (kind, len(body)) + body
+
+
+MESSAGE = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+COUNTS = {"prompt_tokens": 2, "completion_tokens": 1}
+
+
+async def test_an_answer_in_one_piece_is_an_answer(serve: Serve) -> None:
+    async with serve(saying(in_one({"choices": [MESSAGE], "usage": COUNTS}))) as peer:
+        pieces = await hear(peer)
+    assert pieces == [Started(2), Delta("Hi", tokens=1), Finished("stop", Usage(2, 1))]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (in_one({"choices": [MESSAGE]}), "how many tokens"),
+        (in_one({"error": {"message": "canary"}}), "with an error"),
+        (in_one("canary"), "no JSON object"),
+        (in_one({"choices": [MESSAGE], "usage": COUNTS})[:-9], "before the answer"),
+        (in_one({}, b"text/html"), "not answer with a stream"),
+        (in_one("x" * 2**23), "longer than"),
+    ],
+)
+async def test_one_that_is_not_whole_is_a_failure(serve: Serve, answer: bytes, words: str) -> None:
+    async with serve(saying(answer)) as peer:
+        with pytest.raises(AnswerBroken, match=words):
+            await hear(peer)
+
+
+async def test_what_came_with_the_last_word_was_said_although_nobody_counted_it(
+    serve: Serve,
+) -> None:
+    async with serve(saying(HEAD + said("a", "stop") + b"data: [DONE]\n\n")) as peer:
+        answer = converse(peer, "/", b"{}")
+        assert [await anext(answer), await anext(answer)] == [Started(None), Delta("a", tokens=1)]
+        with pytest.raises(AnswerBroken, match="how many tokens"):
+            await anext(answer)
+
+
 def failing(code: object, message: str = "canary") -> bytes:
     error = {"object": "error", "message": message, "type": "BadRequest", "code": code}
     return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
