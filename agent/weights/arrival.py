@@ -1,10 +1,11 @@
 """Where one chunk has got to, and whether it takes too long."""
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from .pace import laggards
+from .parts import write_all
 from .plan import Chunk, Grid
 
 _MOST_PATIENCE = 16
@@ -52,17 +53,27 @@ class Arrival:
         ground: Where it arrives.
         chunk: What is to come.
         interrupt: Ends the read that runs for it.
+        holds: Whether a whole file that comes in one piece is held, and not written.
 
     Attributes:
+        held: That file, in the buffer that it came in.
         start: Where it begins in its file.
         at: Where the next byte goes.
         asked_bytes: All of it.
     """
 
-    def __init__(self, ground: Ground, chunk: Chunk, interrupt: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        chunk: Chunk,
+        interrupt: Callable[[], None],
+        *,
+        holds: bool = False,
+    ) -> None:
         self._ground = ground
         self._file = chunk.file
-        self._fd = ground.open(chunk.file)
+        self._most_held_bytes = ground.size_bytes(chunk.file) if holds else 0
+        self.held: memoryview | None = None
         self._block = chunk.start // ground.grid.block_bytes
         self._interrupt = interrupt
         self._is_hurried = False
@@ -110,9 +121,17 @@ class Arrival:
 
     def write(self, view: memoryview, offset: int) -> None:
         """Write bytes to their place and claim each block that they complete."""
-        done = 0
-        while done < len(view):
-            done += os.pwrite(self._fd, view[done:], offset + done)
+        if len(view) == self._most_held_bytes:
+            self.held, self.at = view, len(view)
+        else:
+            self._put(view, offset)
+        self._rests_since_s = begun_s = time.monotonic()
+        self._ground.wrote(len(view))
+        self._rested_s += time.monotonic() - begun_s
+        self._rests_since_s = None
+
+    def _put(self, view: memoryview, offset: int) -> None:
+        write_all(self._ground.open(self._file), view, offset)
         self.at = offset + len(view)
         self._ground.came(self._file, view, offset, self.start)
         size_bytes = self._ground.size_bytes(self._file)
@@ -124,7 +143,25 @@ class Arrival:
                 break
             self._ground.arrived(self._file, self._block)
             self._block += 1
-        self._rests_since_s = begun_s = time.monotonic()
-        self._ground.wrote(len(view))
-        self._rested_s += time.monotonic() - begun_s
-        self._rests_since_s = None
+
+
+def hurry(
+    running: Mapping[int, Arrival],
+    finished: Sequence[tuple[float, int]],
+    now_s: float,
+    *,
+    stall_timeout_s: float,
+) -> None:
+    """End the reads that take far longer than others did, or bring hardly a byte.
+
+    Args:
+        running: Those under way.
+        finished: Seconds and bytes of the last ones that ended well; none: hold it to no others.
+        now_s: Of the monotonic clock.
+        stall_timeout_s: Without one byte, a connection would be given up after so long.
+    """
+    so_far = {key: arrival.so_far(now_s) for key, arrival in running.items()}
+    slow = set(laggards(so_far, finished))
+    for key, arrival in running.items():
+        if key in slow or arrival.is_dripping(now_s, DRIP_RATIO * stall_timeout_s):
+            arrival.hurry(now_s, is_free=key in slow)

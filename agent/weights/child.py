@@ -5,6 +5,7 @@ again and again at what imports had made to stay. So it sleeps until they are do
 """
 
 import gc
+import os
 import sys
 
 from ...config.postponed import import_later
@@ -22,4 +23,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # whoever waits for the end of the process need not wait until all that was imported is undone
+    sys.stdout.flush()
+    os._exit(exit_code)

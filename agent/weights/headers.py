@@ -99,7 +99,7 @@ def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
 
 def _extents(text: bytes) -> list[_Extent]:
     try:
-        found: object = json.loads(text, object_pairs_hook=_unique)
+        found: object = _JSON.decode(text.decode())
     except (ValueError, RecursionError) as error:
         # a HeaderInvalid of the hook is a ValueError, too, and says more
         raise HeaderInvalid(problem=str(error)[:80] or "the header is no JSON") from error
@@ -115,6 +115,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) != len(pairs):
         raise HeaderInvalid(problem="a name stands in the header twice")
     return fields
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _extent(name: str, tensor: object) -> _Extent:

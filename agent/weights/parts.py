@@ -20,6 +20,7 @@ from .cache import PARTIAL_NAME
 from .digests import FrontierDigest, told_of
 from .journal import Claim, Claims, Seal
 from .plan import Grid, bytes_here
+from .record import Fingerprint
 from .told import Witness
 from .verify import fingerprint
 
@@ -74,8 +75,9 @@ class Part:
         self._witness = witness or Witness()
         self._naming = naming or threading.Lock()
         self.target = target
-        self.final = folder / target.remote.path
-        self.path = folder / PARTIAL_NAME / target.remote.path
+        # texts: two paths of the library's for each of many files take longer than to list them
+        self._final = f"{folder}/{target.remote.path}"
+        self._path = f"{folder}/{PARTIAL_NAME}/{target.remote.path}"
         self.seal = claim.seal
         self.have = claim.have
         self.marks = claim.marks
@@ -87,6 +89,17 @@ class Part:
         self._fd = -1
         self._lock = threading.Lock()
         self._digest: FrontierDigest | None = None
+        self._opened: tuple[int, FrontierDigest] | None = None
+
+    @property
+    def final(self) -> Path:
+        """Where the complete file lies."""
+        return Path(self._final)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies until then."""
+        return Path(self._path)
 
     @property
     def size_bytes(self) -> int:
@@ -102,12 +115,14 @@ class Part:
 
     def open(self) -> tuple[int, FrontierDigest]:
         """The file and its digest; opened by whoever comes first."""
+        if (opened := self._opened) is not None:
+            return opened
         with self._lock:
             if self._fd < 0:
+                # nothing was allocated for one block, see _allocate: what lies there is older
+                is_new = len(self.have) <= 1 and not any(self.have)
                 with self._naming:
-                    self._fd = os.open(self.path, _FLAGS, 0o644)
-                if self.size_bytes <= self._grid.block_bytes:  # see _allocate
-                    os.ftruncate(self._fd, self.size_bytes)
+                    self._fd = os.open(self._path, _FLAGS | os.O_TRUNC * is_new, 0o644)
             if self._digest is None:
                 self._digest = FrontierDigest(
                     self._fd,
@@ -117,7 +132,18 @@ class Part:
                     expected=self.marks,
                     told=self.target.told,
                 )
-            return self._fd, self._digest
+            self._opened = self._fd, self._digest
+            return self._opened
+
+    def keep(self, view: memoryview) -> str:
+        """Write a whole file, and digest it out of the memory that it came in.
+
+        Returns:
+            Its sha256, lower-case hex.
+        """
+        fd, digest = self.open()
+        write_all(fd, view, 0)
+        return digest.whole(view)
 
     def is_other(self, sha256: str) -> bool:
         """Whether the complete file is not what was promised, or told, as far as is known by now.
@@ -155,7 +181,7 @@ class Part:
         """Believe none of the file's bytes any more."""
         with self._lock:
             self.have = bytearray(len(self.have))
-            self._digest = self._word = None
+            self._digest = self._opened = self._word = None
             self.marks = ()
             self.is_second_reading = True
 
@@ -185,22 +211,21 @@ class Part:
         """
         if syncs_first:
             self.sync()
+        fd, digest = self.open()
         with self._lock:
             self._give_name()
-            mark = fingerprint(self.final)
-            if mark is None:
-                raise FileNotFoundError(self.final)
+            found = os.fstat(fd)
+            mark = Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
             self._is_synced = syncs_first
             self.seal = Seal(sha256, mark, self._found())
-        if self._digest is not None:
-            self.marks = self._digest.marks
+        self.marks = digest.marks
         self.close()
         return self.seal
 
     def _give_name(self) -> None:
         try:
             with self._naming:
-                _ = self.path.replace(self.final)
+                os.replace(self._path, self._final)  # noqa: PTH105  # see __init__
         except FileNotFoundError:  # most often its folder's name is there already
             self.final.parent.mkdir(parents=True, exist_ok=True)
             _ = self.path.replace(self.final)
@@ -210,7 +235,14 @@ class Part:
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)
-            self._fd = -1
+            self._fd, self._opened = -1, None
+
+
+def write_all(fd: int, view: memoryview, offset: int) -> None:
+    """Write bytes to their place; the kernel may take them in pieces."""
+    done = 0
+    while done < len(view):
+        done += os.pwrite(fd, view[done:], offset + done)
 
 
 def flush(fd: int) -> None:
@@ -279,9 +311,10 @@ def sweep(folder: Path, kept: Sequence[str]) -> None:
                 lower.unlink()
             elif not any(lower.iterdir()):
                 lower.rmdir()
-    import shutil  # noqa: PLC0415  # the agent imports this file and never tidies with it
+    if (folder / PARTIAL_NAME).exists():
+        import shutil  # noqa: PLC0415  # most often nothing is left of it
 
-    shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
+        shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
 
 
 def _settle(part: Part, claim: Claim) -> None:

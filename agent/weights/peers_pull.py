@@ -106,6 +106,8 @@ class PullTogether(Pull):
         ended: Called once from some thread, when all is done or something failed.
     """
 
+    _holds = False  # nothing is digested before it is claimed
+
     def __init__(
         self,
         source: Source,
@@ -193,15 +195,14 @@ class PullTogether(Pull):
         is_for_peer = self._peer_for(chunk) is not None
         return is_for_peer == (self._at_peers < self._most_at_peers)
 
-    def _fetch(self, chunk: Chunk, reader: RangeReader) -> None:
+    def _fetch(self, chunk: Chunk, reader: RangeReader) -> memoryview | None:
         peer, sha256 = self._peer_for(chunk), self._digest_of(chunk.file)
         if peer is None and sha256 is not None and chunk.file not in self._doubted:
             peer = self._company.holder(sha256, chunk.start, chunk.stop)
         if peer is None or sha256 is None:
             if self._sharing is not None and sha256 is not None:
                 self._sharing.claimed(chunk.file, chunk.start, chunk.stop)
-            super()._fetch(chunk, reader)
-            return
+            return super()._fetch(chunk, reader)
         with self._change:
             self._at_peers += 1
         arrival = Arrival(_FromPeer(self), chunk, lambda: None)
@@ -210,6 +211,7 @@ class PullTogether(Pull):
             self._company.bring(peer, sha256, span, self._piece(), arrival.write)
         finally:
             self._took(chunk, arrival.at, peer)
+        return None
 
     def _took(self, chunk: Chunk, at: int, peer: Peer) -> None:
         """Count what a peer brought, and put back what it did not."""

@@ -11,16 +11,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from io import BytesIO
 
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
-from .arrival import DRIP_RATIO, Arrival
+from .arrival import Arrival, hurry
 from .behind import writing_behind
 from .brake import Brake
 from .digesting import Digesting, Work
 from .digests import Interrupted, PieceBad
 from .journal import Journal
-from .pace import LOOK_EVERY_S, Crew, Opening, buffer_bytes, laggards
+from .pace import LOOK_EVERY_S, Crew, Opening, buffer_bytes
 from .parts import Part
 from .patience import Patience
 from .plan import Chunk, Grid, missing
@@ -47,6 +48,8 @@ class Pull:
         ended: Called once from some thread, when all is done or something failed.
     """
 
+    _holds = True
+
     def __init__(
         self,
         source: Source,
@@ -63,8 +66,6 @@ class Pull:
         self._ended = ended
         self._stop = threading.Event()
         self._change = threading.Condition()
-        self._unsealed = sum(part.seal is None for part in parts)
-        self._catch_up: deque[int] = deque()
         self._readers: list[RangeReader] = []
         self._running: dict[int, Arrival] = {}
         self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
@@ -83,13 +84,10 @@ class Pull:
         self.forgotten: deque[int] = deque()
         self.bytes_resumed = sum(part.here_bytes for part in parts)
         self._bytes_counted = self.bytes_resumed
-        queues: list[list[Chunk]] = []
-        for index, part in enumerate(parts):
-            if part.seal is None:
-                if any(part.have) or part.size_bytes == 0:
-                    self._catch_up.append(index)
-                queues.append(self._missing(index))
-        self._chunks = self._turns(queues)
+        ours = [index for index, part in enumerate(parts) if part.seal is None]
+        self._unsealed = len(ours)
+        self._catch_up = deque(at for at in ours if any(parts[at].have) or not parts[at].size_bytes)
+        self._chunks = self._turns([self._missing(index) for index in ours])
 
     def _turns(self, queues: Sequence[Sequence[Chunk]]) -> Turns:
         return Turns(queues)
@@ -128,7 +126,9 @@ class Pull:
             now_s: Of the monotonic clock; to be called a few times a second.
         """
         with self._change:
-            self._hurry(now_s)
+            # under a limit, slow is what was asked for
+            others = self._finished if self._brake.rate_bytes_s is None else ()
+            hurry(self._running, others, now_s, stall_timeout_s=self._source.stall_timeout_s)
             if self._looked is None:
                 self._looked = (now_s, self._bytes_counted)
         if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
@@ -141,15 +141,6 @@ class Pull:
             self._looked = (now_s, done)
             if self._opening is None:
                 self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
-
-    def _hurry(self, now_s: float) -> None:
-        slow: set[int] = set()
-        if self._brake.rate_bytes_s is None:  # else slow is what was asked for
-            so_far = {key: arrival.so_far(now_s) for key, arrival in self._running.items()}
-            slow = set(laggards(so_far, self._finished))
-        for key, arrival in self._running.items():
-            if key in slow or arrival.is_dripping(now_s, DRIP_RATIO * self._source.stall_timeout_s):
-                arrival.hurry(now_s, is_free=key in slow)
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Change what all connections together may bring from now on; ``None``: anything."""
@@ -184,9 +175,9 @@ class Pull:
             part.sync()
         self._journal.synced(count)
 
-    def _missing(self, index: int) -> list[Chunk]:
-        size_bytes, have = self._parts[index].size_bytes, self._parts[index].have
-        return missing(index, size_bytes=size_bytes, have=have, grid=self._grid)
+    def _missing(self, index: int, have: Sequence[int] = ()) -> list[Chunk]:
+        part = self._parts[index]
+        return missing(index, size_bytes=part.size_bytes, have=have or part.have, grid=self._grid)
 
     # ── one worker ────────────────────────────────────────────────────────────────────
 
@@ -221,10 +212,11 @@ class Pull:
             file: int | None = None
             while (task := self._next(file)) is not None:
                 file = task if isinstance(task, int) else task.file
-                if isinstance(task, Chunk):
-                    self._fetch(task, reader)
+                held = self._fetch(task, reader) if isinstance(task, Chunk) else None
                 # who waits for the link shall not wait for digests; else it is the other way round
-                if self._opening is None and self._grid.chunk_bytes < self.size_bytes(file):
+                if held is not None:
+                    self._conclude(file, self._parts[file].keep(held), held)
+                elif self._opening is None and self._grid.chunk_bytes < self.size_bytes(file):
                     self._digesting.put(file)
                 else:
                     self._digest(file, buffer)
@@ -258,8 +250,9 @@ class Pull:
 
     # ── one chunk ─────────────────────────────────────────────────────────────────────
 
-    def _fetch(self, chunk: Chunk, reader: RangeReader) -> None:
-        arrival = Arrival(self, chunk, reader.interrupt)
+    def _fetch(self, chunk: Chunk, reader: RangeReader) -> memoryview | None:
+        """Bring a chunk; what is returned is a whole file, of which nothing was written yet."""
+        arrival = Arrival(self, chunk, reader.interrupt, holds=self._holds)
         key = id(arrival)
         with self._change:
             self._running[key] = arrival
@@ -274,6 +267,7 @@ class Pull:
                 part.hear(reader.words.pop(part.target.remote.path, None))
                 self._bytes_counted += arrival.at - arrival.start
         self._finished.append(arrival.took(time.monotonic()))
+        return arrival.held
 
     def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:
         remote = self._parts[chunk.file].target.remote
@@ -359,13 +353,18 @@ class Pull:
         except PieceBad as bad:
             self._fetch_again(file, bad.blocks)
             return
-        if sha256 is None:
-            return
+        if sha256 is not None:
+            self._conclude(file, sha256)
+
+    def _conclude(self, file: int, sha256: str, held: memoryview | None = None) -> None:
+        """Now that its digest is known, give the file its name, or have it read once more."""
+        part = self._parts[file]
         if part.is_other(sha256):
             self._read_again(file)
             return
         path, is_plain, model = part.target.remote.path, part.target.is_plain, self._source.model
-        part.weights_bytes = check_file(part.path, path=path, model=model, is_plain=is_plain)
+        opened = part.path if held is None else BytesIO(held)
+        part.weights_bytes = check_file(opened, path=path, model=model, is_plain=is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
         with self._change:
@@ -377,10 +376,9 @@ class Pull:
 
     def _fetch_again(self, file: int, blocks: range) -> None:
         """Only these: all before them are right, and all behind them are still to be digested."""
-        size_bytes = self._parts[file].size_bytes
-        have = bytearray(b"\x01" * self._grid.blocks(size_bytes))
+        have = bytearray(b"\x01" * len(self._parts[file].have))
         have[blocks.start : blocks.stop] = bytes(len(blocks))
-        self._want_again(file, missing(file, size_bytes=size_bytes, have=have, grid=self._grid))
+        self._want_again(file, self._missing(file, have))
 
     def _read_again(self, file: int) -> None:
         part = self._parts[file]

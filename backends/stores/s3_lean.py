@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pyexpat import ExpatError, ParserCreate
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote_plus
-from xml.parsers.expat import ExpatError, ParserCreate
 
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled

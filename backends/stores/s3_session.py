@@ -11,7 +11,6 @@ seldom meant for a store, and half a way through a proxy would be worse than non
 """
 
 import importlib
-import ssl
 from collections.abc import Mapping
 from typing import Protocol, Self, cast
 
@@ -156,6 +155,8 @@ class Session:
         }
         if not is_signed:
             options["signature_version"] = importlib.import_module("botocore").UNSIGNED
+        import ssl  # noqa: PLC0415  # whoever does without the library needs no TLS for it
+
         opening = self._session.create_client(
             "s3",
             region_name=endpoint.region,

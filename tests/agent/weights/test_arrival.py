@@ -53,6 +53,22 @@ def test_a_block_is_claimed_when_its_last_byte_is_written(tmp_path: Path) -> Non
     ground.file.close()
 
 
+def test_a_whole_file_is_held_only_if_it_comes_at_once(tmp_path: Path) -> None:
+    ground = Ground(tmp_path / "f")
+    arrival = Arrival(ground, Chunk(0, 0, 95), lambda: None, holds=True)
+    whole = memoryview(b"a" * 95)
+    arrival.write(whole, 0)
+    assert (arrival.held, arrival.at, ground.claimed, ground.counts) == (whole, 95, [], [95])
+    assert (tmp_path / "f").read_bytes() == b"", "whoever holds it writes it"
+    for holds, start, pieces in ((False, 0, (95,)), (True, 0, (90, 5)), (True, 10, (85,))):
+        arrival = Arrival(ground, Chunk(0, start, 95), lambda: None, holds=holds)
+        for count in pieces:
+            arrival.write(memoryview(b"b" * count), arrival.at)
+        assert arrival.held is None
+        assert (tmp_path / "f").read_bytes()[arrival.start :] == b"b" * (95 - start)
+    ground.file.close()
+
+
 def test_hurried_is_patient_for_longer_and_at_first_costs_no_try(tmp_path: Path) -> None:
     ground, ended = Ground(tmp_path / "f"), list[int]()
     arrival = Arrival(ground, Chunk(0, 0, 40), lambda: ended.append(1))

@@ -17,11 +17,14 @@ from poolhand.agent.weights.patience import TRIES
 from poolhand.agent.weights.plan import Grid
 from poolhand.agent.weights.pull import Pull
 from poolhand.agent.weights.source import Source
+from poolhand.agent.weights.verify import fingerprint
 from poolhand.backends.stores.base import FileLocation, Location, RemoteFile
 from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 
 DATA = {"a.txt": b"a" * 300_000, "b/c.txt": bytes(range(256)) * 700, "empty.txt": b""}
 GRID = Grid(16_384, 65_536)
+WIDE = Grid(2**20, 2**23)
+"""Every file of these comes in one piece."""
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ class Run:
         promised: str | None = None,
         stall_timeout_s: float = 1.0,
         max_bytes_per_s: int | None = None,
+        grid: Grid = GRID,
     ) -> None:
         store = OriginStore(origin.port)
         self.store = store
@@ -49,10 +53,10 @@ class Run:
             RemoteFile(path, len(data), origin.etag(path), path) for path, data in DATA.items()
         ]
         files = tuple(Listed(path=f.path, size_bytes=f.size_bytes, etag=f.etag) for f in remotes)
-        header = Header(ref="s3://b", boot_id="x", block_bytes=GRID.block_bytes, files=files)
+        header = Header(ref="s3://b", boot_id="x", block_bytes=grid.block_bytes, files=files)
         claims = load(folder / "j", boot_id="x") or nothing(header)
         targets = [Target(remote, promised) for remote in remotes]
-        self.parts = prepare(folder, targets, claims, GRID)
+        self.parts = prepare(folder, targets, claims, grid)
         self.journal = Journal(folder / "j", claims)
         self.over = threading.Event()
 
@@ -63,7 +67,7 @@ class Run:
         limits = (stall_timeout_s, max_bytes_per_s)
         note = store.note_server_date
         source = Source("m", "s", reach, refresh, lambda: 0.0, *limits, note_date=note)
-        self.pull = Pull(source, self.parts, self.journal, GRID, ended=self.over.set)
+        self.pull = Pull(source, self.parts, self.journal, grid, ended=self.over.set)
 
     def go(self, connections: int = 3) -> "Run":
         self.pull.start(connections)
@@ -156,6 +160,47 @@ def test_a_wrong_digest_is_read_twice_and_no_more(origin: Origin, tmp_path: Path
     assert claims is not None
     corrupt = [path for path, file in zip(DATA, claims.files, strict=True) if not any(file.have)]
     assert run.pull.error.file in corrupt, "the journal forgets a file that was damaged"
+
+
+def test_what_comes_in_one_piece_is_claimed_by_its_seal_alone(
+    origin: Origin, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, origin, grid=WIDE).go()
+    assert run.pull.is_done, run.pull.error
+    lines = (tmp_path / "j").read_bytes().splitlines()[1:]
+    assert sorted(line[:1] for line in lines) == [b"D"] * len(DATA)
+    for part, (name, data) in zip(run.parts, DATA.items(), strict=True):
+        assert part.seal is not None
+        assert part.seal.sha256 == hashlib.sha256(data).hexdigest()
+        assert part.seal.fingerprint == fingerprint(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == data
+    assert Run(tmp_path, origin, grid=WIDE).go().pull.bytes_resumed == sum(map(len, DATA.values()))
+    assert len(origin.ranges) == sum(map(bool, DATA.values()))
+
+
+def test_what_comes_in_one_piece_replaces_what_is_longer_and_older(
+    origin: Origin, tmp_path: Path
+) -> None:
+    older = tmp_path / ".partial" / "a.txt"
+    older.parent.mkdir()
+    _ = older.write_bytes(b"o" * 400_000)
+    assert Run(tmp_path, origin, grid=WIDE).go().pull.is_done
+    assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
+
+
+def test_one_piece_that_is_cut_goes_on_where_it_was(origin: Origin, tmp_path: Path) -> None:
+    origin.fault = at_first(Reply(cut_bytes=20_000))
+    assert Run(tmp_path, origin, grid=WIDE).go(connections=1).pull.is_done
+    assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
+    assert ("a.txt", "bytes=20000-299999") in origin.ranges
+
+
+def test_one_piece_of_other_bytes_is_read_twice_and_gets_no_name(
+    origin: Origin, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, origin, promised="0" * 64, grid=WIDE).go(connections=1)
+    assert isinstance(run.pull.error, WeightsCorrupt)
+    assert not any((tmp_path / name).exists() for name in DATA)
 
 
 def test_a_full_disk_is_told_as_it_is(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 
@@ -132,6 +133,13 @@ def test_an_old_pickle_that_calls_something_is_known(protocol: int, value: objec
 )
 def test_what_is_no_pickle(head: bytes) -> None:
     assert not is_pickle(head)
+
+
+def test_what_is_passed_over_unread_is_no_opcode_of_any_pickle() -> None:
+    for first in b"{[#<":
+        with pytest.raises(ValueError, match="position 0, opcode"):
+            _ = next(pickletools.genops(bytes([first]) * 9))
+        assert not is_pickle(bytes([first]) + pickle.dumps(os.getcwd))
 
 
 @given(st.binary(max_size=300))
