@@ -108,7 +108,7 @@ def test_point_06_chunks_are_sealed_and_name_the_registered_key() -> None:
     (who,) = said(world.start())
     assert isinstance(who, Register)
     assert who.encrypted_response_chunks is True
-    frame = encode_chunk(chunk_head("r1", who.public_key), "AAEC")
+    frame = encode_chunk(chunk_head("r1", who.public_key), b"AAEC").decode()
     assert faults(frame) == []
     assert json.loads(frame)["encrypted_data"]["ephemeral_public_key"] == who.public_key
     assert "data" not in json.loads(frame)

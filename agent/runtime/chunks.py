@@ -11,6 +11,8 @@ from json.encoder import encode_basestring
 
 from ...backends.engines.base import Delta, Endpoint, FinishReason, Native, Usage
 
+_AFTER_WORDS = '},"finish_reason":null}]}'
+
 
 @dataclass(slots=True)
 class Chunks:
@@ -34,17 +36,14 @@ class Chunks:
     def __post_init__(self) -> None:
         """Write once what every chunk begins with."""
         whole = self._text([], {})
-        self._head = whole.removesuffix("[]}")
+        self._head = f'data: {whole.removesuffix("[]}")}[{{"index":0,"delta":{{"content":'
 
     def delta(self, delta: Delta) -> bytes:
         """More of the answer."""
         if self.endpoint == "text":
-            return self._line([{"index": 0, "text": delta.text, "finish_reason": None}])
+            return self.words(delta.text)
         if self._has_role and delta.text and not (delta.reasoning or delta.tool_calls):
-            # nearly every chunk is of this form, so it is put together from its parts
-            content = encode_basestring(delta.text)
-            choice = f'[{{"index":0,"delta":{{"content":{content}}},"finish_reason":null}}]}}'
-            return f"data: {self._head}{choice}".encode("utf-8", "replace")
+            return self.words(delta.text)
         fields: dict[str, object] = {}
         if not self._has_role:
             self._has_role = True
@@ -65,6 +64,12 @@ class Chunks:
             ]
             self._tools += len(delta.tool_calls)
         return self._line([{"index": 0, "delta": fields, "finish_reason": None}])
+
+    def words(self, text: str) -> bytes:
+        """More text, and nothing else, of an answer that has begun: nearly every chunk."""
+        if self.endpoint == "text":
+            return self._line([{"index": 0, "text": text, "finish_reason": None}])
+        return f"{self._head}{encode_basestring(text)}{_AFTER_WORDS}".encode("utf-8", "replace")
 
     def native(self, event: Native) -> bytes:
         """An event that has its form already."""

@@ -7,6 +7,7 @@ before it: that is how a slow socket slows an engine.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 MOST_FRAMES = 1024
 """Whoever leaves more than this unread is not listened to until it has read some."""
@@ -15,57 +16,70 @@ MOST_FRAMES = 1024
 class Lanes:
     """Frames on their way out of one line.
 
+    Attributes:
+        chunks: Chunks that were queued so far.
+        told: Called in the loop's next turn after frames came, and after the lanes were shut;
+            ``None``: nobody listens yet.
+
     Args:
         room_bytes: Bytes of chunks that may wait before their writers do.
     """
 
     def __init__(self, *, room_bytes: int = 2**18) -> None:
+        self.chunks = 0
+        self.told: Callable[[], None] | None = None
         self._room_bytes = room_bytes
-        self._control: deque[str] = deque()
-        self._chunks: deque[str] = deque()
+        self._control: deque[bytes] = deque()
+        self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._has_room = True
         self._is_shut = False
-        self._wake = asyncio.Event()
+        self._is_telling = False
         self._fewer = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
 
     def __len__(self) -> int:
         """How many frames wait."""
         return len(self._control) + len(self._chunks)
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing waits, and nothing more will."""
+        return self._is_shut and not len(self)
+
+    @property
     def has_room(self) -> bool:
         """Whether a chunk would be queued at once."""
-        return not self._is_shut and self._room.is_set()
+        return self._has_room and not self._is_shut
 
-    def put(self, frame: str, *, after_chunks: bool = False) -> None:
+    def put(self, frame: bytes, *, after_chunks: bool = False) -> None:
         """Queue a frame; ``after_chunks`` behind every chunk that waits now. Never waits."""
         if self._is_shut:
             return
         if after_chunks:
-            self._queue_chunk(frame)
+            self._queue(frame)
         else:
             self._control.append(frame)
-        self._wake.set()
+            self._tell()
 
-    async def put_chunk(self, frame: str) -> bool:
+    async def put_chunk(self, frame: bytes) -> bool:
         """Queue a chunk, once there is room.
 
         Returns:
             ``False`` if the line was shut meanwhile: nobody will read it.
         """
         # looked at again after each wait: room for one lets every waiting writer go on
-        while not self._room.is_set():
+        while not (self._has_room or self._is_shut):
+            self._room.clear()
             await self._room.wait()
         return self.put_chunk_now(frame)
 
-    def put_chunk_now(self, frame: str) -> bool:
+    def put_chunk_now(self, frame: bytes) -> bool:
         """Queue a chunk, if there is room and the line was not shut."""
-        if not self.has_room:
+        if not self._has_room or self._is_shut:
             return False
-        self._queue_chunk(frame)
-        self._wake.set()
+        self.chunks += 1
+        self._queue(frame)
         return True
 
     async def calm(self) -> None:
@@ -74,18 +88,9 @@ class Lanes:
             self._fewer.clear()
             await self._fewer.wait()
 
-    async def take(self) -> str | None:
-        """The next frame to send; ``None`` once the lanes are shut and empty."""
-        while not (frames := self.take_now(1)):
-            if self._is_shut:
-                return None
-            self._wake.clear()
-            await self._wake.wait()
-        return frames[0]
-
-    def take_now(self, most_bytes: int) -> list[str]:
-        """The next frames to send of those that wait; none after the one that makes it so many."""
-        frames: list[str] = []
+    def take(self, most_bytes: int) -> list[bytes]:
+        """The next frames to send; none after the one that makes it so many bytes."""
+        frames: list[bytes] = []
         taken_bytes = chunk_bytes = 0
         while taken_bytes < most_bytes:
             if self._control:
@@ -98,7 +103,8 @@ class Lanes:
             frames.append(frame)
             taken_bytes += len(frame)
         self._waiting_bytes -= chunk_bytes
-        if self._waiting_bytes < self._room_bytes:
+        if not self._has_room and self._waiting_bytes < self._room_bytes:
+            self._has_room = True
             self._room.set()
         if not self._is_crowded:
             self._fewer.set()
@@ -111,15 +117,24 @@ class Lanes:
             self._control.clear()
             self._chunks.clear()
         self._room.set()
-        self._wake.set()
         self._fewer.set()
+        self._tell()
 
     @property
     def _is_crowded(self) -> bool:
         return len(self) > MOST_FRAMES
 
-    def _queue_chunk(self, frame: str) -> None:
+    def _queue(self, frame: bytes) -> None:
         self._chunks.append(frame)
         self._waiting_bytes += len(frame)
-        if self._waiting_bytes >= self._room_bytes and not self._is_shut:
-            self._room.clear()
+        self._has_room = self._waiting_bytes < self._room_bytes
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.told is not None and not self._is_telling:
+            self._is_telling = True
+            asyncio.get_running_loop().call_soon(self._told, self.told)
+
+    def _told(self, told: Callable[[], None]) -> None:
+        self._is_telling = False
+        told()

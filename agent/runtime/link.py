@@ -7,7 +7,6 @@ reads on while the node is busy, up to a bound, and then lets the socket wait.
 """
 
 import asyncio
-import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,18 +15,17 @@ from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.protocol import State
 
 from ...config.errors import AuthRejected, LinkError, LinkLost, LinkRefused
 from ...config.frozen import frozen
 from ...config.settings import Coordinator
 from ..core.events import Event, Heard, LinkClosed, LinkOpened
-from ..wire.client_frames import KEY_BYTES, text_frames
 from ..wire.codec import MAX_IN_BYTES, encode
 from ..wire.outbound import InferenceAccepted, InferenceComplete, InferenceError, Outbound
 from ..wire.reader import Reader
 from .incoming import Incoming
 from .lanes import Lanes
+from .writer import Writer
 
 _IN_REQUEST_ORDER = (InferenceAccepted, InferenceComplete, InferenceError)
 """Messages that must not overtake, or be overtaken by, a chunk."""
@@ -39,9 +37,6 @@ _NOT_WANTED = frozenset({401, 403})
 
 GOODBYE_S = 5.0
 """How long a polite end may take, from the wish to the answered close."""
-
-JOINED_BYTES = 2**16
-"""So much is handed to the socket at once; then there has to be room in it again."""
 
 AT_ONCE = 64
 """So many messages are read one after the other; then others have their turn."""
@@ -114,6 +109,7 @@ class Link:
         self._tasks = tasks
         self._call: _Call | None = None
         self._acked_s: float | None = None
+        self._standing: list[Lanes] = []
         self._chunks = 0
 
     @property
@@ -121,7 +117,7 @@ class Link:
         """What goes over the lines."""
         age_s = None if self._acked_s is None else time.monotonic() - self._acked_s
         outbox = None if self._call is None else len(self._call.lanes)
-        return Traffic(age_s, outbox, self._chunks)
+        return Traffic(age_s, outbox, self._chunks + sum(each.chunks for each in self._standing))
 
     def resettle(self, settings: Coordinator) -> None:
         """Dial by these settings from the next line on."""
@@ -135,6 +131,7 @@ class Link:
         if self._call is not None:
             self.hang_up(self._call.line, is_polite=False)
         call = self._call = _Call(line)
+        self._standing.append(call.lanes)
         call.task = self._tasks.create_task(self._hold(call), name=f"line {line}")
         # told by the task's own end: one that is cancelled before its first step tells it too
         call.task.add_done_callback(lambda _: self._over(call))
@@ -155,35 +152,20 @@ class Link:
         """Queue a message; nothing happens if that line is gone."""
         if self._call is not None and self._call.line == line:
             after_chunks = isinstance(message, _IN_REQUEST_ORDER)
-            self._call.lanes.put(encode(message), after_chunks=after_chunks)
+            self._call.lanes.put(encode(message).encode(), after_chunks=after_chunks)
 
-    def offer_chunk(self, line: int, frame: str) -> bool | Awaitable[bool]:
-        """Queue an encoded chunk: now, if there is room, else as :meth:`send_chunk` does."""
-        call = self._call
-        if call is not None and call.line == line and call.lanes.put_chunk_now(frame):
-            self._chunks += 1
-            return True
-        return self.send_chunk(line, frame)
-
-    def has_room(self, line: int) -> bool:
-        """Whether :meth:`offer_chunk` would queue a chunk at once."""
-        call = self._call
-        return call is not None and call.line == line and call.lanes.has_room
-
-    async def send_chunk(self, line: int, frame: str) -> bool:
-        """Queue an encoded chunk once there is room.
-
-        Returns:
-            ``False`` if that line is gone.
-        """
-        call = self._call
-        if call is None or call.line != line or not await call.lanes.put_chunk(frame):
-            return False
-        self._chunks += 1
-        return True
+    def lanes(self, line: int) -> Lanes:
+        """Where the chunks go of what was asked for on this line; shut if it is gone."""
+        if self._call is not None and self._call.line == line:
+            return self._call.lanes
+        gone = Lanes()
+        gone.shut()
+        return gone
 
     def _over(self, call: _Call) -> None:
         call.lanes.shut(drop=True)
+        self._standing.remove(call.lanes)
+        self._chunks += call.lanes.chunks
         self._tell(LinkClosed(call.line, *call.ended))
 
     async def _hold(self, call: _Call) -> None:
@@ -205,7 +187,7 @@ class Link:
     async def _talk(self, call: _Call, connection: Incoming) -> None:
         """Read, write and watch side by side until the reading ends."""
         async with asyncio.TaskGroup() as sides:
-            beside = (_write(call.lanes, connection), self._watch(connection))
+            beside = (Writer(call.lanes, connection).run(), self._watch(connection))
             others = [sides.create_task(side, name=f"line {call.line}") for side in beside]
             await self._read(call, connection)
             for other in others:
@@ -296,33 +278,6 @@ def _ending(connection: ClientConnection) -> tuple[int, LinkError]:
     if close_code == _REFUSED:
         return close_code, AuthRejected(reason=reason or "no reason given")
     return close_code, LinkLost(close_code=close_code, reason=reason)
-
-
-async def _write(lanes: Lanes, connection: ClientConnection) -> None:
-    """Send frames in their order; when the lanes are shut and empty, say goodbye."""
-    transport = connection.transport
-    try:
-        while (frame := await lanes.take()) is not None:
-            data = _joined(frame, lanes)
-            if connection.state is State.OPEN and not transport.get_write_buffer_size():
-                transport.write(data)
-            else:
-                # this waits for room in the socket, or for the end of the line, and tells it
-                async with connection.send_context():
-                    transport.write(data)
-        await connection.close(1000)
-    except ConnectionClosed:
-        # nothing is read from the lanes any more, so nobody may wait for room in them
-        lanes.shut(drop=True)
-    except AttributeError:
-        # websockets on Python 3.11: closing over a transport that was aborted meanwhile
-        lanes.shut(drop=True)
-
-
-def _joined(frame: str, lanes: Lanes) -> bytes:
-    """What waits, in one piece: a call for each frame costs more than sealing it."""
-    frames = [frame, *lanes.take_now(JOINED_BYTES - len(frame))]
-    return text_frames(frames, os.urandom(KEY_BYTES * len(frames)))
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:

@@ -61,7 +61,11 @@ class Call:
         """Take one line, once there is room; ``False`` if nobody reads any more."""
         while not self._room.is_set():
             await self._room.wait()
-        if self._is_closed:
+        return self.now(line)
+
+    def now(self, line: bytes) -> bool:
+        """Take one line, if there is room and somebody reads."""
+        if self._is_closed or not self._room.is_set():
             return False
         self._lines.append(line)
         self._count()
@@ -144,7 +148,7 @@ class Local:
         forget = partial(self._forget, request)
         call = Call(request, tell=self._tell, forget=forget, count=self._counted)
         self._calls[request] = call
-        self._take(request, Opened({**body, "model": model}, endpoint, call.carry))
+        self._take(request, Opened({**body, "model": model}, endpoint, call))
         return call
 
     def end(self, request: RequestKey, error: AgentError | None) -> None:

@@ -89,8 +89,7 @@ class Performer:
         self._relay = Relay(
             world.key,
             engine=self._residents.engine,
-            send_chunk=self._link.offer_chunk,
-            has_room=self._link.has_room,
+            lane=self._link.lanes,
             tell=tell,
             tasks=tasks,
         )

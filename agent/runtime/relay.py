@@ -8,13 +8,11 @@ first step can swallow it.
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 from ...backends.engines.base import (
     NOT_SERVED,
@@ -25,6 +23,7 @@ from ...backends.engines.base import (
     Finished,
     FinishReason,
     Native,
+    Offer,
     Piece,
     Prompt,
     Started,
@@ -36,11 +35,12 @@ from ...config.frozen import frozen
 from ...config.refusals import RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
-from ..wire.codec import FrameTooLarge, chunk_head, encode_chunk
+from ..wire.codec import FrameTooLarge
 from ..wire.inbound import InferenceRequest
-from ..wire.sealing import NONCE_BYTES, NodeKey, RequestBox
+from ..wire.sealing import NodeKey
 from .beat import Beat
 from .chunks import Chunks
+from .sealed import Lane, Sealed
 
 BEAT_S = 0.02
 """An engine that is faster than this gets its tokens batched: at most 50 chunks a second and
@@ -65,9 +65,16 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 
-Carry = Callable[[bytes], bool | Awaitable[bool]]
-"""Takes one line of an answer, and says whether anybody is still there: at once if there is room,
-else once there is."""
+class Carrier(Protocol):
+    """Takes the lines of one answer to whoever asked."""
+
+    def now(self, line: bytes) -> bool:
+        """Take a line at once, if there is room for it; ``False``: nothing was done."""
+        ...
+
+    async def carry(self, line: bytes) -> bool:
+        """Take a line once there is room for it; ``False`` if nobody is there any more."""
+        ...
 
 
 @frozen
@@ -76,14 +83,12 @@ class Opened:
 
     Attributes:
         body: OpenAI-style; it names its model.
-        carry: Takes the answer to whoever asked.
-        has_room: Whether ``carry`` would take a line at once.
+        carrier: Takes the answer to whoever asked.
     """
 
     body: Mapping[str, object] = field(repr=False)
     endpoint: Endpoint
-    carry: Carry = field(repr=False)
-    has_room: Callable[[], bool] = field(default=lambda: False, repr=False)
+    carrier: Carrier = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -122,9 +127,7 @@ class Relay:
     Args:
         key: Opens requests; its public half is named in every chunk.
         engine: The model's engine, while it can answer.
-        send_chunk: Takes a line's number and an encoded frame, and says whether the line still
-            stands: at once if there is room, else once there is.
-        has_room: Whether it would take a frame for that line at once.
+        lane: Where the chunks go of what was asked for on this line.
         tell: Puts an event into the inbox.
         tasks: Parent of the answers.
     """
@@ -134,15 +137,13 @@ class Relay:
         key: NodeKey,
         *,
         engine: Callable[[str], Engine | None],
-        send_chunk: Callable[[int, str], bool | Awaitable[bool]],
-        has_room: Callable[[int], bool] = lambda _: False,
+        lane: Callable[[int], Lane],
         tell: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._key = key
         self._engine = engine
-        self._send_chunk = send_chunk
-        self._has_room = has_room
+        self._lane = lane
         self._tell = tell
         self._tasks = tasks
         self._beat = Beat(BEAT_S)
@@ -221,18 +222,8 @@ class Relay:
         shape = _ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
         if shape is None:
             return RequestRefused(reason=NOT_SERVED)
-        carry = self._sealing(request, box)
-        return Opened(fields, shape, carry, partial(self._has_room, request.line))
-
-    def _sealing(self, request: RequestKey, box: RequestBox) -> Carry:
-        """Seals each line for whoever sealed the request, and sends it on its line."""
-        head, send_chunk = chunk_head(request.id, self._key.public_key), self._send_chunk
-
-        def carry(line: bytes) -> bool | Awaitable[bool]:
-            ciphertext = box.seal(line, os.urandom(NONCE_BYTES))
-            return send_chunk(request.line, encode_chunk(head, ciphertext))
-
-        return carry
+        carrier = Sealed(request.id, self._key.public_key, box, self._lane(request.line))
+        return Opened(fields, shape, carrier)
 
     # ── answering ─────────────────────────────────────────────────────────────────────
 
@@ -247,12 +238,12 @@ class Relay:
         request = answer.request
         asked_as = cast("str", opened.body.get("model"))  # an adapter answers by its own name
         chunks = Chunks(request.id, asked_as, opened.endpoint, int(time.time()))
-        take = _taker(answer, chunks, opened)
+        take = _taker(answer, chunks, opened.carrier)
         prompt = Prompt(request.id, opened.endpoint, opened.body, max_tokens, BEAT_S, take)
         beat = None if _keeps_beats(engine) else self._beat
         try:
             async with aclosing(engine.generate(prompt)) as pieces:
-                await self._stream(answer, pieces, chunks, opened.carry, beat)
+                await self._stream(answer, pieces, chunks, opened.carrier, beat)
             if answer.finished is None:
                 answer.error = EngineBrokeOff(engine=engine.name, reason="it has no end")
         except AgentError as error:
@@ -266,7 +257,7 @@ class Relay:
         answer: _Answer,
         pieces: AsyncGenerator[Piece, None],
         chunks: Chunks,
-        carry: Carry,
+        carrier: Carrier,
         beat: Beat | None,
     ) -> None:
         sent_in = -1
@@ -285,34 +276,34 @@ class Relay:
                             await beat.next()
                             number = beat.number()
                         sent_in = number
-                    await _send(answer, chunks.delta(piece), carry)
+                    await _send(answer, chunks.delta(piece), carrier)
                 case Native():
-                    await _send(answer, chunks.native(piece), carry)
+                    await _send(answer, chunks.native(piece), carrier)
                 case Finished(reason, usage):
                     if chunks.endpoint != "messages":
-                        await _send(answer, chunks.finish(reason), carry)
-                        await _send(answer, chunks.usage(usage), carry)
+                        await _send(answer, chunks.finish(reason), carrier)
+                        await _send(answer, chunks.usage(usage), carrier)
                     answer.finished, answer.reason = usage, reason
 
 
-async def _send(answer: _Answer, line: bytes, carry: Carry) -> None:
-    stands = carry(line)
-    if stands is not True and not (stands and await stands):
+async def _send(answer: _Answer, line: bytes, carrier: Carrier) -> None:
+    if not carrier.now(line) and not await carrier.carry(line):
         raise LinkLost(close_code=1006, reason="the line is gone")
     if answer.first_s is None:
         answer.first_s = round(time.monotonic() - answer.begun_s, 6)
     answer.has_output = True
 
 
-def _taker(answer: _Answer, chunks: Chunks, opened: Opened) -> Callable[[Delta], bool]:
+def _taker(answer: _Answer, chunks: Chunks, carrier: Carrier) -> Offer:
     """Sends what comes in the middle of an answer, without waking its task."""
 
-    def take(delta: Delta) -> bool:
-        is_plain = bool(delta.text) and len(delta.text) <= PLAIN_CHARS and not delta.tool_calls
-        if not (is_plain and answer.has_output and opened.has_room()):
-            return False
-        answer.completion_tokens += delta.tokens
-        return opened.carry(chunks.delta(delta)) is True
+    def take(text: str, tokens: int) -> bool:
+        is_taken = (
+            answer.has_output and len(text) <= PLAIN_CHARS and carrier.now(chunks.words(text))
+        )
+        if is_taken:
+            answer.completion_tokens += tokens
+        return is_taken
 
     return take
 

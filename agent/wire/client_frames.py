@@ -21,19 +21,19 @@ _SHORT, _MIDDLE = 126, 2**16
 _IS_MASKED = 0x80
 
 
-def text_frames(texts: Iterable[str], keys: bytes) -> bytes:
+def text_frames(texts: Iterable[bytes], keys: bytes) -> bytes:
     """Frames, one after the other, ready for the socket.
 
     Args:
-        texts: What to send, one frame each.
+        texts: What to send, in UTF-8, one frame each.
         keys: Random bytes, :data:`KEY_BYTES` for each text.
     """
     parts: list[bytes] = []
     at = 0
     for text in texts:
-        data, key = text.encode(), keys[at : at + KEY_BYTES]
+        key = keys[at : at + KEY_BYTES]
         at += KEY_BYTES
-        parts += (_WHOLE_TEXT, _length(len(data)), key, apply_mask(data, key))
+        parts += (_WHOLE_TEXT, _length(len(text)), key, apply_mask(text, key))
     return b"".join(parts)
 
 

@@ -57,7 +57,7 @@ def _refusal(model: str, status: str, error: str) -> str:
     )
 
 
-def chunk_head(request_id: str, public_key: str) -> str:
+def chunk_head(request_id: str, public_key: str) -> bytes:
     """What every chunk of one request begins with; see :func:`encode_chunk`.
 
     Args:
@@ -68,10 +68,10 @@ def chunk_head(request_id: str, public_key: str) -> str:
         '{"type":"inference_response_chunk","request_id":'
         f'{encode_basestring(request_id)},"encrypted_data":{{"ephemeral_public_key":'
         f'{encode_basestring(public_key)},"ciphertext":"'
-    )
+    ).encode()
 
 
-def encode_chunk(head: str, ciphertext: str) -> str:
+def encode_chunk(head: bytes, ciphertext: bytes) -> bytes:
     """Write one sealed chunk, byte for byte as :func:`encode` would, without a model.
 
     Args:
@@ -81,7 +81,10 @@ def encode_chunk(head: str, ciphertext: str) -> str:
     Raises:
         FrameTooLarge: It is longer than a coordinator reads.
     """
-    return _bounded(f'{head}{ciphertext}"}}}}')
+    frame = head + ciphertext + b'"}}'
+    if len(frame) > MAX_OUT_BYTES:
+        raise FrameTooLarge(size_bytes=len(frame))
+    return frame
 
 
 def decode(frame: str | bytes) -> Inbound:

@@ -37,7 +37,7 @@ class RequestBox:
     def __init__(self, box: Box) -> None:
         self._shared = box.shared_key()
 
-    def seal(self, plaintext: bytes, nonce: bytes) -> str:
+    def seal(self, plaintext: bytes, nonce: bytes) -> bytes:
         """Seal one chunk.
 
         Args:
@@ -53,7 +53,8 @@ class RequestBox:
         if len(nonce) != NONCE_BYTES:
             msg = f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
             raise ValueError(msg)
-        return _text(nonce + crypto_box_afternm(plaintext, nonce, self._shared))
+        sealed = nonce + crypto_box_afternm(plaintext, nonce, self._shared)
+        return binascii.b2a_base64(sealed, newline=False)
 
 
 class NodeKey:

@@ -6,25 +6,21 @@ again when half of that is read.
 
 A reader that wants one delta a beat and no more is not woken in between: what comes is kept until
 something comes in a later beat, so that readers are woken when the child is heard and at no other
-time. Should nothing come any more, a timer lets go what is kept.
+time. Should nothing come for a whole beat more, a timer lets go what is kept.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import count
 
 from ...config.errors import AgentError
 from ...config.refusals import ContextExceeded, RequestRefused
-from .base import Delta, Finished, Piece, Started, ToolCall, Usage
+from .base import Delta, Finished, Offer, Piece, Started, ToolCall, Usage
 from .messages import Begun, Ended, Refused, Row, Tokens
 
-Offer = Callable[[Delta], bool]
-"""See :attr:`.base.Prompt.take`."""
-
 _LOOSE_PIECES = 1024
-
-_LATE_BEATS = 2
-"""What is kept waits for the child's next word this many beats from the begin of its own."""
+_now_s = time.monotonic  # as the loop's clock does, which has to be asked for
 
 
 class Answer:
@@ -33,7 +29,7 @@ class Answer:
     Attributes:
         number: What the child calls it.
         beat_s: Of each beat of the loop's clock one delta is enough; 0: each is wanted at once.
-        offer: Takes a delta at once, if it can: then the reader, which waits, sleeps on.
+        offer: Takes words at once, if it can: then the reader, which waits, sleeps on.
         unread_tokens: Tokens that came and were not read.
         is_open: More may come.
     """
@@ -53,16 +49,19 @@ class Answer:
         self._calls: list[ToolCall] = []
         self._end: Finished | AgentError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._said_in = -1
+        self._free_s = 0.0
 
     def begin(self, started: Started) -> None:
         """The prompt is understood."""
         self._started = started
         self.wake()
 
-    def add(self, row: Row) -> None:
-        """Put what a decode step brought to what is unread."""
+    def add(self, row: Row, now_s: float) -> None:
+        """Take what a decode step brought; what nobody takes at once is put to what is unread."""
+        if self._is_said(row, now_s):
+            return
         self.unread_tokens += row.tokens
+        self._among.keeps(row.tokens)
         if row.text:
             self._text.append(row.text)
             if len(self._text) > _LOOSE_PIECES:
@@ -72,14 +71,26 @@ class Answer:
             self._reasoning.append(row.reasoning)
         if row.calls:
             self._calls.extend(row.calls)
-        if self._waiter is not None and self._has_words and not self._is_early():
-            self.tell()
+        if self._waiter is not None and self._has_words and not self._is_early(now_s):
+            self.tell(now_s)
 
-    def tell(self) -> None:
+    def _is_said(self, row: Row, now_s: float) -> bool:
+        """Whether this was all, and was taken at once: so it is with nearly every row."""
+        if self._waiter is None or self.offer is None or self.unread_tokens or self._has_words:
+            return False
+        if not row.text or row.reasoning or row.calls or not self.is_open:
+            return False
+        if now_s < self._free_s or not self.offer(row.text, row.tokens):
+            return False
+        self._close_beat(now_s)
+        return True
+
+    def tell(self, now_s: float) -> None:
         """Have what is unread taken, by whoever takes it at once, or else by the reader."""
-        offer = self.offer if self.is_open and self._has_words else None
-        if offer is not None and offer(self._unread()):
-            self._said()
+        is_plain = self._text and not (self._reasoning or self._calls)
+        offer = self.offer if self.is_open and is_plain else None
+        if offer is not None and offer("".join(self._text), self.unread_tokens):
+            self._said(now_s)
         else:
             self.wake()
 
@@ -113,15 +124,17 @@ class Answer:
     def _has_words(self) -> bool:
         return bool(self._text or self._reasoning or self._calls)
 
-    def _is_early(self) -> bool:
+    def _is_early(self, now_s: float) -> bool:
         """Whether there was a delta in this beat; what is unread then is let go in a later one."""
-        if not self.beat_s:
+        if now_s >= self._free_s:
             return False
-        beat = int(asyncio.get_running_loop().time() / self.beat_s)
-        if beat != self._said_in:
-            return False
-        self._among.keep(self, (beat + _LATE_BEATS) * self.beat_s)
+        self._among.keep(self, self._free_s + self.beat_s)
         return True
+
+    def _close_beat(self, now_s: float) -> None:
+        """There was a delta; the next may come in the next beat."""
+        if self.beat_s:
+            self._free_s = (now_s // self.beat_s + 1) * self.beat_s
 
     def _take(self) -> Piece | None:
         if self._started is not None:
@@ -133,20 +146,18 @@ class Answer:
             if isinstance(self._end, AgentError):
                 raise self._end
             return self._end
-        return self._delta() if self._has_words and not self._is_early() else None
+        if self._has_words and not self._is_early(_now_s()):
+            return self._delta()
+        return None
 
     def _delta(self) -> Delta:
-        delta = self._unread()
-        self._said()
+        text, reasoning = "".join(self._text), "".join(self._reasoning)
+        delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
+        self._said(_now_s())
         return delta
 
-    def _unread(self) -> Delta:
-        text, reasoning = "".join(self._text), "".join(self._reasoning)
-        return Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
-
-    def _said(self) -> None:
-        if self.beat_s:
-            self._said_in = int(asyncio.get_running_loop().time() / self.beat_s)
+    def _said(self, now_s: float) -> None:
+        self._close_beat(now_s)
         self.drop()
 
     def drop(self) -> None:
@@ -205,10 +216,10 @@ class Answers:
     def take(self, message: Begun | Tokens | Ended | Refused) -> None:
         """Give what the child said to whom it is for; what is for nobody any more is dropped."""
         if isinstance(message, Tokens):
+            now_s = _now_s()
             for row in message.rows:
                 if answer := self._answers.get(row.answer):
-                    answer.add(row)
-                    self._unread_tokens += row.tokens
+                    answer.add(row, now_s)
             self._pace()
         elif answer := self._answers.get(message.answer):
             match message:
@@ -223,6 +234,10 @@ class Answers:
         """End every open answer with this error."""
         for answer in self._answers.values():
             answer.end(error)
+
+    def keeps(self, tokens: int) -> None:
+        """So many tokens more are unread."""
+        self._unread_tokens += tokens
 
     def read(self, answer: Answer, tokens: int) -> None:
         """So many tokens were read: all that there were of this answer."""
@@ -242,8 +257,9 @@ class Answers:
     def _let_go(self) -> None:
         self._late = None
         kept, self._kept = self._kept, set()
+        now_s = _now_s()
         for answer in kept:
-            answer.tell()
+            answer.tell(now_s)
 
     def _pace(self) -> None:
         if self.is_listening and self._unread_tokens > self._limit_tokens:

@@ -14,6 +14,8 @@ from .errors import EngineError
 Endpoint = Literal["chat", "text", "messages"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
+Offer = Callable[[str, int], bool]
+"""Takes words, and how many tokens they are, if it can at once; says whether it did."""
 
 NOT_SERVED = "this endpoint is not served here"
 """What an engine says to a request whose form it does not take."""
@@ -30,8 +32,8 @@ class Prompt:
         max_tokens: Most tokens to answer, 1 or more; already bounded.
         beat_s: Of each beat of the loop's clock one delta is enough: an engine that keeps what was
             not read may keep it for the next one, the first words and the end excepted.
-        take: Takes a delta at once, if it can, and says whether it did: an engine that offers it
-            what comes need not wake a reader. What was not taken is yielded.
+        take: An engine that offers it the words that come need not wake a reader; what was not
+            taken is yielded, as is all that is no words.
     """
 
     request_id: str
@@ -39,7 +41,7 @@ class Prompt:
     body: Mapping[str, object] = field(repr=False)
     max_tokens: int
     beat_s: float = 0.0
-    take: "Callable[[Delta], bool] | None" = field(default=None, repr=False, compare=False)
+    take: Offer | None = field(default=None, repr=False, compare=False)
 
 
 @frozen

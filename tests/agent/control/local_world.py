@@ -20,6 +20,7 @@ from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.events import Event
 from poolhand.agent.runtime.local import Local
 from poolhand.agent.runtime.relay import Relay
+from poolhand.agent.runtime.sealed import Lane
 from poolhand.agent.wire.sealing import NodeKey
 from poolhand.backends.engines.base import Engine
 from poolhand.config.secrets import Secret
@@ -47,7 +48,7 @@ class Rig:
         self.relay = Relay(
             NodeKey(bytes(range(32))),
             engine=engines.get,
-            send_chunk=_nobody,
+            lane=_no_lane,
             tell=self.tell,
             tasks=tasks,
         )
@@ -101,8 +102,8 @@ class Rig:
         return [event for event in self.told if isinstance(event, happened.GenerationEnded)]
 
 
-async def _nobody(line: int, frame: str) -> bool:
-    raise AssertionError((line, len(frame)))  # nothing of a local request goes over a line
+def _no_lane(line: int) -> Lane:
+    raise AssertionError(line)  # nothing of a local request goes over a line
 
 
 @asynccontextmanager

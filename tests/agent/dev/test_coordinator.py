@@ -183,9 +183,8 @@ class Agent:
             await self.line.send(json.dumps(frame))
             return
         nonce = number.to_bytes(24, "big")
-        sealed = Sealed(
-            ephemeral_public_key=KEY.public_key, ciphertext=box.seal(text.encode(), nonce)
-        )
+        ciphertext = box.seal(text.encode(), nonce).decode()
+        sealed = Sealed(ephemeral_public_key=KEY.public_key, ciphertext=ciphertext)
         await self.send(InferenceResponseChunk(request_id=request_id, encrypted_data=sealed))
 
 

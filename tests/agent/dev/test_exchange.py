@@ -34,7 +34,7 @@ def opened(accept_wait_s: float = 10.0, chunk_wait_s: float = 10.0) -> tuple[Exc
 
 def sealed(box: RequestBox, *, text: str = "x", key: str = NODE.public_key) -> Chunk:
     fields = {"choices": [{"index": 0, "delta": {"content": text}}]}
-    ciphertext = box.seal(json.dumps(fields).encode(), bytes(24))
+    ciphertext = box.seal(json.dumps(fields).encode(), bytes(24)).decode()
     return Chunk(encrypted_data=Box(ephemeral_public_key=key, ciphertext=ciphertext))
 
 
@@ -68,7 +68,7 @@ def _breaches(box: RequestBox) -> Iterable[Chunk]:
     yield Chunk(encrypted_data=Box(ephemeral_public_key=NODE.public_key, ciphertext="AAAA"))
     yield Chunk(
         encrypted_data=Box(
-            ephemeral_public_key=NODE.public_key, ciphertext=box.seal(b"words", bytes(24))
+            ephemeral_public_key=NODE.public_key, ciphertext=box.seal(b"words", bytes(24)).decode()
         )
     )
 
@@ -120,7 +120,7 @@ async def test_a_lost_provider_ends_what_was_begun() -> None:
 
 async def test_a_chunk_of_nothing_is_no_step() -> None:
     exchange, box = opened()
-    done = box.seal(b"data: [DONE]", bytes(24))
+    done = box.seal(b"data: [DONE]", bytes(24)).decode()
     assert exchange.hear(
         Chunk(encrypted_data=Box(ephemeral_public_key=NODE.public_key, ciphertext=done))
     )

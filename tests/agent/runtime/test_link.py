@@ -380,7 +380,7 @@ async def test_a_dead_socket_is_noticed_also_while_it_is_being_sent_to(
                 frozen_s = time.monotonic()
                 if is_sending:
                     # more than all socket buffers on the way can hold
-                    while await link.send_chunk(1, "x" * 2**20):
+                    while await link.lanes(1).put_chunk(b"x" * 2**20):
                         pass
                 closed = await inbox.first(LinkClosed)
                 assert closed.close_code == 1006
@@ -403,7 +403,7 @@ async def test_a_polite_end_sends_what_waits_and_says_goodbye(inbox: Inbox) -> N
     async with world(inbox, listen) as (link, _):
         link.dial(1)
         await inbox.first(LinkOpened)
-        assert await link.send_chunk(1, "chunk")
+        assert await link.lanes(1).put_chunk(b"chunk")
         link.send(1, InferenceError(request_id="r", error="e", status_code=503))
         link.send(1, STARTED)
         link.hang_up(1, is_polite=True)
@@ -415,6 +415,28 @@ async def test_a_polite_end_sends_what_waits_and_says_goodbye(inbox: Inbox) -> N
         '{"type":"inference_error","req',
     ]
     assert codes == [1000]
+
+
+async def test_a_reader_that_pauses_gets_every_frame_in_order(inbox: Inbox) -> None:
+    heard: list[int] = []
+
+    async def listen(connection: ServerConnection) -> None:
+        async for frame in connection:
+            heard.append(int(frame[:6]))
+            if len(heard) == 20:
+                await asyncio.sleep(0.1)  # the socket fills up, and frees itself again
+
+    async with world(inbox, listen) as (link, _):
+        link.dial(1)
+        await inbox.first(LinkOpened)
+        lanes = link.lanes(1)
+        for at in range(400):
+            assert await lanes.put_chunk(f"{at:06}".encode().ljust(2**16 if at % 3 else 20))
+        assert link.traffic.chunks == 400
+        link.hang_up(1, is_polite=True)
+        assert (await inbox.first(LinkClosed)).close_code == 1000
+        assert link.traffic.chunks == 400
+    assert heard == list(range(400))
 
 
 async def test_a_new_dial_leaves_a_polite_goodbye_alone(inbox: Inbox) -> None:
@@ -442,7 +464,7 @@ async def test_a_dial_over_a_standing_line_drops_it(inbox: Inbox) -> None:
         await inbox.first(LinkOpened, 2)
         assert (await inbox.first(LinkClosed)).line == 1
         assert len([one for one in server.connections if one.state.name == "OPEN"]) <= 1
-        assert await link.send_chunk(1, "late") is False
+        assert await link.lanes(1).put_chunk(b"late") is False
         link.send(1, STARTED)
 
 
@@ -470,7 +492,7 @@ async def test_a_writer_that_waits_for_room_learns_that_the_line_is_gone(inbox: 
         await inbox.first(LinkOpened)
 
         async def flood() -> None:
-            while await link.send_chunk(1, "x" * 2**20):
+            while await link.lanes(1).put_chunk(b"x" * 2**20):
                 pass
 
         async with asyncio.TaskGroup() as tasks:

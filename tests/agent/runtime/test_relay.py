@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -28,7 +28,6 @@ from poolhand.backends.engines.base import (
     Piece,
     Prompt,
     Started,
-    ToolCall,
     Usage,
 )
 from poolhand.backends.engines.echo import EchoEngine
@@ -40,6 +39,31 @@ CANARY = "canary-7f3a"
 BODY = {"model": "m", "messages": [{"role": "user", "content": f"one two {CANARY}"}]}
 
 
+class Line(Lanes):
+    """Everything that goes over it is read at once, as long as there is room."""
+
+    def __init__(self, read: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._read = read
+        self.is_full = self.is_gone = False
+        self.frees = asyncio.Event()
+
+    @property
+    def has_room(self) -> bool:
+        return not (self.is_full or self.is_gone)
+
+    def put_chunk_now(self, frame: bytes) -> bool:
+        if self.has_room:
+            self._read(frame)
+        return self.has_room
+
+    async def put_chunk(self, frame: bytes) -> bool:
+        if self.is_full:
+            await self.frees.wait()
+            self.is_full = False
+        return self.put_chunk_now(frame)
+
+
 class Coordinator:
     """Seals requests as a coordinator does, and opens what comes back."""
 
@@ -49,9 +73,7 @@ class Coordinator:
         self._box = Box(self._ours, PublicKey(base64.b64decode(self.node.public_key)))
         self.frames: list[str] = []
         self.times_s: list[float] = []
-        self.is_gone = False
-        self.room = asyncio.Event()
-        self.room.set()
+        self.line = Line(self._take)
 
     def seal(self, body: object) -> InferenceRequest:
         plaintext = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -61,13 +83,9 @@ class Coordinator:
         )
         return InferenceRequest(request_id="r", encrypted_body=sealed)
 
-    async def take(self, line: int, frame: str) -> bool:
-        await self.room.wait()
-        if self.is_gone:
-            return False
-        self.frames.append(frame)
+    def _take(self, frame: bytes) -> None:
+        self.frames.append(frame.decode())
         self.times_s.append(time.monotonic())
-        return True
 
     def opened(self) -> list[dict[str, Any]]:
         chunks: list[dict[str, Any]] = []
@@ -130,7 +148,7 @@ def relay_of(
     return Relay(
         coordinator.node,
         engine=lambda model: engine if model == "m" else None,
-        send_chunk=coordinator.take,
+        lane={KEY.line: coordinator.line}.__getitem__,
         tell=inbox.tell,
         tasks=tasks,
     )
@@ -318,7 +336,7 @@ async def test_a_delta_that_no_line_takes_fails_its_request_alone(inbox: Inbox) 
 async def test_a_line_that_is_gone_cancels(inbox: Inbox) -> None:
     engine = Scripted([Started(1), Delta("a", tokens=1), 60.0])
     coordinator = Coordinator()
-    coordinator.is_gone = True
+    coordinator.line.is_gone = True
     async with group() as tasks:
         relay = relay_of(coordinator, inbox, tasks, engine)
         relay.open(KEY, coordinator.seal(BODY))
@@ -365,59 +383,48 @@ class Offering(EchoEngine):
 
     keeps_beats = True
 
-    def __init__(self, middle: Sequence[Delta]) -> None:
+    def __init__(self, middle: Sequence[tuple[str, bool]], line: Line) -> None:
         super().__init__()
         self._middle = middle
+        self._line = line
         self.taken: list[bool] = []
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         take = prompt.take
         assert take is not None
         yield Started(1)
-        assert not take(Delta("too early", tokens=1))
+        assert not take("too early", 1)
         yield Delta("first", tokens=1)
-        for delta in self._middle:
-            self.taken.append(take(delta))
+        for text, has_room in self._middle:
+            self._line.is_full = not has_room
+            self.taken.append(take(text, 1))
+            self._line.frees.set()
             if not self.taken[-1]:
-                yield delta
+                yield Delta(text, tokens=1)
         yield Finished("stop", Usage(1, 1 + len(self._middle)))
 
 
-async def offered(inbox: Inbox, middle: Sequence[Delta], rooms: Sequence[bool]) -> list[bool]:
-    """What is taken at once of the middle of an answer, if there is room so often."""
-    engine, coordinator, room = Offering(middle), Coordinator(), iter(rooms)
-
-    def take(_: int, frame: str) -> bool:
-        coordinator.frames.append(frame)
-        return True
-
+async def offered(inbox: Inbox, middle: Sequence[tuple[str, bool]]) -> list[bool]:
+    """What is taken at once of the middle of an answer; with each text, whether there is room."""
+    coordinator = Coordinator()
+    engine = Offering(middle, coordinator.line)
     async with group() as tasks:
-        relay = Relay(
-            coordinator.node,
-            engine=lambda _: engine,
-            send_chunk=take,
-            has_room=lambda line: line == KEY.line and next(room),
-            tell=inbox.tell,
-            tasks=tasks,
-        )
+        relay = relay_of(coordinator, inbox, tasks, engine)
         relay.open(KEY, coordinator.seal(BODY))
         relay.start(KEY, "m", 9)
         ended = await inbox.first(GenerationEnded)
     assert ended.outcome == "complete"
-    assert coordinator.text() == "first" + "".join(delta.text for delta in middle)
+    assert coordinator.text() == "first" + "".join(text for text, _ in middle)
     return engine.taken
 
 
 async def test_the_middle_of_an_answer_is_taken_at_once_if_there_is_room(inbox: Inbox) -> None:
-    middle = [Delta(f" {at}", tokens=1) for at in range(6)]
     rooms = [True, True, False, True, False, True]
-    assert await offered(inbox, middle, rooms) == rooms
+    assert await offered(inbox, [(f" {at}", room) for at, room in enumerate(rooms)]) == rooms
 
 
-async def test_what_is_long_or_no_text_is_left_to_the_answers_own_task(inbox: Inbox) -> None:
-    call = ToolCall("c", "f", "{}")
-    middle = [Delta("x" * 2**17, tokens=1), Delta("", "", (call,), 1), Delta(" end", tokens=1)]
-    assert await offered(inbox, middle, [True]) == [False, False, True]
+async def test_what_is_long_is_left_to_the_answers_own_task(inbox: Inbox) -> None:
+    assert await offered(inbox, [("x" * 2**17, True), (" end", True)]) == [False, True]
 
 
 async def test_many_answers_go_out_on_one_stroke(inbox: Inbox) -> None:
@@ -460,7 +467,7 @@ async def test_a_full_line_stops_the_engine(inbox: Inbox) -> None:
         relay = Relay(
             coordinator.node,
             engine=lambda _: engine,
-            send_chunk=lambda _, frame: lanes.put_chunk(frame),
+            lane=lambda _: lanes,
             tell=inbox.tell,
             tasks=tasks,
         )
@@ -471,7 +478,8 @@ async def test_a_full_line_stops_the_engine(inbox: Inbox) -> None:
         assert not inbox.of(GenerationEnded)
         # fifty deltas, the end and the usage
         for _ in range(52):
-            assert await lanes.take() is not None
+            while not lanes.take(1):  # noqa: ASYNC110  # whoever waits for room has its turn
+                await asyncio.sleep(0)
         await inbox.first(GenerationEnded)
         assert engine.yielded == 52
 
@@ -502,7 +510,7 @@ async def test_a_cancel_in_the_middle_closes_the_engine_in_time(
         relay = relay_of(coordinator, inbox, tasks, engine)
         relay.open(KEY, coordinator.seal(BODY))
         if is_stuck:
-            coordinator.room.clear()
+            coordinator.line.is_full = True
         relay.start(KEY, "m", 5)
         await asyncio.sleep(BEAT_S * 2)
         begun_s = time.monotonic()
@@ -544,7 +552,7 @@ async def test_every_answer_ends_once_whatever_happens_when(seed: int, inbox: In
         for _ in range(6):
             await asyncio.sleep(chance.choice([0, 0, 0.001]))
             relay.cancel(chance.choice(keys))
-            coordinator.is_gone = coordinator.is_gone or chance.random() < 0.1
+            coordinator.line.is_gone = coordinator.line.is_gone or chance.random() < 0.1
         await inbox.first(GenerationEnded, len(keys))
     assert sorted(ended.request.id for ended in inbox.of(GenerationEnded)) == [k.id for k in keys]
 

@@ -33,7 +33,7 @@ def test_the_vector_opens() -> None:
 
 
 def test_the_vector_seals() -> None:
-    assert opened()[1].seal(PLAIN, NONCE) == CIPHERTEXT
+    assert opened()[1].seal(PLAIN, NONCE) == CIPHERTEXT.encode()
 
 
 @given(line=st.binary(max_size=400), nonce=st.binary(min_size=24, max_size=24))

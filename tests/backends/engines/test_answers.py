@@ -182,12 +182,12 @@ async def test_an_answer_that_is_closed_while_it_keeps_words_keeps_nobody_awake(
 
 async def test_what_is_taken_at_once_wakes_no_reader() -> None:
     answers, _ = made()
-    taken: list[Delta] = []
+    taken: list[tuple[str, int]] = []
     can_take = [False]
 
-    def take(delta: Delta) -> bool:
+    def take(text: str, tokens: int) -> bool:
         if can_take[0]:
-            taken.append(delta)
+            taken.append((text, tokens))
         return can_take[0]
 
     answer = answers.open(offer=take)
@@ -199,16 +199,29 @@ async def test_what_is_taken_at_once_wakes_no_reader() -> None:
         answers.take(Tokens((Row(answer.number, 2, "b"),)))
         await asyncio.sleep(0)
         assert not reading.done()
-        assert taken == [Delta("a", tokens=1), Delta("b", tokens=2)]
+        assert taken == [("a", 1), ("b", 2)]
         can_take[0] = False
         answers.take(Tokens((Row(answer.number, 1, "c"),)))
         assert await reading == Delta("c", tokens=1)
 
 
+async def test_what_is_not_words_alone_is_the_readers() -> None:
+    call = ToolCall("c", "f", "{}")
+    rows = [("", "thought", ()), ("a", "thought", ()), ("a", "", (call,)), ("", "", (call,))]
+    for text, reasoning, calls in rows:
+        answers, _ = made()
+        answer = answers.open(offer=lambda text, _: pytest.fail(text))
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(answer.piece())
+            await asyncio.sleep(0)
+            answers.take(Tokens((Row(answer.number, 1, text, reasoning, calls),)))
+            assert await reading == Delta(text, reasoning, calls, 1)
+
+
 async def test_nobody_but_the_reader_is_told_the_end() -> None:
     answers, _ = made()
-    taken: list[Delta] = []
-    answer = answers.open(offer=lambda delta: taken.append(delta) is None)
+    taken: list[str] = []
+    answer = answers.open(offer=lambda text, _: taken.append(text) is None)
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(answer.piece())
         await asyncio.sleep(0)
@@ -239,7 +252,8 @@ async def told(steps: list[tuple[str, int]], beat_s: float) -> tuple[str, int, l
     heard: list[Delta] = []
     has_room, said, tokens = [True], "", 0
     answer = answers.open(
-        beat_s=beat_s, offer=lambda delta: has_room[0] and heard.append(delta) is None
+        beat_s=beat_s,
+        offer=lambda text, tokens: has_room[0] and heard.append(Delta(text, tokens=tokens)) is None,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(read(answer, heard))
