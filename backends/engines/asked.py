@@ -89,7 +89,7 @@ def read(
     _refuse_unsupported(body)
     sampling, stop_words = _sampling(body, defaults), _stop_words(body.get("stop"))
     if endpoint == "text":
-        return Asked(sampling, stop_words, prompt=_prompt(body.get("prompt")))
+        return Asked(sampling, stop_words, prompt=one_prompt(body.get("prompt")))
     return Asked(
         sampling,
         stop_words,
@@ -172,7 +172,12 @@ def _stop_words(stop: object) -> tuple[str, ...]:
     return tuple(word for word in cast("list[str]", words) if word)
 
 
-def _prompt(prompt: object) -> str:
+def one_prompt(prompt: object) -> str:
+    """The text to go on from; several are as many answers.
+
+    Raises:
+        BadRequest: It is none, or more than one.
+    """
     if isinstance(prompt, list) and len(cast("list[object]", prompt)) == 1:
         prompt = cast("list[object]", prompt)[0]
     if not isinstance(prompt, str) or not prompt:
@@ -220,8 +225,8 @@ def _content(content: object) -> str:
 
 def _past_call(call: object) -> Mapping[str, object]:
     """A call of an earlier turn, its arguments as the object that templates expect."""
-    outer = _mapping(call)
-    inner = _mapping(outer.get("function"))
+    outer = mapping(call)
+    inner = mapping(outer.get("function"))
     if not isinstance(inner.get("name"), str):
         raise BadRequest(field="each tool call", must="name a function")
     arguments = inner.get("arguments", {})
@@ -238,7 +243,7 @@ def _tools(body: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
         return ()
     tools = _array(body["tools"], "tools")
     for tool in tools:
-        function = _mapping(_mapping(tool).get("function"))
+        function = mapping(mapping(tool).get("function"))
         if not isinstance(function.get("name"), str):
             raise BadRequest(field="each tool", must="name a function")
         if not isinstance(function.get("parameters", {}), dict | None):
@@ -262,6 +267,6 @@ def _array(value: object, name: str, *, must: str = "be an array") -> list[objec
     return cast("list[object]", value)
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def mapping(value: object) -> Mapping[str, object]:
     """The object, or one with nothing in it."""
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, cast
 
+from .asked import mapping
 from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
+from .dialects import Json, text
 
 DONE = "[DONE]"
 
@@ -43,9 +45,6 @@ REASONS: Mapping[str, FinishReason] = MappingProxyType(
 )
 """Why an answer ends: in the words of OpenAI, Anthropic, Mistral, and of servers of open models
 (TGI's ``eos_token``, Together's ``eos``)."""
-
-_Json = Mapping[str, object]
-
 
 MOST_TOKENS = 2**31 - 1
 """What is told beyond is no count."""
@@ -79,7 +78,7 @@ class Uncounted(AnswerBroken):
 
 def broken_off(error: object) -> AnswerBroken:
     """What a server's error amid its answer is called; none of its words is kept."""
-    fields: _Json = cast("_Json", error) if isinstance(error, dict) else {}
+    fields = mapping(error)
     is_busy = any(str(fields.get(name)) in _BUSY for name in ("type", "code"))
     code = count(fields.get("code"))
     status = code if code in range(400, 500) else None
@@ -174,15 +173,15 @@ class Transcript:
         if not isinstance(chunk, dict):
             problem = "a chunk is no JSON object"
             raise AnswerBroken(problem)
-        said = cast("_Json", chunk)
+        said = cast("Json", chunk)
         if said.get("error"):
             raise broken_off(said["error"])
         choices = said.get("choices")
         is_counted = self._count(said)
         for choice in cast("list[object]", choices) if isinstance(choices, list) else []:
             # of other answers than the one nobody has asked
-            if isinstance(choice, dict) and cast("_Json", choice).get("index") in (None, 0):
-                self._choice(cast("_Json", choice), is_counted=is_counted)
+            if isinstance(choice, dict) and cast("Json", choice).get("index") in (None, 0):
+                self._choice(cast("Json", choice), is_counted=is_counted)
         # its count alone is the last it says; some keep the line open after that
         self.is_over = not choices and None not in (self._usage, self._reason)
 
@@ -192,9 +191,9 @@ class Transcript:
         if not self._is_started and (self._has_spoken or self._prompt_tokens is not None):
             self._is_started = True
             said.append(Started(self._prompt_tokens, self._cached_tokens))
-        text, reasoning = "".join(self._text), "".join(self._reasoning)
-        if text or reasoning:
-            said.append(Delta(text, reasoning, (), self._new_tokens()))
+        words, reasoning = "".join(self._text), "".join(self._reasoning)
+        if words or reasoning:
+            said.append(Delta(words, reasoning, (), self._new_tokens()))
             self._text.clear()
             self._reasoning.clear()
         return said
@@ -220,21 +219,21 @@ class Transcript:
             said.append(Delta("", "", calls, tokens))
         return [*said, Finished(self._reason, self._usage)]
 
-    def _choice(self, choice: _Json, *, is_counted: bool) -> None:
+    def _choice(self, choice: Json, *, is_counted: bool) -> None:
         delta = choice.get("delta") or choice.get("message")
-        said = cast("_Json", delta) if isinstance(delta, dict) else choice
-        text, reasoning = _said(said.get("content"))
-        text = text or _text(choice.get("text")) or _text(said.get("refusal"))
-        reasoning += _text(said.get("reasoning_content")) or _text(said.get("reasoning"))
+        said = cast("Json", delta) if isinstance(delta, dict) else choice
+        words, reasoning = _said(said.get("content"))
+        words = words or text(choice.get("text")) or text(said.get("refusal"))
+        reasoning += text(said.get("reasoning_content")) or text(said.get("reasoning"))
         calls, only = said.get("tool_calls"), said.get("function_call")
         parts = cast("list[object]", calls) if isinstance(calls, list) else []
         parts = parts or ([{"index": 0, "function": only}] if isinstance(only, dict) else [])
         for part in parts:
             if isinstance(part, dict):
-                self._call_part(cast("_Json", part))
+                self._call_part(cast("Json", part))
         self._has_spoken = True
-        if text or reasoning or parts:
-            self._text.append(text)
+        if words or reasoning or parts:
+            self._text.append(words)
             self._reasoning.append(reasoning)
             self._counted_tokens += not is_counted
             self._has_said = True
@@ -245,11 +244,10 @@ class Transcript:
                 raise AnswerBroken(problem)
             self._reason = REASONS[reason.lower()]
 
-    def _call_part(self, part: _Json) -> None:
-        number, call_id = part.get("index"), _text(part.get("id"))
-        inner = part.get("function")
-        function: _Json = cast("_Json", inner) if isinstance(inner, dict) else {}
-        name, arguments = _text(function.get("name")), function.get("arguments")
+    def _call_part(self, part: Json) -> None:
+        number, call_id = part.get("index"), text(part.get("id"))
+        function = mapping(part.get("function"))
+        name, arguments = text(function.get("name")), function.get("arguments")
         latest = self._calls[-1] if self._calls else None
         call = self._numbered.get(number) if isinstance(number, int) else latest
         if call is None or call.is_over(call_id, name, is_numbered=isinstance(number, int)):
@@ -259,7 +257,7 @@ class Transcript:
             self._numbered[number] = call
         call.id, call.name = call.id or call_id, call.name or name
         is_object = isinstance(arguments, dict)
-        call.arguments.append(json.dumps(arguments) if is_object else _text(arguments))
+        call.arguments.append(json.dumps(arguments) if is_object else text(arguments))
 
     def _whole_calls(self) -> tuple[ToolCall, ...]:
         if not all(call.name for call in self._calls):
@@ -270,7 +268,7 @@ class Transcript:
             for nth, call in enumerate(self._calls)
         )
 
-    def _count(self, chunk: _Json) -> bool:
+    def _count(self, chunk: Json) -> bool:
         """Read whatever the server counts; whether that includes the answer's tokens so far."""
         prompt, answered, cached, reasoning = _usage(chunk)
         self._cached_tokens = cached or self._cached_tokens
@@ -288,11 +286,11 @@ class Transcript:
         return new
 
 
-def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None]:
+def _usage(chunk: Json) -> tuple[int | None, int | None, int | None, int | None]:
     """Tokens of the prompt, of the answer so far, found in a cache, and thought."""
     usage, timings = chunk.get("usage"), chunk.get("timings")
     if isinstance(usage, dict):
-        counts = cast("_Json", usage)
+        counts = cast("Json", usage)
         return (
             count(counts.get("prompt_tokens")),
             count(counts.get("completion_tokens")),
@@ -302,19 +300,18 @@ def _usage(chunk: _Json) -> tuple[int | None, int | None, int | None, int | None
     progress = chunk.get("prompt_progress")
     if isinstance(progress, dict):
         # while a prompt is read, the timings know only of what was read so far
-        steps = cast("_Json", progress)
+        steps = cast("Json", progress)
         return count(steps.get("total")), None, count(steps.get("cache")), None
     if isinstance(timings, dict):
-        times = cast("_Json", timings)
+        times = cast("Json", timings)
         read, cached = count(times.get("prompt_n")), count(times.get("cache_n"))
         prompt = None if read is None else read + (cached or 0)
         return prompt, count(times.get("predicted_n")), cached, None
     return None, None, None, None
 
 
-def _inner(counts: _Json, outer: str, name: str) -> int | None:
-    details = counts.get(outer)
-    return count(cast("_Json", details).get(name)) if isinstance(details, dict) else None
+def _inner(counts: Json, outer: str, name: str) -> int | None:
+    return count(mapping(counts.get(outer)).get(name))
 
 
 def count(value: object) -> int | None:
@@ -326,21 +323,17 @@ def count(value: object) -> int | None:
 def _said(content: object) -> tuple[str, str]:
     """Text and thoughts of a delta's content, which is a text, or parts of both kinds."""
     if not isinstance(content, list):
-        return _text(content), ""
+        return text(content), ""
     texts, thoughts = list[str](), list[str]()
     for part in cast("list[object]", content):
         match part:
             case {"type": "text", "text": str(words)}:
                 texts.append(words)
             case {"type": "thinking"}:
-                thoughts.append(_said(cast("_Json", part).get("thinking"))[0])
+                thoughts.append(_said(cast("Json", part).get("thinking"))[0])
             case _:
                 pass
     return "".join(texts), "".join(thoughts)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _is_whole(arguments: str) -> bool:

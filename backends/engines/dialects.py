@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import TypeAlias, cast
 
 from ...config.frozen import frozen
-from .asked import ROLES, BadRequest
+from .asked import ROLES, BadRequest, mapping
 
 Json: TypeAlias = Mapping[str, object]
 
@@ -43,11 +43,6 @@ class Call:
             return text.encode()
         except UnicodeEncodeError:
             raise BadRequest(field="all text", must="be valid Unicode") from None
-
-
-def mapping(value: object) -> Json:
-    """The object, or one with nothing in it."""
-    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def rows(value: object) -> list[Json]:

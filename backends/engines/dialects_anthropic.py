@@ -17,9 +17,9 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from ...config.external import External
-from .asked import BadRequest
+from .asked import BadRequest, mapping
 from .base import Prompt
-from .dialects import Call, Json, array, mapping, messages, rows, text, tools
+from .dialects import Call, Json, array, messages, rows, text, tools
 
 HEADERS: Mapping[str, str] = MappingProxyType({"anthropic-version": "2023-06-01"})
 

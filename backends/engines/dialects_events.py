@@ -11,9 +11,10 @@ Source:
 import json
 from typing import cast
 
+from .asked import mapping
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
 from .chat_pieces import REASONS, AnswerBroken, Uncounted, broken_off, count
-from .dialects import Json, mapping, text
+from .dialects import Json, text
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """What was read is told in three parts, which OpenAI's dialect counts as one."""

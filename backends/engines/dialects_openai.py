@@ -8,13 +8,12 @@ Source:
     reference, "Data plane inference" (classic path) and "v1 API".
 """
 
-from typing import cast
 from urllib.parse import quote, urlsplit
 
 from ...config.external import External
-from .asked import BadRequest
+from .asked import BadRequest, one_prompt
 from .base import Prompt
-from .dialects import Call, Json, messages, tools
+from .dialects import Call, messages, tools
 
 SAMPLING = (
     "temperature",
@@ -69,7 +68,7 @@ def call(external: External, model: str, prompt: Prompt) -> Call:
             for message in messages(body)
         ]
     else:
-        asked["prompt"] = _text_prompt(body)
+        asked["prompt"] = one_prompt(body.get("prompt"))
     most = min(prompt.max_tokens, external.max_output_tokens)
     limit = _limit_field(external) if is_chat else "max_tokens"
     asked |= {"model": model, limit: most, "stream": True}
@@ -110,13 +109,3 @@ def _limit_field(external: External) -> str:
         external.api_version is None or external.api_version >= NEWER_FIELD_SINCE
     )
     return "max_completion_tokens" if is_newer else "max_tokens"
-
-
-def _text_prompt(body: Json) -> str:
-    said = body.get("prompt")
-    if isinstance(said, list):
-        listed = cast("list[object]", said)
-        said = listed[0] if len(listed) == 1 else None
-    if not isinstance(said, str) or not said:
-        raise BadRequest(field="prompt", must="be one text, not empty")
-    return said

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from .asked import BadRequest
+from .asked import BadRequest, mapping
 
 MOST_IMAGES = 16
 """Of one request."""
@@ -35,7 +35,7 @@ def without(messages: object) -> object:
     count = 0
     left: list[object] = []
     for message in cast("list[object]", messages):
-        fields = _object(message)
+        fields = mapping(message)
         parts = _parts(fields.get("content"))
         if parts is None:
             left.append(message)
@@ -53,7 +53,7 @@ def without(messages: object) -> object:
 def _is_image(part: object) -> bool:
     match part:
         case {"type": "image_url"}:
-            _check(_object(_object(part).get("image_url")))
+            _check(mapping(mapping(part).get("image_url")))
             return True
         case _:
             return False
@@ -75,10 +75,6 @@ def _check(image: Mapping[str, object]) -> None:
     is_known = isinstance(detail, str) and detail in _DETAILS
     if not image.keys() <= {"url", "detail"} or not is_known:
         raise BadRequest(field="image_url", must="have a url, and a detail that is known")
-
-
-def _object(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _parts(content: object) -> Sequence[object] | None:

@@ -10,7 +10,7 @@ from typing import cast
 
 from ...config.refusals import RequestRefused, RequestTooLarge
 from . import asked, images
-from .base import Prompt
+from .base import NOT_SERVED, Prompt
 
 LIMIT_BYTES = 64 * 2**20
 """Of one request; as much as a child of ours takes."""
@@ -37,7 +37,7 @@ def target(prompt: Prompt) -> str:
     """
     found = TARGETS.get(prompt.endpoint)
     if found is None:
-        raise RequestRefused(reason="this endpoint is not served here")
+        raise RequestRefused(reason=NOT_SERVED)
     return found
 
 
