@@ -276,9 +276,7 @@ class Loop:
             rows.append(row.text.take(step.token, ends=step.ends))
             if (end := self._ended(step, row)) is not None:
                 ends.append(end)
-        self._pipe.say(Tokens(tuple(rows)))
-        for end in ends:
-            self._pipe.say(end)
+        self._pipe.say(Tokens(tuple(rows)), *ends)
 
     def _ended(self, step: Step, row: _Row) -> Ended | None:
         if row.text.is_stopped and step.ends is None:

@@ -46,9 +46,10 @@ class Pipe:
         """What was said and not yet taken."""
         return len(self._backlog)
 
-    def say(self, message: FromChild) -> None:
+    def say(self, *messages: FromChild) -> None:
         """Send as much as can be sent without waiting; keep the rest."""
-        self._backlog += encode(message, limit_bytes=FROM_CHILD_BYTES)
+        for message in messages:
+            self._backlog += encode(message, limit_bytes=FROM_CHILD_BYTES)
         self._flush()
 
     def exchange(self, wait_s: float) -> list[ToChild]:
