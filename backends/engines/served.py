@@ -41,6 +41,9 @@ LONGEST_LOOK_S = 0.5
 LAST_WORDS_S = 0.3
 """How long after a cut answer the news of the server's end may take."""
 
+HUNG_S = 2.0
+"""How long one that has given no sign may take to leave: nothing of it is left to be finished."""
+
 MISSED_LOOKS = 3
 """So often in a row nobody may answer for an attached server."""
 
@@ -205,7 +208,9 @@ class ServedEngine:
         """End the server if it is ours; running answers end with an error."""
         self._life.stop()
         self._peer.lines.cut()
-        await self._origin.stop(self._settings.stop_timeout_s)
+        is_hung = isinstance(self._life.death, EngineTimeout)
+        patience_s = self._settings.stop_timeout_s
+        await self._origin.stop(min(patience_s, HUNG_S) if is_hung else patience_s)
 
     def _gone(self, exit_code: int | None) -> None:
         """The server has ended."""

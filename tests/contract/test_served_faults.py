@@ -183,14 +183,16 @@ async def test_a_kill_in_mid_stream_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plan", ["silent:2", "stuck:2"])
-async def test_no_word_for_long_is_a_timeout_and_the_stop_still_works(
+async def test_no_word_for_long_is_a_timeout_and_the_stop_is_soon_over(
     plan: str, tmp_path: Path
 ) -> None:
-    async with running(plan, tmp_path, stall_timeout_s=1, stop_timeout_s=0.3) as engine:
+    async with running(plan, tmp_path, stall_timeout_s=1, stop_timeout_s=50) as engine:
         pid = engine.pid or 0
         with pytest.raises(EngineTimeout):
             await hear(engine.generate(asked()))
         assert isinstance(await engine.died(), EngineTimeout)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 30, "what hangs has nothing to finish"
     assert not psutil.pid_exists(pid)
 
 
