@@ -13,8 +13,7 @@ import random
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +43,7 @@ from .core.events import (
 from .core.node import Node
 from .core.status import Json
 from .runtime.identity import forbid_core_dumps, identify, privacy
+from .runtime.inbox import Inbox
 from .runtime.link import Traffic
 from .runtime.log import Log, place
 from .runtime.notify import notifier
@@ -66,12 +66,6 @@ LAST_WORD_S = 20.0
 
 LAST_READ_S = 1.0
 """How long this machine's own programs may take to read the end of an answer."""
-
-MAX_INBOX = 1024
-"""Messages of the line that may wait before the line is read no further."""
-
-MOST_AT_ONCE = 64
-"""Events that are taken in one moment; then others have their turn."""
 
 
 def run(config_path: Path, state_dir: Path) -> int:
@@ -117,10 +111,8 @@ class Daemon:
         is_hidden = forbid_debuggers()
         identity, self._key = identify(state_dir, found.secret, settings, is_hidden=is_hidden)
         self._node = Node(settings, identity, chance=random.SystemRandom().random)
-        self._inbox: deque[Event] = deque()
-        self._came = asyncio.Event()
-        self._heard = 0
-        self._room = asyncio.Event()
+        self._inbox = Inbox()
+        self.tell = self._inbox.tell
         self._ignored: Ignored | None = None
         self._notify = notifier(os.environ)
         self._desk = Desk(
@@ -181,7 +173,7 @@ class Daemon:
             world = replace(world, read_catalog=registry.ask)
             tasks.create_task(registry.keep(), name="catalog")
         wanted = self._node.wanted
-        doers = Performer(world, tell=self.tell, hear=self._hear, tasks=tasks, wanted=wanted)
+        doers = Performer(world, tell=self.tell, hear=self._inbox.hear, tasks=tasks, wanted=wanted)
         self._traffic, self._desk.ask = doers.traffic, doers.ask
         self._peers, self._peer_counts = doers.peers, doers.peer_counts
         doers.recall()
@@ -227,24 +219,10 @@ class Daemon:
         self._desk.spans = Spans(self._node, self._traces.give)
         tasks.create_task(self._traces.keep(), name="traces")
 
-    def tell(self, event: Event) -> None:
-        """Put an event into the inbox."""
-        self._inbox.append(event)
-        self._came.set()
-
-    async def _hear(self, events: Sequence[Event]) -> None:
-        """The same for whatever comes off the line, which has to wait while much is waiting."""
-        while self._heard >= MAX_INBOX:
-            self._room.clear()
-            await self._room.wait()
-        self._heard += len(events)
-        self._inbox.extend(events)
-        self._came.set()
-
     async def _loop(self, doers: Performer) -> None:
         again = Again(self._node)
         while not self._node.is_done:
-            events = await self._next_events()
+            events = await self._inbox.next(self._patience_s)
             now_s, unix_s = clock_s(), time.time()
             for event in events:
                 self._take(event, doers, now_s)
@@ -260,9 +238,6 @@ class Daemon:
 
     def _take(self, event: Event, doers: Performer, now_s: float) -> None:
         """Write an event down, and do what is to be done before the node hears of it."""
-        if isinstance(event, Heard):
-            self._heard -= 1
-            self._room.set()
         if isinstance(event, Due) and not self._is_tidy:
             # the first quiet moment: what starting took can go back
             self._is_tidy = True
@@ -288,23 +263,10 @@ class Daemon:
         is_moving = self._node.session.is_moving(now_s)
         self._notify.turn(now_s, is_moving=is_moving, words=lambda: brief(self._node, now_s))
 
-    async def _next_events(self) -> list[Event]:
-        """What has happened, as far as it is taken in one moment, or that nothing has.
-
-        What is here already is taken without a timer, after others have had their turn.
-        """
-        if self._inbox:
-            await asyncio.sleep(0)
-        else:
-            self._came.clear()
-            look_s = min(LOOK_S, self._notify.look_s)
-            wait_s = min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._came.wait()
-            except TimeoutError:
-                return [Due()]
-        return [self._inbox.popleft() for _ in range(min(len(self._inbox), MOST_AT_ONCE))]
+    def _patience_s(self) -> float:
+        """How long nothing may happen until the core looks at the clock again."""
+        look_s = min(LOOK_S, self._notify.look_s)
+        return min(max(self._node.deadline_s - clock_s(), 0.0), look_s)
 
     def _obey_signals(self) -> None:
         """SIGTERM asks the node to leave, a second one to hurry; SIGHUP, to read the file."""

@@ -91,7 +91,7 @@ class Link:
     Args:
         settings: Where to dial, and how patiently.
         tell: Puts an event into the inbox.
-        hear: The same for several, but waits while the inbox is full.
+        hear: The same for what the coordinator says, but waits while the inbox is full.
         tasks: Parent of the line's tasks.
     """
 
@@ -100,7 +100,7 @@ class Link:
         settings: Coordinator,
         *,
         tell: Callable[[Event], None],
-        hear: Callable[[Sequence[Event]], Awaitable[None]],
+        hear: Callable[[Sequence[Heard]], Awaitable[None]],
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings

@@ -20,7 +20,7 @@ from ...config.frozen import frozen
 from ...config.settings import Settings
 from ..core import effects
 from ..core.effects import Effect
-from ..core.events import Event
+from ..core.events import Event, Heard
 from ..core.status import Json
 from ..core.wanted import Wanted
 from ..weights.cache import Cache
@@ -66,7 +66,7 @@ class Performer:
     Args:
         world: What they need to know.
         tell: Puts an event into the inbox.
-        hear: The same for several, but waits while the inbox is full.
+        hear: The same for what the coordinator says, but waits while the inbox is full.
         tasks: Parent of everything that runs.
         wanted: Which models' weights have to stay on the disk now.
     """
@@ -76,7 +76,7 @@ class Performer:
         world: World,
         *,
         tell: Callable[[Event], None],
-        hear: Callable[[Sequence[Event]], Awaitable[None]],
+        hear: Callable[[Sequence[Heard]], Awaitable[None]],
         tasks: asyncio.TaskGroup,
         wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
