@@ -1,7 +1,8 @@
 """Engines that this repository has never seen, named by whoever runs the suite.
 
 ``CONTRACT_URL`` is a server on this machine that speaks OpenAI's dialect, ``CONTRACT_MODEL`` what
-it calls its model: it is attached to, and asked as a provider. ``CONTRACT_ENGINE`` is
+it calls its model: it is attached to, and asked as a provider, without the fields that
+``CONTRACT_DROP`` names. ``CONTRACT_ENGINE`` is
 ``module:callable``, where the callable takes an empty folder and returns an
 :class:`poolhand.backends.engines.base.Engine`.
 """
@@ -40,7 +41,11 @@ def stranger(kind: str, folder: Path) -> Engine:
         case "as a provider":
             url, model = _server()
             external = External(
-                dialect="openai", base_url=f"{url}/v1", model=model, allow_http_to_loopback=True
+                dialect="openai",
+                base_url=f"{url}/v1",
+                model=model,
+                allow_http_to_loopback=True,
+                drop=tuple(filter(None, os.environ.get("CONTRACT_DROP", "").split(","))),
             )
             key = os.environ.get("CONTRACT_KEY")
             days = Days(folder / "day.json", model="m", external=external, clock_s=lambda: 0.0)
