@@ -144,7 +144,10 @@ def moto() -> Iterator[Moto]:
     server.stop()
 
 
-@pytest.fixture(params=["ours", "moto", "folder", "hmac", "gcs", "hub", "ngc", "registry"])
+WORLDS = ["ours", "moto", "folder", "hmac", "gcs", "hub", "ngc", "registry"]
+
+
+@pytest.fixture(params=WORLDS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     root = tmp_path / "root"
     (root / BUCKET).mkdir(parents=True)
@@ -217,6 +220,8 @@ async def test_a_listing_is_sorted_relative_and_bound_to_its_prefix(
     assert all(file.etag and file.etag.startswith('"') for file in files)
 
 
+# pages of a bucket read with HMAC keys are those of S3, and moto takes long for a thousand files
+@pytest.mark.parametrize("world", [name for name in WORLDS if name != "hmac"], indirect=True)
 async def test_a_listing_has_as_many_pages_as_it_needs(world: World, opened: Opened) -> None:
     names = [f"{at:04}.json" for at in range(1101)]
     for name in names:
