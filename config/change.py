@@ -1,4 +1,4 @@
-"""Two settings in; what changed, what it touches, and what of it can hold at once, out.
+"""Compares two settings: what changed, what it touches, and what of it can hold at once.
 
 A running node takes over what it can. What it cannot is named and keeps its old value, so that
 it is reported as pending instead of being half-applied.

@@ -1,4 +1,4 @@
-"""What libraries import and no process of ours ever calls: imported if it is called.
+"""Postpones modules that libraries import and our processes hardly ever use, until they are used.
 
 It imports nothing itself that a start does not bring anyway.
 """

@@ -1,12 +1,14 @@
-"""The same refusal again: what was refused is refused once more while nothing else happens.
+"""Repeats a refusal without deciding it anew, as long as nothing else happens.
 
-A storm of loads is a thousand questions in which nothing changes from one to the next. Within one
-moment, that is for a few milliseconds and as long as nothing else is heard of, a load that
-was refused is refused with the same words, and of a model that answers it is said again that it
-does: the first asking of each name is decided, the others are told and counted. Once the node is
-at rest the first asking of a name is decided at the door, which is the node's own answer without a
-look at all that may have become due since the asking before. The first event of a moment is never
-kept: what both clocks demand is done after it, and may change what is said to the second.
+In a storm of loads a thousand questions come, and nothing changes from one to the next. For a few
+milliseconds, and only while nothing else is heard, a load that was refused is refused with the
+same words, and of a model that answers it is said again that it does: the first load of each name
+is decided, the others are told and counted. Once the node is at rest, even the first load of a name
+is decided by the :class:`.Door`, which answers as the node would and skips the look at everything
+that may have become due meanwhile.
+
+The first event of a moment is never kept: what the clocks demand is done after it, and may change
+what is said to the second.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
-"""Who is refused at the door: loads of models that are not here, while nothing moves.
+"""Refuses loads of models that are not here, cheaply, while nothing moves.
 
-What a node decides about one load more depends on the name alone as long as nothing else happens,
-so the rest is looked at once a moment. Whoever may come in, or is here in any state, or is known
-by two names, is not for the door: the node itself decides.
+As long as nothing else happens, what a node says to one load more depends on the model's name
+alone, so everything else is looked at once a moment. A model that might come in, one that is here
+in any state, and a name that may mean something else are left to the node.
+
+The order of the refusals is that of :meth:`.Loads.admits`; a law in the tests holds both together.
 """
 
 from collections.abc import Sequence

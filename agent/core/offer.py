@@ -1,6 +1,6 @@
 """What this line's coordinator was told that we offer, and what of it is no longer so.
 
-The wire adds models and takes none back: what is to be unsaid needs a new line.
+The wire can add models and cannot withdraw one: that takes a new line.
 """
 
 from ...config.change import diff

@@ -1,4 +1,4 @@
-"""What the weights and engine rooms tell, put to the stays.
+"""Passes on to the stays what the weights and engine rooms tell.
 
 One function, so that the node's own table of events stays short: each event is one transition,
 and what comes of it goes back through the loads, which know who waits for it.

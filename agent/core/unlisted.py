@@ -1,4 +1,4 @@
-"""Models that a coordinator names and nobody described here: may its catalog be asked for them?"""
+"""Builds that a coordinator names and the configuration does not: may its catalog be asked?"""
 
 from ...config.settings import Settings
 from ..wire.inbound import DesiredModels, Inbound, LoadModel, PrefetchModel

@@ -1,8 +1,8 @@
-"""Put on the platter what a fetch left to be written later, and say so in the record.
+"""Syncs what a fetch left to be written later, and says so in the record.
 
 A fetch is quick because it does not wait for the disk: its record says in which boot of the
 machine the bytes were written, and in another boot they are read and digested before anybody
-believes them. This makes an end of that.
+believes them. Once everything is synced that mark is taken away.
 """
 
 import os

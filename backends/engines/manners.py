@@ -1,4 +1,4 @@
-"""What a process is spared when an engine's library comes into it."""
+"""Keeps an engine's library offline and quiet in the process that imports it."""
 
 import ctypes
 import gc

@@ -1,4 +1,4 @@
-"""Stores' coroutines beside an event loop, and without one.
+"""Runs stores' coroutines, beside an event loop or without one.
 
 Importing an event loop takes longer than listing a model. So coroutines of a store that needs
 no client of a library run without: nothing here imports ``asyncio`` unless it is there already.
