@@ -220,7 +220,10 @@ class Transcript:
         return [*said, Finished(self._reason, self._usage)]
 
     def _choice(self, choice: Json, *, is_counted: bool) -> None:
-        delta = choice.get("delta") or choice.get("message")
+        delta, message = choice.get("delta"), choice.get("message")
+        if not isinstance(delta, dict) and not self._has_said:
+            # after words that came one by one, it would say them all again
+            delta = message
         said = cast("Json", delta) if isinstance(delta, dict) else choice
         words, reasoning = _said(said.get("content"))
         words = words or text(choice.get("text")) or text(said.get("refusal"))

@@ -226,6 +226,14 @@ def test_an_answer_in_one_message_is_heard() -> None:
     assert pieces == [Started(7), Delta("Hi", tokens=3), Finished("stop", Usage(7, 3))]
 
 
+def test_a_message_that_says_it_all_again_is_not_heard_twice() -> None:
+    message = {"role": "assistant", "content": "Hi", "tool_calls": [part(X, "f", "a")]}
+    last = {"index": 0, "message": message, "finish_reason": "stop"}
+    pieces = read(chunk({"content": "Hi"}), json.dumps({"choices": [last], "usage": USAGE}))
+    assert [p.text for p in pieces if isinstance(p, Delta) and p.text] == ["Hi"]
+    assert not any(p.tool_calls for p in pieces if isinstance(p, Delta))
+
+
 def test_the_count_alone_after_the_end_is_the_last_word_and_before_it_is_not() -> None:
     transcript = Transcript()
     transcript.take(chunk(usage=None, prompt_filter_results=[]))
