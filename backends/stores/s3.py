@@ -25,7 +25,7 @@ from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
 from .s3_lean import LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
-from .signing import Credentials, Signer, encoded_key
+from .signing import Credentials, Signer, ahead_s, encoded_key
 
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
@@ -195,15 +195,9 @@ class S3Store:
             date: The ``Date`` header of an answer that called ours too far off; one that
                 cannot be read changes nothing.
         """
-        from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
-
-        try:
-            at = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        self._skew_s = aware.timestamp() - self._clock()
+        found_s = ahead_s(date, now_s=self._clock())
+        if found_s is not None:
+            self._skew_s = found_s
 
     def note_region(self, region: str) -> None:
         """Ask in this region from the next :meth:`refresh` on.

@@ -59,9 +59,11 @@ class Answered(Exception):  # what botocore's ClientError is, without botocore
 
     Attributes:
         response: As a botocore ``ClientError`` carries it.
+        date: The store's clock, as its ``Date`` header says it; empty if it does not.
     """
 
-    def __init__(self, code: str, status: int) -> None:
+    def __init__(self, code: str, status: int, date: str = "") -> None:
+        self.date = date
         self.response: dict[str, dict[str, object]] = {
             "Error": {"Code": code},
             "ResponseMetadata": {"HTTPStatusCode": status},

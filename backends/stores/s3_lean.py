@@ -19,7 +19,7 @@ from .exchange import Exchange, Garbled
 from .loops import beside
 from .s3_errors import Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from .signing import Credentials, Signer, encoded_key
+from .signing import Credentials, Signer, ahead_s, encoded_key
 
 if TYPE_CHECKING:  # the fetching child has plain values of the same names, and seldom TLS
     import ssl
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the fetching child has plain values of the same names, and 
 _TRIES = 3
 _FIRST_WAIT_S = 0.1
 _STALLS = 6
+_SKEWED = "RequestTimeTooSkewed"
 _TRANSIENT_FROM = 500
 _TOO_MANY = 429
 _MOST_ANSWER_BYTES = 64 * 2**20
@@ -106,6 +107,7 @@ class LeanClient:
         self._signer = signer
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
+        self._skew_s: float | None = None
 
     async def list_objects_v2(self, **asked: object) -> Mapping[str, object]:
         """One page of a listing."""
@@ -141,8 +143,11 @@ class LeanClient:
                 is_passing = isinstance(status, int) and (
                     status >= _TRANSIENT_FROM or status == _TOO_MANY
                 )
-                if not left or not is_passing:
+                is_skewed = code_and_status(error)[0] == _SKEWED and self._skew_s is None
+                if not left or not (is_passing or is_skewed):
                     raise
+                if is_skewed:  # by the store's clock from now on
+                    self._skew_s = ahead_s(error.date, now_s=time.time()) or 0.0
             except (ConnectionError, Garbled) as error:
                 if not left and isinstance(error, Garbled):
                     raise ValueError(type(error).__name__) from None
@@ -169,7 +174,7 @@ class LeanClient:
                 authority=place.authority,
                 target=target,
                 query=asked,
-                now_s=time.time(),
+                now_s=time.time() + (self._skew_s or 0.0),
                 more=paid,
             )
         headers.update(more)
@@ -181,7 +186,7 @@ class LeanClient:
         finally:
             self._lines.discard(line)
             line.close()
-        return head.fields, _body(head.status, body)
+        return head.fields, _body(head.status, body, date=head.fields.get("date", ""))
 
     def _line(self, place: Origin) -> Exchange:
         stall_s = min(READ_TIMEOUT_S, self._patience_s / _STALLS)
@@ -229,7 +234,7 @@ def _paid(asked: Mapping[str, object]) -> dict[str, str]:
     return {"x-amz-request-payer": str(payer)} if payer else {}
 
 
-def _body(status: int, body: bytes) -> bytes:
+def _body(status: int, body: bytes, *, date: str) -> bytes:
     if len(body) > _MOST_ANSWER_BYTES:
         raise ValueError(len(body))
     if status not in {200, 206}:
@@ -237,7 +242,7 @@ def _body(status: int, body: bytes) -> bytes:
             code = _Document(body).said.get("Code", "")
         except ValueError:
             code = ""
-        raise Answered(code, status)
+        raise Answered(code, status, date)
     return body
 
 

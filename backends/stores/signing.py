@@ -124,6 +124,27 @@ def encoded_key(key: str) -> str:
     return quote(key, safe="/~")
 
 
+def ahead_s(date: str, *, now_s: float) -> float | None:
+    """How far a store's clock is ahead of ours.
+
+    Args:
+        date: The ``Date`` header of one of its answers.
+        now_s: Seconds since the epoch by our own.
+
+    Returns:
+        Seconds; ``None`` if it cannot be read.
+    """
+    from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
+
+    try:
+        at = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return aware.timestamp() - now_s
+
+
 def _canonical_query(query: str) -> str:
     if not query:
         return ""

@@ -199,7 +199,9 @@ async def test_a_line_that_falls_silent_is_left_for_another_once(silent: int) ->
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    store = S3Store(REF, S3(endpoint=url, unsigned=True), {}, patience_s=3.0)
+    # a sixth of it for each line: long enough for an answer on a slow machine, where one comes
+    patience_s = 12.0 if silent == 1 else 1.2
+    store = S3Store(REF, S3(endpoint=url, unsigned=True), {}, patience_s=patience_s)
     async with server, asyncio.timeout(20):
         if silent == 1:
             (file,) = await store.files()
@@ -230,6 +232,30 @@ async def test_a_busy_store_is_asked_again_and_a_version_insisted_on(listening: 
         with pytest.raises(WeightsChanged):
             _ = await store.read(file)
         await store.close()
+
+
+@pytest.mark.parametrize("date", ["Sun, 06 Nov 2033 08:49:37 GMT", "soon", ""])
+async def test_a_clock_that_is_wrong_is_set_by_the_stores(listening: Listening, date: str) -> None:
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head.lower())
+        if "x-amz-date: 20331106t" in heads[-1]:
+            return reply(page("tiny/a.json"))
+        body = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+        told = f"403 Forbidden\r\nDate: {date}" if date else "403 Forbidden"
+        return reply(body, told)
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), KEYS)
+        if date.endswith("GMT"):
+            (file,) = await store.files()
+            assert file.path == "a.json"
+        else:
+            with pytest.raises(StoreDenied, match="clock"):
+                _ = await store.files()
+        await store.close()
+    assert len(heads) == 2, "once, and no more"
 
 
 def test_neither_library_is_imported_for_it() -> None:
