@@ -3,14 +3,9 @@
 A reader that is slow gets larger pieces, not more of them. When all readers together are too
 far behind, the child is no longer listened to, so that it stops decoding; it is listened to
 again when half of that is read.
-
-A reader that wants one delta a beat and no more is not woken in between: what comes is kept until
-something comes in a later beat, so that readers are woken when the child is heard and at no other
-time. Should nothing come for a whole beat more, a timer lets go what is kept.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from itertools import count
 
@@ -20,7 +15,6 @@ from .base import Delta, Finished, Offer, Piece, Started, ToolCall, Usage
 from .messages import Begun, Ended, Refused, Row, Tokens
 
 _LOOSE_PIECES = 1024
-_now_s = time.monotonic  # as the loop's clock does, which has to be asked for
 
 
 class Answer:
@@ -28,17 +22,13 @@ class Answer:
 
     Attributes:
         number: What the child calls it.
-        beat_s: Of each beat of the loop's clock one delta is enough; 0: each is wanted at once.
         offer: Takes words at once, if it can: then the reader, which waits, sleeps on.
         unread_tokens: Tokens that came and were not read.
         is_open: More may come.
     """
 
-    def __init__(
-        self, number: int, *, beat_s: float, offer: Offer | None, among: "Answers"
-    ) -> None:
+    def __init__(self, number: int, *, offer: Offer | None, among: "Answers") -> None:
         self.number = number
-        self.beat_s = beat_s
         self.offer = offer
         self.unread_tokens = 0
         self.is_open = True
@@ -49,17 +39,14 @@ class Answer:
         self._calls: list[ToolCall] = []
         self._end: Finished | AgentError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._free_s = 0.0
 
     def begin(self, started: Started) -> None:
         """The prompt is understood."""
         self._started = started
         self.wake()
 
-    def add(self, row: Row, now_s: float) -> None:
-        """Take what a decode step brought; what nobody takes at once is put to what is unread."""
-        if self._is_said(row, now_s):
-            return
+    def add(self, row: Row) -> None:
+        """Take what the child said; what nobody takes at once is put to what is unread."""
         self.unread_tokens += row.tokens
         self._among.keeps(row.tokens)
         if row.text:
@@ -71,28 +58,17 @@ class Answer:
             self._reasoning.append(row.reasoning)
         if row.calls:
             self._calls.extend(row.calls)
-        if self._waiter is not None and self._has_words and not self._is_early(now_s):
-            self.tell(now_s)
+        if self._waiter is not None and self._has_words:
+            if self._is_taken():
+                self.drop()
+            else:
+                self.wake()
 
-    def _is_said(self, row: Row, now_s: float) -> bool:
-        """Whether this was all, and was taken at once: so it is with nearly every row."""
-        if self._waiter is None or self.offer is None or self.unread_tokens or self._has_words:
+    def _is_taken(self) -> bool:
+        """Whether all that is unread is words, and somebody took them at once."""
+        if self.offer is None or self._reasoning or self._calls or not self.is_open:
             return False
-        if not row.text or row.reasoning or row.calls or not self.is_open:
-            return False
-        if now_s < self._free_s or not self.offer(row.text, row.tokens):
-            return False
-        self._close_beat(now_s)
-        return True
-
-    def tell(self, now_s: float) -> None:
-        """Have what is unread taken, by whoever takes it at once, or else by the reader."""
-        is_plain = self._text and not (self._reasoning or self._calls)
-        offer = self.offer if self.is_open and is_plain else None
-        if offer is not None and offer("".join(self._text), self.unread_tokens):
-            self._said(now_s)
-        else:
-            self.wake()
+        return self.offer("".join(self._text), self.unread_tokens)
 
     def end(self, how: Finished | AgentError) -> None:
         """Nothing more will come; only the first end counts."""
@@ -124,18 +100,6 @@ class Answer:
     def _has_words(self) -> bool:
         return bool(self._text or self._reasoning or self._calls)
 
-    def _is_early(self, now_s: float) -> bool:
-        """Whether there was a delta in this beat; what is unread then is let go in a later one."""
-        if now_s >= self._free_s:
-            return False
-        self._among.keep(self, self._free_s + self.beat_s)
-        return True
-
-    def _close_beat(self, now_s: float) -> None:
-        """There was a delta; the next may come in the next beat."""
-        if self.beat_s:
-            self._free_s = (now_s // self.beat_s + 1) * self.beat_s
-
     def _take(self) -> Piece | None:
         if self._started is not None:
             started, self._started = self._started, None
@@ -146,19 +110,13 @@ class Answer:
             if isinstance(self._end, AgentError):
                 raise self._end
             return self._end
-        if self._has_words and not self._is_early(_now_s()):
-            return self._delta()
-        return None
+        return self._delta() if self._has_words else None
 
     def _delta(self) -> Delta:
         text, reasoning = "".join(self._text), "".join(self._reasoning)
         delta = Delta(text, reasoning, tuple(self._calls), self.unread_tokens)
-        self._said(_now_s())
-        return delta
-
-    def _said(self, now_s: float) -> None:
-        self._close_beat(now_s)
         self.drop()
+        return delta
 
     def drop(self) -> None:
         """Count everything as read."""
@@ -166,7 +124,7 @@ class Answer:
         self._text.clear()
         self._reasoning.clear()
         self._calls.clear()
-        self._among.read(self, tokens)
+        self._among.read(tokens)
 
 
 class Answers:
@@ -183,8 +141,6 @@ class Answers:
         self._numbers = count(1)
         self._answers: dict[int, Answer] = {}
         self._unread_tokens = 0
-        self._kept: set[Answer] = set()
-        self._late: asyncio.TimerHandle | None = None
         self.is_listening = True
 
     @property
@@ -192,14 +148,13 @@ class Answers:
         """Answers of which more may come."""
         return sum(answer.is_open for answer in self._answers.values())
 
-    def open(self, *, beat_s: float = 0.0, offer: Offer | None = None) -> Answer:
+    def open(self, *, offer: Offer | None = None) -> Answer:
         """A new answer, under a number that was never used.
 
         Args:
-            beat_s: See :attr:`Answer.beat_s`.
             offer: See :attr:`Answer.offer`.
         """
-        answer = Answer(next(self._numbers), beat_s=beat_s, offer=offer, among=self)
+        answer = Answer(next(self._numbers), offer=offer, among=self)
         self._answers[answer.number] = answer
         return answer
 
@@ -216,10 +171,9 @@ class Answers:
     def take(self, message: Begun | Tokens | Ended | Refused) -> None:
         """Give what the child said to whom it is for; what is for nobody any more is dropped."""
         if isinstance(message, Tokens):
-            now_s = _now_s()
             for row in message.rows:
                 if answer := self._answers.get(row.answer):
-                    answer.add(row, now_s)
+                    answer.add(row)
             self._pace()
         elif answer := self._answers.get(message.answer):
             match message:
@@ -239,27 +193,10 @@ class Answers:
         """So many tokens more are unread."""
         self._unread_tokens += tokens
 
-    def read(self, answer: Answer, tokens: int) -> None:
-        """So many tokens were read: all that there were of this answer."""
+    def read(self, tokens: int) -> None:
+        """So many tokens were read."""
         self._unread_tokens -= tokens
-        self._kept.discard(answer)
-        if self._late is not None and not self._kept:
-            self._late.cancel()
-            self._late = None
         self._pace()
-
-    def keep(self, answer: Answer, until_s: float) -> None:
-        """Let go what this answer keeps, if by then nobody else has; most ask for the same time."""
-        self._kept.add(answer)
-        if self._late is None:
-            self._late = asyncio.get_running_loop().call_at(until_s, self._let_go)
-
-    def _let_go(self) -> None:
-        self._late = None
-        kept, self._kept = self._kept, set()
-        now_s = _now_s()
-        for answer in kept:
-            answer.tell(now_s)
 
     def _pace(self) -> None:
         if self.is_listening and self._unread_tokens > self._limit_tokens:

@@ -30,8 +30,8 @@ class Prompt:
             in Anthropic's form, which not every engine takes.
         body: The request, OpenAI-style but for ``messages``.
         max_tokens: Most tokens to answer, 1 or more; already bounded.
-        beat_s: Of each beat of the loop's clock one delta is enough: an engine that keeps what was
-            not read may keep it for the next one, the first words and the end excepted.
+        beat_s: Of each beat of a clock one delta is enough: an engine may keep what comes for the
+            next one, the first words and the end excepted.
         take: An engine that offers it the words that come need not wake a reader; what was not
             taken is yielded, as is all that is no words.
     """

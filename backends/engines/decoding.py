@@ -129,12 +129,36 @@ class _Row:
     tokens: list[int]
     max_tokens: int
     sampling: Sampling
+    beat_s: float
     inserted_s: float = 0.0
     known_tokens: int = 0
+    kept: Row | None = None
+    _speaks_s: float = 0.0
 
     @property
     def prompt_tokens(self) -> int:
         return len(self.tokens)
+
+    def due(self, made: Row, now_s: float, *, is_last: bool) -> Row | None:
+        """What is to be said; after the first words, what comes in the same beat is kept."""
+        row = made if self.kept is None else _joined(self.kept, made)
+        if now_s < self._speaks_s and not is_last:
+            self.kept = row
+            return None
+        self.kept = None
+        if self.beat_s and (self._speaks_s or row.text or row.reasoning or row.calls):
+            self._speaks_s = (now_s // self.beat_s + 1) * self.beat_s
+        return row
+
+
+def _joined(first: Row, then: Row) -> Row:
+    return Row(
+        first.answer,
+        first.tokens + then.tokens,
+        first.text + then.text,
+        first.reasoning + then.reasoning,
+        first.calls + then.calls,
+    )
 
 
 class Loop:
@@ -235,7 +259,7 @@ class Loop:
                 return
             max_tokens = min(max_tokens, context - len(tokens))
         text = self._model.answer(message.answer, asked, tokens)
-        self._waiting.append(_Row(text, tokens, max_tokens, asked.sampling))
+        self._waiting.append(_Row(text, tokens, max_tokens, asked.sampling, message.beat_s))
         self._pipe.say(Begun(message.answer, len(tokens)))
         self._has_news = True
 
@@ -252,12 +276,21 @@ class Loop:
                 return
 
     def _admit(self) -> None:
+        if self._waiting and len(self._running) < self._max_running:
+            self._say_kept()  # to read a prompt takes longer than a beat
         while self._waiting and len(self._running) < self._max_running:
             row = self._waiting.popleft()
             begun = self._model.insert(row.tokens, max_tokens=row.max_tokens, sampling=row.sampling)
             row.inserted_s, row.known_tokens = self._clock(), begun.known_tokens
             self._running[begun.row] = row
             self._has_news = True
+
+    def _say_kept(self) -> None:
+        kept = [row.kept for row in self._running.values() if row.kept is not None]
+        if kept:
+            self._pipe.say(Tokens(tuple(kept)))
+        for row in self._running.values():
+            row.kept = None
 
     def _step(self) -> None:
         steps = [step for step in self._model.step() if step.row in self._running]
@@ -273,10 +306,13 @@ class Loop:
             if row.text.tokens == 0:
                 read_tokens = row.prompt_tokens - row.known_tokens
                 self._pace.prefilled(read_tokens, now_s - row.inserted_s)
-            rows.append(row.text.take(step.token, ends=step.ends))
+            made = row.text.take(step.token, ends=step.ends)
             if (end := self._ended(step, row)) is not None:
                 ends.append(end)
-        self._pipe.say(Tokens(tuple(rows)), *ends)
+            if (said := row.due(made, now_s, is_last=end is not None)) is not None:
+                rows.append(said)
+        if rows:
+            self._pipe.say(Tokens(tuple(rows)), *ends)
 
     def _ended(self, step: Step, row: _Row) -> Ended | None:
         if row.text.is_stopped and step.ends is None:

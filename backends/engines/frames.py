@@ -171,10 +171,10 @@ def to_child(document: list[object]) -> ToChild:
         FrameBroken: It is none.
     """
     match document:
-        case ["generate", int(answer), "chat", body, int(most)]:
-            return Generate(answer, "chat", _object(body), most)
-        case ["generate", int(answer), "text", body, int(most)]:
-            return Generate(answer, "text", _object(body), most)
+        case ["generate", int(answer), "chat", body, int(most), (int() | float()) as beat]:
+            return Generate(answer, "chat", _object(body), most, beat)
+        case ["generate", int(answer), "text", body, int(most), (int() | float()) as beat]:
+            return Generate(answer, "text", _object(body), most, beat)
         case ["cancel", int(answer)]:
             return Cancel(answer)
         case ["stats"]:

@@ -59,7 +59,12 @@ class Take(Message):
 
 @dataclass(frozen=True, slots=True)
 class Generate(Message):
-    """Answer one request; ``answer`` is a number that is never used twice."""
+    """Answer one request.
+
+    Attributes:
+        answer: A number that is never used twice.
+        beat_s: See :attr:`.base.Prompt.beat_s`; 0: each step's words are wanted at once.
+    """
 
     TAG: ClassVar[str] = "generate"
 
@@ -67,6 +72,7 @@ class Generate(Message):
     endpoint: Literal["chat", "text"]
     body: Mapping[str, object] = field(repr=False)
     max_tokens: int
+    beat_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ class MlxEngine:
         most = self._settings.max_running * (1 + WAITING_RATIO)
         if self._answers.open_count >= most:
             raise Overloaded(running=self._answers.open_count, most=most)
-        answer = self._answers.open(beat_s=prompt.beat_s, offer=prompt.take)
+        answer = self._answers.open(offer=prompt.take)
         try:
             self._child.say(self._frame(answer, prompt, prompt.endpoint))
             piece: Piece | None = None
@@ -216,7 +216,7 @@ class MlxEngine:
     def _frame(self, answer: Answer, prompt: Prompt, endpoint: Literal["chat", "text"]) -> bytes:
         most = min(prompt.max_tokens, self._settings.max_output_tokens)
         try:
-            return encode(Generate(answer.number, endpoint, prompt.body, most))
+            return encode(Generate(answer.number, endpoint, prompt.body, most, prompt.beat_s))
         except FrameTooLong:
             answer.end(RequestTooLarge())
             raise RequestTooLarge from None

@@ -102,81 +102,6 @@ def test_the_child_is_listened_to_exactly_while_readers_keep_up(
     assert answers.is_listening
 
 
-# ── one delta a beat ──────────────────────────────────────────────────────────────────
-
-BEAT_S = 0.05
-
-
-async def at_a_beats_begin() -> None:
-    """Just after one has begun, so that what follows is in one and the same."""
-    loop = asyncio.get_running_loop()
-    await asyncio.sleep(BEAT_S * 1.02 - loop.time() % BEAT_S)
-
-
-def said(answers: Answers, number: int, *words: str) -> None:
-    for word in words:
-        answers.take(Tokens((Row(number, 1, word),)))
-
-
-async def test_the_first_words_are_told_at_once_and_the_next_in_a_later_beat() -> None:
-    answers, _ = made()
-    answer = answers.open(beat_s=BEAT_S)
-    loop = asyncio.get_running_loop()
-    await at_a_beats_begin()
-    first = int(loop.time() / BEAT_S)
-    said(answers, answer.number, "a")
-    assert await answer.piece() == Delta("a", tokens=1)
-    said(answers, answer.number, "b", "c")
-    async with asyncio.timeout(20):
-        assert await answer.piece() == Delta("bc", tokens=2)
-    assert int(loop.time() / BEAT_S) > first
-
-
-async def test_what_comes_in_a_later_beat_takes_along_what_was_kept() -> None:
-    answers, _ = made()
-    answer = answers.open(beat_s=BEAT_S)
-    await at_a_beats_begin()
-    said(answers, answer.number, "a")
-    await answer.piece()
-    said(answers, answer.number, "b")
-    reading = asyncio.ensure_future(answer.piece())  # awaited below
-    await at_a_beats_begin()
-    assert not reading.done(), "nobody is woken by a clock that soon"
-    said(answers, answer.number, "c")
-    async with asyncio.timeout(20):
-        assert await reading == Delta("bc", tokens=2)
-
-
-async def test_the_end_waits_for_no_beat() -> None:
-    answers, _ = made()
-    answer = answers.open(beat_s=3600.0)
-    said(answers, answer.number, "a")
-    assert await answer.piece() == Delta("a", tokens=1)
-    said(answers, answer.number, "b")
-    answers.take(Ended(answer.number, "stop", 3, 2, None))
-    async with asyncio.timeout(20):
-        assert await answer.piece() == Delta("b", tokens=1)
-        assert await answer.piece() == Finished("stop", Usage(3, 2))
-    answers.close(answer)
-
-
-async def test_an_answer_that_is_closed_while_it_keeps_words_keeps_nobody_awake() -> None:
-    answers, _ = made()
-    kept, other = answers.open(beat_s=BEAT_S), answers.open(beat_s=BEAT_S)
-    await at_a_beats_begin()
-    for answer in (kept, other):
-        said(answers, answer.number, "a")
-        await answer.piece()
-        said(answers, answer.number, "b")
-    readings = [asyncio.ensure_future(answer.piece()) for answer in (kept, other)]
-    await asyncio.sleep(0)
-    readings[0].cancel()
-    answers.close(kept)
-    async with asyncio.timeout(20):
-        assert await readings[1] == Delta("b", tokens=1)
-    answers.close(other)
-
-
 # ── whoever takes at once ─────────────────────────────────────────────────────────────
 
 
@@ -246,13 +171,12 @@ async def read(answer: Answer, heard: list[Delta]) -> None:
             heard.append(piece)
 
 
-async def told(steps: list[tuple[str, int]], beat_s: float) -> tuple[str, int, list[Delta]]:
+async def told(steps: list[tuple[str, int]]) -> tuple[str, int, list[Delta]]:
     """An answer whose deltas are taken at once now and then: what was said, and what was heard."""
     answers, _ = made(limit_tokens=5)
     heard: list[Delta] = []
     has_room, said, tokens = [True], "", 0
     answer = answers.open(
-        beat_s=beat_s,
         offer=lambda text, tokens: has_room[0] and heard.append(Delta(text, tokens=tokens)) is None,
     )
     async with asyncio.TaskGroup() as tasks:
@@ -273,10 +197,10 @@ async def told(steps: list[tuple[str, int]], beat_s: float) -> tuple[str, int, l
     return said, tokens, heard
 
 
-@given(steps=STEPS, beat_s=st.sampled_from([0.0, 0.001, 60.0]))
+@given(steps=STEPS)
 def test_every_word_comes_once_and_in_order_whoever_takes_it(
-    steps: list[tuple[str, int]], beat_s: float
+    steps: list[tuple[str, int]],
 ) -> None:
-    said, tokens, heard = asyncio.run(told(steps, beat_s))
+    said, tokens, heard = asyncio.run(told(steps))
     assert "".join(delta.text for delta in heard) == said
     assert sum(delta.tokens for delta in heard) == tokens

@@ -70,6 +70,7 @@ class Counting:
         self.steps = 0
         self.rests = 0
         self.is_dropped = False
+        self.takes_s = 0.0
 
     def tokens(self, asked: Asked) -> list[int]:
         return [0] * len(asked.prompt)
@@ -93,6 +94,7 @@ class Counting:
 
     def step(self) -> list[Step]:
         self.steps += 1
+        time.sleep(self.takes_s)
         made: list[Step] = []
         for row in list(self.rows):
             self.rows[row] -= 1
@@ -112,8 +114,10 @@ class Counting:
         self.is_dropped = True
 
 
-def generate(number: int, prompt: str = "four", most: int = 3, **body: object) -> Generate:
-    return Generate(number, "text", {"prompt": prompt, **body}, most)
+def generate(
+    number: int, prompt: str = "four", most: int = 3, beat_s: float = 0.0, **body: object
+) -> Generate:
+    return Generate(number, "text", {"prompt": prompt, **body}, most, beat_s)
 
 
 class Talk:
@@ -258,15 +262,61 @@ def test_the_loop_leaves_when_the_engine_is_gone() -> None:
     talk.close()
 
 
+# ── beats ─────────────────────────────────────────────────────────────────────────────
+
+
+def rows_of(heard: list[FromChild], answer: int) -> list[tuple[int, str]]:
+    rows = [row for message in heard if isinstance(message, Tokens) for row in message.rows]
+    return [(row.tokens, row.text) for row in rows if row.answer == answer]
+
+
+def test_the_first_words_and_the_end_wait_for_no_beat() -> None:
+    talk = Talk()
+    talk.line.sendall(encode(generate(1, most=6, beat_s=3600.0)))
+    heard = until(talk, Ended)
+    assert rows_of(heard, 1) == [(1, "x"), (5, "xxxxx")]
+    talk.end(Quit())
+
+
+def test_what_comes_in_one_beat_is_said_once_in_the_next() -> None:
+    talk = Talk(context_tokens=None)
+    talk.speaker.takes_s = 0.001
+    begun_s = time.monotonic()
+    talk.line.sendall(encode(generate(1, most=200, beat_s=0.05)))
+    heard = until(talk, Ended)
+    beats = int((time.monotonic() - begun_s) / 0.05) + 1
+    rows = rows_of(heard, 1)
+    assert 3 <= len(rows) <= beats + 2
+    assert sum(tokens for tokens, _ in rows) == 200 == sum(len(text) for _, text in rows)
+    talk.end(Quit())
+
+
+def test_what_is_kept_is_said_before_a_prompt_is_read() -> None:
+    talk = Talk(context_tokens=None)
+    talk.speaker.takes_s = 0.001
+    talk.line.sendall(encode(generate(1, most=10**9, beat_s=3600.0)))
+    until(talk, Tokens)
+    while talk.speaker.steps < 5:
+        threading.Event().wait(0.001)
+    talk.line.sendall(encode(generate(2, most=10**9, beat_s=3600.0)))
+    heard = until(talk, Tokens)
+    talk.close()
+    tokens, text = rows_of(heard, 1)[0]
+    assert tokens == len(text) >= 4
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=6),
+    st.sampled_from([0.0, 0.0005, 3600.0]),
+)
 def test_each_answer_ends_at_most_once_and_never_after_nothing(
-    plan: list[tuple[int, bool]],
+    plan: list[tuple[int, bool]], beat_s: float
 ) -> None:
     talk = Talk()
     said: list[ToChild] = []
     for number, (most, cancels) in enumerate(plan):
-        said.append(generate(number, most=most))
+        said.append(generate(number, most=most, beat_s=beat_s))
         if cancels:
             said.append(Cancel(number))
     kept = sum(not cancels for _, cancels in plan)
