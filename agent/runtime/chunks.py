@@ -80,8 +80,13 @@ class Chunks:
         said = {"text": ""} if self.endpoint == "text" else {"delta": self._role()}
         return self._line([{"index": 0, **said, "finish_reason": reason}])
 
-    def usage(self, usage: Usage) -> bytes:
-        """What it took; a chunk without choices."""
+    def usage(self, usage: Usage, *, tells_cache: bool = False) -> bytes:
+        """What it took; a chunk without choices.
+
+        Args:
+            usage: As the engine counted it.
+            tells_cache: Whether whoever asked may know how much of the prompt was known before.
+        """
         counts: dict[str, object] = {
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
@@ -89,6 +94,8 @@ class Chunks:
         }
         if usage.reasoning_tokens is not None:
             counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+        if tells_cache and usage.cached_tokens:
+            counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
         return self._line([], usage=counts)
 
     def _role(self) -> dict[str, object]:

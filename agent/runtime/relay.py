@@ -35,6 +35,7 @@ from ...config.frozen import frozen
 from ...config.refusals import RequestRefused, RequestUnreadable
 from ..core.events import Event, GenerationEnded, RequestKey, RequestOpened
 from ..core.events import RequestUnreadable as Unreadable
+from ..core.request_key import LOCAL
 from ..wire.codec import FrameTooLarge
 from ..wire.inbound import InferenceRequest
 from ..wire.sealing import NodeKey
@@ -282,7 +283,9 @@ class Relay:
                 case Finished(reason, usage):
                     if chunks.endpoint != "messages":
                         await _send(answer, chunks.finish(reason), carrier)
-                        await _send(answer, chunks.usage(usage), carrier)
+                        # it would tell strangers what others have asked
+                        is_own = answer.request.line == LOCAL
+                        await _send(answer, chunks.usage(usage, tells_cache=is_own), carrier)
                     answer.finished, answer.reason = usage, reason
 
 

@@ -46,11 +46,17 @@ class Prompt:
 
 @frozen
 class Usage:
-    """What an answer took, in tokens."""
+    """What an answer took, in tokens.
+
+    Attributes:
+        cached_tokens: Those of the prompt that the server found in its cache; ``None``: it found
+            none, or does not say.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 @frozen
@@ -62,7 +68,6 @@ class Started:
     """
 
     prompt_tokens: int | None
-    cached_tokens: int = 0
 
 
 @frozen

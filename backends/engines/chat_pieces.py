@@ -146,7 +146,7 @@ class Transcript:
         self._has_spoken = False
         self._has_said = False
         self._prompt_tokens: int | None = None
-        self._cached_tokens = 0
+        self._cached_tokens: int | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
@@ -190,7 +190,7 @@ class Transcript:
         said: list[Piece] = []
         if not self._is_started and (self._has_spoken or self._prompt_tokens is not None):
             self._is_started = True
-            said.append(Started(self._prompt_tokens, self._cached_tokens))
+            said.append(Started(self._prompt_tokens))
         words, reasoning = "".join(self._text), "".join(self._reasoning)
         if words or reasoning:
             said.append(Delta(words, reasoning, (), self._new_tokens()))
@@ -212,7 +212,7 @@ class Transcript:
         said = self.pieces()
         if not self._is_started:
             self._is_started = True
-            said.append(Started(self._usage.prompt_tokens, self._cached_tokens))
+            said.append(Started(self._usage.prompt_tokens))
         self._counted_tokens = max(self._counted_tokens, self._usage.completion_tokens)
         calls, tokens = self._whole_calls(), self._new_tokens()
         if calls or tokens:
@@ -281,7 +281,7 @@ class Transcript:
             return False
         self._counted_tokens = max(self._counted_tokens, answered)
         if isinstance(chunk.get("usage"), dict) and prompt is not None:
-            self._usage = Usage(prompt, answered, reasoning)
+            self._usage = Usage(prompt, answered, reasoning, self._cached_tokens)
         return True
 
     def _new_tokens(self) -> int:

@@ -55,8 +55,7 @@ class Message:
             raise broken_off(event.get("error"))
         if kind == "message_start":
             self._count(mapping(mapping(event.get("message")).get("usage")))
-            cached = self._counts.get("cache_read_input_tokens", 0)
-            self._pieces.append(Started(self._prompt_tokens, cached))
+            self._pieces.append(Started(self._prompt_tokens))
         elif kind == "message_delta":
             reason = text(mapping(event.get("delta")).get("stop_reason"))
             self._reason = REASONS.get(reason, "stop") if reason else self._reason
@@ -97,7 +96,8 @@ class Message:
         said = self.pieces()
         if tokens := self._new_tokens():
             said.append(Delta(tokens=tokens))
-        return [*said, Finished(self._reason, Usage(prompt, answer, self._thinking_tokens))]
+        cached = self._counts.get("cache_read_input_tokens") or None
+        return [*said, Finished(self._reason, Usage(prompt, answer, self._thinking_tokens, cached))]
 
     # ── what is said ──────────────────────────────────────────────────────────────────
 

@@ -135,7 +135,7 @@ async def test_tools_thoughts_and_stop_words_pass_through(tmp_path: Path) -> Non
     calls = (ToolCall("call_1", "look", '{"at": 1}'), ToolCall("call_2", "look", "{}"))
     pieces = [
         *(Started(7), Delta(reasoning="hm ", tokens=1), Delta(reasoning="so", tokens=1)),
-        *(Delta(tool_calls=calls, tokens=9), Finished("tool_calls", Usage(7, 11, 2))),
+        *(Delta(tool_calls=calls, tokens=9), Finished("tool_calls", Usage(7, 11, 2, 5))),
     ]
     engine = Scripted(pieces)
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -155,6 +155,8 @@ async def test_tools_thoughts_and_stop_words_pass_through(tmp_path: Path) -> Non
         assert answer.usage is not None
         assert answer.usage.completion_tokens_details is not None
         assert answer.usage.completion_tokens_details.reasoning_tokens == 2
+        assert answer.usage.prompt_tokens_details is not None, "its own prompts were there before"
+        assert answer.usage.prompt_tokens_details.cached_tokens == 5
         (prompt,) = engine.prompts
         assert prompt.body["stop"] == ["END"]
         assert prompt.body["tools"] == [tool]

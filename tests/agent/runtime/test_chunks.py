@@ -85,6 +85,17 @@ def test_usage_comes_without_choices() -> None:
     assert "completion_tokens_details" not in read(chat().usage(Usage(3, 4)))["usage"]
 
 
+def test_how_much_was_known_before_is_told_only_if_it_may_and_was() -> None:
+    def told(cached_tokens: int | None, *, tells_cache: bool) -> object:
+        usage = Usage(3, 4, cached_tokens=cached_tokens)
+        said = read(chat().usage(usage, tells_cache=tells_cache))["usage"]
+        return said.get("prompt_tokens_details")
+
+    assert told(2, tells_cache=True) == {"cached_tokens": 2}
+    assert told(2, tells_cache=False) is None
+    assert told(0, tells_cache=True) is told(None, tells_cache=True) is None
+
+
 def test_a_text_completion_has_its_own_shape() -> None:
     chunks = Chunks("id", "m", "text", 1)
     said, end = read(chunks.delta(Delta("a"))), read(chunks.finish("stop"))

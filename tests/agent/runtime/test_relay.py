@@ -262,6 +262,14 @@ async def test_an_answer_goes_out_sealed_and_whole(inbox: Inbox) -> None:
     assert ended == GenerationEnded(KEY, "complete", Usage(3, 3), has_output=True)
 
 
+async def test_a_coordinators_client_does_not_hear_what_was_asked_before_it(inbox: Inbox) -> None:
+    engine = Scripted([Started(9), Finished("stop", Usage(9, 0, cached_tokens=8))])
+    coordinator, _ = await answer(engine, inbox)
+    assert set(coordinator.opened()[-1]["usage"]) == {
+        *("prompt_tokens", "completion_tokens", "total_tokens")
+    }
+
+
 async def test_a_text_completion(inbox: Inbox) -> None:
     body = {"model": "m", "endpoint": "/v1/completions", "prompt": "a b"}
     coordinator, _ = await answer(await echo(), inbox, body)

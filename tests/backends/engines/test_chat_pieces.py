@@ -66,10 +66,10 @@ def test_usage_with_every_chunk_is_believed() -> None:
         chunk(usage=counted(3)),
     )
     assert pieces == [
-        Started(7, 4),
+        Started(7),
         Delta("two tokens", tokens=2),
         Delta("!", tokens=1),
-        Finished("stop", Usage(7, 3)),
+        Finished("stop", Usage(7, 3, cached_tokens=4)),
     ]
 
 
@@ -85,11 +85,11 @@ def test_llama_cpp_tells_of_the_prompt_first_and_times_each_token() -> None:
         chunk({}, "stop", timings={"prompt_n": 7, "cache_n": 2, "predicted_n": 3}),
         chunk(usage={"prompt_tokens": 9, "completion_tokens": 3}),
     )
-    assert pieces[0] == Started(9, 2)
+    assert pieces[0] == Started(9)
     assert pieces[1:] == [
         Delta("x", tokens=2),
         Delta(tokens=1),
-        Finished("stop", Usage(9, 3)),
+        Finished("stop", Usage(9, 3, cached_tokens=2)),
     ]
 
 

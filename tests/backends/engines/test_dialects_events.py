@@ -135,8 +135,8 @@ def test_a_call_without_arguments_is_an_empty_object() -> None:
 def test_what_was_read_counts_in_all_its_parts() -> None:
     cached = {"cache_read_input_tokens": 100, "cache_creation_input_tokens": 10}
     pieces = heard([start(**cached), *TEXT, *ending(output_tokens_details={"thinking_tokens": 3})])
-    assert pieces[0] == Started(122, cached_tokens=100)
-    assert pieces[-1] == Finished("stop", Usage(122, 7, reasoning_tokens=3))
+    assert pieces[0] == Started(122)
+    assert pieces[-1] == Finished("stop", Usage(122, 7, reasoning_tokens=3, cached_tokens=100))
 
 
 @pytest.mark.parametrize(("reason", "expected"), REASONS.items())
