@@ -116,7 +116,12 @@ NEVER_TOLD = (
     client.AgentNotRunning,
     units_place.SupervisorFailed,
 )
-FAILS_A_LOAD = (stores.WeightsError, engines.EngineMissing, engines.EngineStartFailed)
+FAILS_A_LOAD = (
+    stores.WeightsError,
+    engines.EngineMissing,
+    engines.EngineStartFailed,
+    engines.EngineUnreachable,
+)
 
 BEGIN, END = "<!-- written by docs/generate.py -->", "<!-- as far as here -->"
 """What stands around the table in ARCHITECTURE.md."""

@@ -6,6 +6,7 @@ Raised by the engines and their child processes; see ``config/errors.py`` for th
     * EngineMissing         ``engine_missing``
     * EngineNotRunning      ``engine_not_running``
     * EngineStartFailed     ``engine_start_failed``
+    * EngineUnreachable     ``engine_unreachable``
     * EngineTimeout         ``engine_timeout``
     * EngineDied            ``engine_died``
     * EngineBrokeOff        ``engine_broke_off``
@@ -74,6 +75,16 @@ class EngineStartFailed(EngineError):
         if self.kind == "out_of_memory":
             return "model load failed: out of memory"
         return f"model load failed: {self.kind}"
+
+
+class EngineUnreachable(EngineError):
+    """A server that runs already, by the configuration, does not: nobody here would start it."""
+
+    code = "engine_unreachable"
+    remedy = "Start the server that the model's `attach` names, or mend its url or socket there."
+
+    def __init__(self, *, engine: str, reason: str) -> None:
+        super().__init__(f"the server of engine '{engine}' is not there: {reason}")
 
 
 class EngineTimeout(EngineError):

@@ -22,6 +22,7 @@ from .errors import (
     EngineError,
     EngineStartFailed,
     EngineTimeout,
+    EngineUnreachable,
 )
 from .http_call import CallFailed, Peer
 from .life import Life
@@ -145,10 +146,15 @@ class ServedEngine:
         return Loaded(self._load_s, memory_bytes, self._context_tokens, sleeps)
 
     async def _until_ready(self) -> None:
-        wait_s = FIRST_LOOK_S
+        loop = asyncio.get_running_loop()
+        taken_s, wait_s = loop.time(), FIRST_LOOK_S
         while self._life.is_loading:
             if await self._watch.is_there():
                 return
+            if not (reason := self._watch.absence):
+                taken_s = loop.time()
+            elif loop.time() - taken_s >= self._origin.absent_s:
+                raise self._life.fail(EngineUnreachable(engine=self.name, reason=reason))
             try:
                 async with asyncio.timeout(wait_s):
                     await self._life.is_over.wait()

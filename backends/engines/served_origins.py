@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -28,6 +29,10 @@ from .served_place import Place
 
 _KEEPER = f"{__package__}.served_keeper"
 _SLACK_S = 3.0
+
+ABSENT_S = 10.0
+"""So long a server that is not ours may be away: one that starts quickly has come back."""
+
 _SETTLE_S = 30.0
 """How long the system may take to bury who was killed."""
 
@@ -37,6 +42,9 @@ class Origin(Protocol):
 
     is_ours: bool
     """Whether it was started here, and its end is told."""
+
+    absent_s: float
+    """How long nobody may take a call while it is waited for."""
 
     sees_images: bool
     """Whether pictures in a chat may be passed on; known once it was started."""
@@ -83,6 +91,7 @@ class OwnServer:
     """
 
     is_ours = True
+    absent_s = math.inf
 
     def __init__(self, profile: Profile, plan: Plan) -> None:
         self._profile = profile
@@ -244,14 +253,18 @@ class AttachedServer:
     Args:
         attach: Where it is, and what holds its key.
         sees_images: Whether its model takes pictures.
+        absent_s: How long it may be away while it is waited for; nobody here would start it.
     """
 
     is_ours = False
     pid: int | None = None
     log_tail = ""
 
-    def __init__(self, attach: Attach, *, sees_images: bool = False) -> None:
+    def __init__(
+        self, attach: Attach, *, sees_images: bool = False, absent_s: float = ABSENT_S
+    ) -> None:
         self._attach = attach
+        self.absent_s = absent_s
         self.sees_images = sees_images
 
     async def start(self, ended: Callable[[int | None], None]) -> Peer:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import cast
 
 from . import profiles_metrics
-from .http_call import CallFailed, Peer, call
+from .http_call import CallFailed, Peer, Unreachable, call
 from .profiles import Profile
 from .profiles_metrics import Gauges
 
@@ -41,6 +41,7 @@ class Watch:
         gauges: What it said of itself last.
         gauges_s: Loop time when it was asked that; before the first time, -1.
         missed: Looks in a row that nobody answered.
+        absence: Why nobody took the last call; empty: somebody did.
         memory_bytes: What it held last.
     """
 
@@ -63,6 +64,7 @@ class Watch:
         self.gauges = Gauges()
         self.gauges_s = -1.0
         self.missed = 0
+        self.absence = ""
         self.memory_bytes: int | None = None
 
     async def look(self, *, idle_s: float) -> None:
@@ -103,13 +105,15 @@ class Watch:
         return body if status == HTTPStatus.OK else None
 
     async def _ask(self, target: str) -> tuple[int | None, bytes]:
+        self.absence = ""
         try:
             async with (
                 asyncio.timeout(ASK_S),
                 call(self._peer, "GET", target, connect_s=ASK_S) as answer,
             ):
                 return answer.status, await answer.whole(limit_bytes=FIGURES_BYTES)
-        except (CallFailed, TimeoutError):
+        except (CallFailed, TimeoutError) as error:
+            self.absence = str(error) if isinstance(error, Unreachable) else ""
             return None, b""
 
     async def context_tokens(self, served_name: str) -> int | None:

@@ -63,6 +63,7 @@ STATUS_OF: Mapping[str, int] = {
     "engine_missing": 500,
     "engine_start_failed": 500,
     "engine_timeout": 500,
+    "engine_unreachable": 500,
     "engine_broke_off": 500,
     "engine_died": 500,
     "provider_broke": 500,

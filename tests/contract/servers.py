@@ -143,7 +143,10 @@ async def attached(folder: Path) -> AsyncGenerator[ServedEngine]:
     )
     try:
         yield ServedEngine(
-            AttachedServer(Attach(url=f"http://127.0.0.1:{port}")),
+            # it was started a moment ago, and listens late
+            AttachedServer(
+                Attach(url=f"http://127.0.0.1:{port}"), absent_s=PATIENCE["start_timeout_s"]
+            ),
             AttachProfile(),
             served_name=str(folder),
             settings=Server.model_validate(PATIENCE),

@@ -1,16 +1,17 @@
-"""A server that runs already and counts tokens of whole answers only, or of none."""
+"""A server that runs already: it counts whole answers only, or none; or it is not there."""
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
 from aiohttp import web
 
 from poolhand.backends.engines.base import Delta, Finished, Piece, Prompt, Usage
-from poolhand.backends.engines.errors import EngineStartFailed
+from poolhand.backends.engines.errors import EngineStartFailed, EngineTimeout, EngineUnreachable
 from poolhand.backends.engines.profiles_attach import AttachProfile
 from poolhand.backends.engines.served import ServedEngine
 from poolhand.backends.engines.served_origins import AttachedServer
@@ -87,3 +88,39 @@ async def test_one_that_counts_none_is_not_taken() -> None:
     async with attached(counts=False) as (engine, _):
         with pytest.raises(EngineStartFailed, match="how many tokens"):
             await engine.start()
+
+
+# ── one that is not there ─────────────────────────────────────────────────────────────
+
+
+def waiting(attach: Attach, start_timeout_s: float) -> ServedEngine:
+    """An engine that waits a moment for somebody to take its calls."""
+    origin, patience = AttachedServer(attach, absent_s=0.1), Server(start_timeout_s=start_timeout_s)
+    return ServedEngine(origin, AttachProfile(), served_name="m", settings=patience)
+
+
+@pytest.mark.parametrize("way", ["port", "socket"])
+async def test_one_that_is_gone_fails_its_load_long_before_the_patience_for_a_start(
+    way: str, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    port = Attach(url=f"http://127.0.0.1:{unused_tcp_port}")
+    attach = port if way == "port" else Attach(socket=str(tmp_path / "s"))
+    engine = waiting(attach, 45)
+    with pytest.raises(EngineUnreachable, match=r"no connection") as failed:
+        await engine.start()
+    assert failed.value.load_text == "model load failed: engine_unreachable"
+    await engine.stop()
+
+
+async def test_one_that_takes_calls_and_is_not_ready_is_waited_for(tmp_path: Path) -> None:
+    async def busy(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    path = str(tmp_path / "s")
+    async with await asyncio.start_unix_server(busy, path):
+        engine = waiting(Attach(socket=path), 0.6)
+        with pytest.raises(EngineTimeout):
+            await engine.start()
+        await engine.stop()

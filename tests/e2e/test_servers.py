@@ -45,6 +45,11 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
+def is_listening(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_server_is_loaded_asked_killed_and_loaded_again(world: World) -> None:
     world.join(with_server(world))
     assert world.load(A)["status"] == "succeeded"
@@ -134,6 +139,7 @@ def attached(world: World) -> Iterator[subprocess.Popen[bytes]]:
         f'{head}[[models]]\nid = "{A}"\naliases = ["tiny"]\nengine = "attach"\n'
         f'[models.attach]\nurl = "http://127.0.0.1:{port}"\nmodel = "{folder}"\n'
     )
+    world.until(lambda: is_listening(port) or None, "mlx_lm's server listens", 50)
     world.join(config)
     yield server
     server.kill()
