@@ -1,5 +1,6 @@
 """Where one chunk has got to, and whether it takes too long."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 from .pace import laggards
 from .parts import write_all
 from .plan import Chunk, Grid
+from .ranges import Hiccup
 
 _MOST_PATIENCE = 16
 DRIP_RATIO = 0.6
@@ -59,7 +61,7 @@ class Arrival:
         held: That file, in the buffer that it came in.
         start: Where it begins in its file.
         at: Where the next byte goes.
-        asked_bytes: All of it.
+        stop: Where it ends: see :meth:`cut`.
     """
 
     def __init__(
@@ -82,8 +84,33 @@ class Arrival:
         self._seen: tuple[float, int] | None = None
         self._rested_s = 0.0
         self._rests_since_s: float | None = None
-        self.start = self.at = chunk.start
-        self.asked_bytes = chunk.stop - chunk.start
+        self.start = self.at = self._taken = chunk.start
+        self.stop = chunk.stop
+        self._is_cut = False
+        self._cutting = threading.Lock()
+
+    @property
+    def asked_bytes(self) -> int:
+        """All of it."""
+        return self.stop - self.start
+
+    def cut(self, stop: int) -> Chunk | None:
+        """Let it end earlier: its read ends there, with a hiccup that costs nothing.
+
+        Args:
+            stop: Where; between two blocks.
+
+        Returns:
+            The rest, for others to bring; ``None`` if it got there already, or ends there anyway,
+            or is a whole file: a store that was never asked for a range may not know them.
+        """
+        is_whole = self.start == 0 and self.stop == self._ground.size_bytes(self._file)
+        with self._cutting:
+            if is_whole or not self._taken < stop < self.stop:
+                return None
+            rest = Chunk(self._file, stop, self.stop)
+            self.stop, self._is_cut = stop, True
+            return rest
 
     def took(self, now_s: float) -> tuple[float, int]:
         """Seconds from its first request on, and its bytes."""
@@ -121,6 +148,9 @@ class Arrival:
 
     def write(self, view: memoryview, offset: int) -> None:
         """Write bytes to their place and claim each block that they complete."""
+        with self._cutting:
+            view = view[: self.stop - offset]
+            self._taken = offset + len(view)
         if len(view) == self._most_held_bytes:
             self.held, self.at = view, len(view)
         else:
@@ -129,6 +159,8 @@ class Arrival:
         self._ground.wrote(len(view))
         self._rested_s += time.monotonic() - begun_s
         self._rests_since_s = None
+        if self._is_cut and self.at == self.stop:
+            raise Hiccup(reason="others bring the rest", is_free=True)
 
     def _put(self, view: memoryview, offset: int) -> None:
         write_all(self._ground.open(self._file), view, offset)

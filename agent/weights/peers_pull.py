@@ -107,6 +107,7 @@ class PullTogether(Pull):
     """
 
     _holds = False  # nothing is digested before it is claimed
+    _cuts = False  # whoever is with a peer looks idle
 
     def __init__(
         self,

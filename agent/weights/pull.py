@@ -26,7 +26,8 @@ from .parts import Part
 from .patience import Patience
 from .plan import Chunk, Grid, missing
 from .ranges import CredentialsStale, Hiccup, RangeReader, Span
-from .source import Source
+from .source import Renewal, Source
+from .tail import Tail
 from .turns import Turns
 from .verify import check_file
 
@@ -48,7 +49,7 @@ class Pull:
         ended: Called once from some thread, when all is done or something failed.
     """
 
-    _holds = True
+    _holds = _cuts = True
 
     def __init__(
         self,
@@ -69,16 +70,15 @@ class Pull:
         self._readers: list[RangeReader] = []
         self._running: dict[int, Arrival] = {}
         self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
-        self._crew = Crew(start=1, most=1)
+        self._crew, self._tail = Crew(start=1, most=1), Tail(block_bytes=1, connections=1)
         self._opening: Opening | None = None
         self._wanted = self._workers = self._started = 0
         self._refusals = 0
         self._looked: tuple[float, int] | None = None
         self._brake = Brake(source.max_bytes_per_s, self._stop)
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
-        self._refresh_lock = threading.Lock()
+        self._renewal = Renewal(source.refresh)
         self._digesting = Digesting(self._digest, self._live)
-        self._refreshes = 0
         self.error: AgentError | OSError | None = None
         self.is_broken = self.is_untold = False
         self.forgotten: deque[int] = deque()
@@ -113,6 +113,7 @@ class Pull:
             cores: Begin with one for each of so many, until they wait for the link; 0: with all.
         """
         self._crew = Crew(start=connections, most=max(connections, most or 0))
+        self._tail = Tail(block_bytes=self._grid.block_bytes, connections=connections)
         self._opening = Opening(connections, cores=cores) if cores else None
         tasks = len(self._chunks) + len(self._catch_up)
         self._grow(min(self._opening.count if self._opening else connections, tasks))
@@ -125,12 +126,17 @@ class Pull:
         Args:
             now_s: Of the monotonic clock; to be called a few times a second.
         """
+        is_free = self._brake.rate_bytes_s is None  # else slow is what was asked for
         with self._change:
-            # under a limit, slow is what was asked for
-            others = self._finished if self._brake.rate_bytes_s is None else ()
-            hurry(self._running, others, now_s, stall_timeout_s=self._source.stall_timeout_s)
+            others, stall_s = self._finished if is_free else (), self._source.stall_timeout_s
+            hurry(self._running, others, now_s, stall_timeout_s=stall_s)
             if self._looked is None:
                 self._looked = (now_s, self._bytes_counted)
+        if is_free and self._cuts and self._opening is None:
+            with self._change:
+                is_cut = self._tail.share(self._running, self._chunks, self._wanted, now_s)
+            if is_cut:
+                self._grow(self._wanted)
         if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
             self._opening = None
             self._grow(self._crew.count)
@@ -147,11 +153,12 @@ class Pull:
         self._brake.limit(max_bytes_per_s)
 
     def _grow(self, wanted: int) -> None:
-        """Have so many workers; who is too many leaves when its task is done."""
+        """Have so many workers; who is too many leaves after its task."""
         with self._change:
             self._wanted = wanted
             lacking = min(wanted - self._workers, len(self._chunks) + len(self._catch_up))
             self._workers += max(0, lacking)
+            self._change.notify_all()
         previous = threading.stack_size(STACK_BYTES)
         for _ in range(lacking):
             name = f"pull-{self._started}"
@@ -271,14 +278,14 @@ class Pull:
 
     def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:
         remote = self._parts[chunk.file].target.remote
-        seen_refreshes, was_refreshed = self._refreshes, False
+        seen_refreshes, was_refreshed = self._renewal.count, False
         patience = Patience(
             no_progress_s=self._source.no_progress_s,
             block_bytes=self._grid.block_bytes,
             now_s=time.monotonic(),
         )
-        while arrival.at < chunk.stop:
-            span = Span(remote.path, arrival.at, chunk.stop, remote.size_bytes, remote.etag)
+        while arrival.at < arrival.stop:
+            span = Span(remote.path, arrival.at, arrival.stop, remote.size_bytes, remote.etag)
             try:
                 reader.read(self._source.place(remote), span, arrival.write)
             except Hiccup as hiccup:
@@ -290,7 +297,7 @@ class Pull:
                 if was_refreshed:
                     raise StoreDenied(store=self._source.store, reason=stale.reason) from stale
                 self._source.heed(stale)
-                self._refresh(seen_refreshes)
+                self._renewal.since(seen_refreshes)
                 was_refreshed = True
 
     def _rest(self, patience: Patience, hiccup: Hiccup, got_bytes: int) -> None:
@@ -306,12 +313,6 @@ class Pull:
             raise StoreUnreachable(store=self._source.store, reason=reason) from hiccup
         if self._stop.wait(wait_s):
             raise Interrupted
-
-    def _refresh(self, seen: int) -> None:
-        with self._refresh_lock:
-            if self._refreshes == seen:  # else another worker did it while we waited
-                self._source.refresh()
-                self._refreshes += 1
 
     def wrote(self, count: int) -> None:
         """Rest if all are too fast together, and leave if somebody asked to."""

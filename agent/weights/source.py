@@ -1,5 +1,6 @@
 """How the pulling threads reach a store, as plain calls."""
 
+import threading
 from collections.abc import Callable
 
 from ...backends.stores.base import Location, RemoteFile
@@ -55,3 +56,26 @@ class Source:
             return self.locate(remote)
         except StoreUnreachable as error:
             raise Hiccup(reason="no token or address to be had") from error
+
+
+class Renewal:
+    """Credentials fetched again: once for all who found the same ones stale.
+
+    Args:
+        refresh: Fetches them; waits.
+
+    Attributes:
+        count: How often that was done.
+    """
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        self._refresh = refresh
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def since(self, seen: int) -> None:
+        """Fetch them, if nobody did since :attr:`count` was ``seen``."""
+        with self._lock:
+            if self.count == seen:  # else another worker did it while we waited
+                self._refresh()
+                self.count += 1

@@ -1,12 +1,14 @@
 """How fast bytes come, and how long the rest will take (pure).
 
-The time left is judged by the second half of the time so far: the first moments of a fetch say
-little, and its last seconds alone swing with every stall.
+The time left is judged by the last third of the time so far: the first moments of a fetch say
+little, for connections are added as long as they pay, and its last seconds alone swing with
+every stall.
 """
 
 from collections import deque
 
 _MOST_MARKS = 512
+_JUDGED_RATIO = 1 / 3
 
 
 class Pace:
@@ -31,13 +33,13 @@ class Pace:
 
     @property
     def rate_bytes_s(self) -> float | None:
-        """Bytes a second over the second half of the time so far; ``None`` until measured."""
+        """Bytes a second over the last third of the time so far; ``None`` until measured."""
         if len(self._marks) < 2:  # noqa: PLR2004  # two points make a line
             return None
         now_s, now_bytes = self._marks[-1]
-        middle_s = (self._marks[0][0] + now_s) / 2
+        since_s = now_s - (now_s - self._marks[0][0]) * _JUDGED_RATIO
         then_s, then_bytes = max(
-            (mark for mark in self._marks if mark[0] <= middle_s), default=self._marks[0]
+            (mark for mark in self._marks if mark[0] <= since_s), default=self._marks[0]
         )
         return (now_bytes - then_bytes) / (now_s - then_s) if now_s > then_s else None
 

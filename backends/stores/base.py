@@ -152,7 +152,7 @@ class Progress:
         bytes_done: On disk, resumed ones included.
         bytes_total: Of the whole model.
         bytes_resumed: Of ``bytes_done``, what was here when the fetch began.
-        rate_bytes_s: Over the second half of the time so far; ``None`` until measured.
+        rate_bytes_s: Over the last third of the time so far; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
         bytes_peers: What other nodes brought in this fetch instead of the store.
         bytes_reused: Of ``bytes_resumed``, what was taken over from other builds on this disk.

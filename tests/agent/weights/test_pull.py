@@ -254,6 +254,21 @@ def look_until_over(run: Run) -> None:
     run.journal.close()
 
 
+def test_a_last_chunk_is_shared_among_those_who_would_rest(origin: Origin, tmp_path: Path) -> None:
+    """Each connection is slow by itself: left to one, the time to the end would be untold."""
+    origin.fault = always(Reply(drip_s=0.003))  # 33 kB/s at most
+    run = Run(tmp_path, origin, grid=Grid(16_384, 163_840), stall_timeout_s=20.0)
+    run.pull.start(4)
+    look_until_over(run)
+    assert run.pull.is_done
+    starts = [int(asked[6:].split("-")[0]) for _, asked in origin.ranges]
+    assert set(starts) > {0, 163_840}
+    assert all(start % 16_384 == 0 for start in starts), "cut between blocks"
+    assert run.pull.bytes_done == sum(map(len, DATA.values()))
+    for name, data in DATA.items():
+        assert (tmp_path / name).read_bytes() == data
+
+
 def test_a_connection_that_stands_still_is_not_waited_for(origin: Origin, tmp_path: Path) -> None:
     """Its peers show how long a chunk takes; the time-out alone would be six times as long."""
 

@@ -1,0 +1,79 @@
+"""Which of the last chunks are cut in two, so that none rests while others have much to do.
+
+Where a store or a link gives each connection only so much, the last chunks would come over
+fewer connections than all before them: slower than need be, and than anybody was told.
+"""
+
+from collections.abc import Mapping
+
+from .arrival import Arrival
+from .plan import Chunk
+from .turns import Turns
+
+_LEAST_LEFT_S = 2.0
+"""Another connection would have hardly begun to be of use."""
+
+_LEAST_SEEN_S = 1.0
+"""Whoever was seen for less has no pace."""
+
+
+class Tail:
+    """Cuts chunks that are under way; the caller serialises access.
+
+    Args:
+        block_bytes: Chunks are cut between blocks only.
+        connections: How many to keep busy, even if so many never were.
+    """
+
+    def __init__(self, *, block_bytes: int, connections: int) -> None:
+        self._block_bytes = block_bytes
+        self._busy = connections
+
+    def share(self, running: Mapping[int, Arrival], turns: Turns, most: int, now_s: float) -> bool:
+        """Have others bring a part of what is under way, if nothing else is left to bring.
+
+        Args:
+            running: As :meth:`cut` takes it.
+            turns: Where what they are to bring is put.
+            most: As :meth:`cut` takes it.
+            now_s: Of the monotonic clock.
+
+        Returns:
+            Whether there is anything.
+        """
+        chunks = [] if turns else self.cut(running, most=most, now_s=now_s)
+        for chunk in chunks:
+            turns.again([chunk])
+        return bool(chunks)
+
+    def cut(self, running: Mapping[int, Arrival], *, most: int, now_s: float) -> list[Chunk]:
+        """Cut those that would take the longest.
+
+        Args:
+            running: What is under way; of some it will be less from now on.
+            most: How many there should be at once.
+            now_s: Of the monotonic clock.
+
+        Returns:
+            What is now to be brought by others; no more than keeps as many busy as ever were.
+        """
+        self._busy = max(self._busy, len(running))
+        idle = min(self._busy, most) - len(running)
+        if idle <= 0:
+            return []
+        left = {arrival: _left_s(arrival, now_s) for arrival in running.values()}
+        slowest = sorted(left, key=lambda arrival: left[arrival], reverse=True)
+        halves = [self._half(one) for one in slowest[:idle] if left[one] > _LEAST_LEFT_S]
+        return [chunk for chunk in halves if chunk is not None]
+
+    def _half(self, arrival: Arrival) -> Chunk | None:
+        middle = (arrival.at + arrival.stop) // 2
+        return arrival.cut(-(-middle // self._block_bytes) * self._block_bytes)
+
+
+def _left_s(arrival: Arrival, now_s: float) -> float:
+    """How long a chunk will take at its pace; 0 if it has none yet."""
+    took_s, got_bytes = arrival.took(now_s)[0], arrival.at - arrival.start
+    if took_s < _LEAST_SEEN_S or not got_bytes:
+        return 0.0
+    return (arrival.stop - arrival.at) * took_s / got_bytes

@@ -1,0 +1,167 @@
+"""The last chunks are cut in two as long as connections rest, and every byte comes once."""
+
+import contextlib
+import os
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolhand.agent.weights.arrival import Arrival
+from poolhand.agent.weights.plan import Chunk, Grid
+from poolhand.agent.weights.ranges import Hiccup
+from poolhand.agent.weights.tail import Tail
+from poolhand.agent.weights.turns import Turns
+
+BLOCK_BYTES = 10
+SIZE_BYTES = 1000
+
+
+class Ground:
+    """A file of zeros that anybody may write to."""
+
+    grid = Grid(BLOCK_BYTES, 100)
+
+    def __init__(self) -> None:
+        self.fd = os.open(os.devnull, os.O_WRONLY)
+        self.claimed: list[int] = []
+
+    def open(self, file: int) -> int:
+        return self.fd
+
+    def size_bytes(self, file: int) -> int:
+        return 2 * SIZE_BYTES
+
+    def arrived(self, file: int, block: int) -> None:
+        self.claimed.append(block)
+
+    def came(self, file: int, view: memoryview, offset: int, since: int) -> None:
+        pass
+
+    def wrote(self, count: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def ground() -> Ground:
+    return Ground()
+
+
+def at(ground: Ground, chunk: Chunk, got_bytes: int) -> Arrival:
+    arrival = Arrival(ground, chunk, lambda: None)
+    if got_bytes:
+        arrival.write(memoryview(bytes(got_bytes)), chunk.start)
+    return arrival
+
+
+def in_s(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+def cut(tail: Tail, *running: Arrival, most: int = 8, after_s: float = 10.0) -> list[Chunk]:
+    numbered = dict(enumerate(running))
+    return tail.cut(numbered, most=most, now_s=in_s(after_s))
+
+
+def test_whoever_rests_takes_half_of_what_would_take_longest(ground: Ground) -> None:
+    tail = Tail(block_bytes=BLOCK_BYTES, connections=3)
+    fast = at(ground, Chunk(0, 0, 400), 300)
+    slow = at(ground, Chunk(0, 400, 800), 100)
+    assert cut(tail, fast, slow) == [Chunk(0, 650, 800)]
+    assert (slow.stop, slow.asked_bytes, fast.stop) == (650, 250, 400)
+
+
+def test_nobody_rests_or_nobody_should_work(ground: Ground) -> None:
+    one, two = (at(ground, Chunk(0, start, start + 400), 100) for start in (0, 400))
+    assert cut(Tail(block_bytes=BLOCK_BYTES, connections=2), one, two) == []
+    assert cut(Tail(block_bytes=BLOCK_BYTES, connections=8), one, two, most=2) == []
+
+
+def test_as_many_as_ever_were_busy_are_kept_so(ground: Ground) -> None:
+    tail = Tail(block_bytes=BLOCK_BYTES, connections=1)
+    three = [at(ground, Chunk(0, start, start + 300), 60) for start in (0, 300, 600)]
+    assert cut(tail, *three) == []
+    assert len(cut(tail, three[0], three[1])) == 1
+    assert len(cut(tail, three[2])) == 1, "one cut for each that is under way"
+
+
+@pytest.mark.parametrize(
+    ("got_bytes", "after_s"),
+    [(0, 10.0), (100, 0.5), (350, 10.0), (395, 1000.0)],
+    ids=["nothing came", "too early to say", "soon over", "within its last block"],
+)
+def test_what_is_left_alone(ground: Ground, got_bytes: int, after_s: float) -> None:
+    tail = Tail(block_bytes=BLOCK_BYTES, connections=4)
+    assert cut(tail, at(ground, Chunk(0, 0, 400), got_bytes), after_s=after_s) == []
+
+
+def test_a_file_that_comes_whole_is_left_whole(ground: Ground) -> None:
+    """No range of it was asked for, and the store may not know ranges."""
+    tail = Tail(block_bytes=BLOCK_BYTES, connections=4)
+    assert cut(tail, at(ground, Chunk(0, 0, 2 * SIZE_BYTES), 100)) == []
+    assert cut(tail, at(ground, Chunk(0, 0, 2 * SIZE_BYTES - 1), 100)) != []
+
+
+def test_nothing_is_cut_while_chunks_wait(ground: Ground) -> None:
+    tail, arrival = Tail(block_bytes=BLOCK_BYTES, connections=2), at(ground, Chunk(0, 0, 400), 100)
+    turns = Turns([[Chunk(0, 400, 800)]])
+    assert not tail.share({0: arrival}, turns, 2, in_s(10.0))
+    assert turns.next(None) == Chunk(0, 400, 800)
+    assert tail.share({0: arrival}, turns, 2, in_s(10.0))
+    assert turns.next(None) == Chunk(0, 250, 400)
+
+
+@given(
+    steps=st.lists(st.integers(1, 120), min_size=1, max_size=20),
+    cuts=st.lists(st.integers(0, 99), max_size=6),
+)
+def test_a_chunk_and_what_was_cut_from_it_are_what_it_was(
+    ground: Ground, steps: list[int], cuts: list[int]
+) -> None:
+    """However the pieces come, it ends where it was cut last, and never beyond."""
+    arrival, rests = Arrival(ground, Chunk(0, 0, SIZE_BYTES), lambda: None), list[Chunk]()
+    for step, number in zip([*steps, *[120] * 20], [*cuts, *[None] * 40], strict=False):
+        if number is not None and (rest := arrival.cut(number * BLOCK_BYTES)) is not None:
+            assert rest.start > arrival.at
+            rests.append(rest)
+        count = min(step, SIZE_BYTES - arrival.at)
+        if arrival.at == arrival.stop:
+            break
+        with contextlib.suppress(Hiccup):
+            arrival.write(memoryview(bytes(count)), arrival.at)
+    assert arrival.at == arrival.stop
+    spans = [(0, arrival.stop), *((rest.start, rest.stop) for rest in reversed(rests))]
+    assert [start for start, _ in spans[1:]] == [stop for _, stop in spans[:-1]]
+    assert spans[-1][1] == SIZE_BYTES
+
+
+def test_to_end_where_it_was_cut_costs_no_try(ground: Ground) -> None:
+    arrival = at(ground, Chunk(0, 0, 100), 10)
+    assert arrival.cut(50) == Chunk(0, 50, 100)
+    with pytest.raises(Hiccup) as ended:
+        arrival.write(memoryview(bytes(90)), 10)
+    assert (ended.value.is_free, arrival.at) == (True, 50)
+
+
+def test_a_cut_from_another_thread_is_never_passed(ground: Ground) -> None:
+    for _ in range(50):
+        arrival, rests = Arrival(ground, Chunk(0, 0, SIZE_BYTES), lambda: None), list[Chunk]()
+
+        def halve(arrival: Arrival = arrival, rests: list[Chunk] = rests) -> None:
+            while arrival.at < arrival.stop:
+                middle = (arrival.at + arrival.stop) // 2 // BLOCK_BYTES * BLOCK_BYTES
+                if (rest := arrival.cut(middle)) is not None:
+                    rests.append(rest)
+
+        other = threading.Thread(target=halve)
+        other.start()
+        while arrival.at < arrival.stop:
+            try:
+                arrival.write(memoryview(bytes(7)), arrival.at)
+            except Hiccup:
+                break
+        other.join(20)
+        assert arrival.at == arrival.stop
+        assert sum(rest.stop - rest.start for rest in rests) == SIZE_BYTES - arrival.at
