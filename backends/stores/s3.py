@@ -9,10 +9,10 @@ anywhere; the latter is noted, and a store that then refuses is reported with th
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ...config.frozen import frozen
 from ...config.refs import ModelRef
@@ -22,7 +22,15 @@ from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsaf
 from .etags import is_fit, is_other, quoted, told
 from .loops import need_loop, within
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
-from .s3_errors import Answered, answer_errors, code_and_status, failures, of_answer, of_failure
+from .s3_errors import (
+    EXPIRED,
+    Answered,
+    answer_errors,
+    code_and_status,
+    failures,
+    of_answer,
+    of_failure,
+)
 from .s3_lean import LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, ahead_s, encoded_key
@@ -30,6 +38,7 @@ from .signing import Credentials, Signer, ahead_s, encoded_key
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
 
+T = TypeVar("T")
 PATIENCE_S = 60.0
 """For one answer of the control plane from its first byte to its last: a drip is no progress."""
 
@@ -91,6 +100,7 @@ class S3Store:
         self._is_md5 = config.etag_is_md5
         self._is_lean = True
         self._open: _Open | None = None
+        self._left: list[Client] = []
         self._choose: Choose = wanted
         self._payer = {"RequestPayer": "requester"} if config.requester_pays else {}
         self._present(choose(config, environ, self._bucket))
@@ -138,12 +148,8 @@ class S3Store:
         }
         if file.etag is not None:
             asked["IfMatch"] = file.etag
-        state = await self._opened()
         with self._told(file.path):
-            async with within(self._patience_s):
-                answer = await state.client.get_object(**asked)
-                async with cast("Body", answer["Body"]) as body:
-                    content = await body.read()
+            answer, content = await self._ask(lambda client: _object(client, asked))
         told = answer.get("ETag")
         if is_other(file.etag, told if isinstance(told, str) else None):
             raise WeightsChanged(model=self._model, file=file.path)
@@ -224,8 +230,26 @@ class S3Store:
 
     async def close(self) -> None:
         """Give back connections; safe to call twice. Locations can still be signed."""
-        if self._open is not None:
-            await self._open.client.close()
+        left, self._left = self._left, []
+        for client in (*left, *(() if self._open is None else (self._open.client,))):
+            await client.close()
+
+    async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
+        """Ask once more, with credentials fetched again, if those that were sent have expired."""
+        state = await self._opened()
+        try:
+            async with within(self._patience_s):
+                return await question(state.client)
+        except answer_errors() as error:
+            if state.signer is None or code_and_status(error)[0] not in EXPIRED:
+                raise
+        if self._open is state:  # else who asks beside us has done it
+            self._left.append(state.client)  # who asks beside us may still use it
+            async with within(self._patience_s):
+                self._open = await self._connect(state)
+        state = await self._opened()
+        async with within(self._patience_s):
+            return await question(state.client)
 
     async def _opened(self) -> _Open:
         if self._open is None:
@@ -285,11 +309,9 @@ class S3Store:
         raise WeightsUnsafe(model=self._model, reason=reason)
 
     async def _page(self, asked: Mapping[str, object]) -> Mapping[str, object]:
-        state = await self._opened()
         with self._told():
             try:
-                async with within(self._patience_s):
-                    return await state.client.list_objects_v2(**asked)
+                return await self._ask(lambda client: client.list_objects_v2(**asked))
             except Answered as error:
                 if not self._is_lean or not is_elsewhere(error):
                     raise
@@ -336,3 +358,11 @@ class S3Store:
         except failures() as error:
             # ValueError: botocore read a number or a date where the store wrote none
             raise of_failure(error, store=self.name) from None
+
+
+async def _object(
+    client: Client, asked: Mapping[str, object]
+) -> tuple[Mapping[str, object], bytes]:
+    answer = await client.get_object(**asked)
+    async with cast("Body", answer["Body"]) as body:
+        return answer, await body.read()

@@ -41,6 +41,11 @@ DENIED: Mapping[str, str] = MappingProxyType(
 )
 """Codes that say: not for you."""
 
+EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+)
+"""Codes that say: fetch the credentials again."""
+
 CHANGED = frozenset({"PreconditionFailed", "InvalidRange"})
 """Codes that say: it is another object by now."""
 

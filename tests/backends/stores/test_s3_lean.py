@@ -258,6 +258,57 @@ async def test_a_clock_that_is_wrong_is_set_by_the_stores(listening: Listening, 
     assert len(heads) == 2, "once, and no more"
 
 
+@pytest.mark.parametrize("is_library", [False, True], ids=["lean", "library"])
+@pytest.mark.parametrize("expires", [(0,), (1,), (0, 2)], ids=["listing", "read", "each once"])
+async def test_credentials_that_expired_are_fetched_again_once(
+    listening: Listening,
+    monkeypatch: pytest.MonkeyPatch,
+    expires: tuple[int, ...],
+    *,
+    is_library: bool,
+) -> None:
+    """The keys are others by then, as with those that a role gives out; both must be used."""
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head)
+        if len(heads) - 1 in expires:
+            for name, value in KEYS.items():
+                monkeypatch.setenv(name, f"{value}{len(heads)}")
+            return reply(b"<Error><Code>ExpiredToken</Code></Error>", "403 Forbidden")
+        return reply(page("tiny/a.json")) if "list-type" in head else reply(b'{"a": 1}')
+
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    if is_library:
+        monkeypatch.setenv("BOTO_CONFIG", __file__)
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), os.environ)
+        assert store.is_loopless is not is_library
+        (file,) = await store.files()
+        assert await store.read(file) == b'{"a": 1}'
+        await store.close()
+    assert len(heads) == 2 + len(expires)
+    for number in expires:
+        assert "AKIDTEST/" in heads[0]
+        assert f"AKIDTEST{number + 1}/" in heads[number + 1]
+
+
+async def test_credentials_that_expire_again_and_again_are_told(listening: Listening) -> None:
+    heads: list[str] = []
+
+    def answer(head: str) -> bytes:
+        heads.append(head)
+        return reply(b"<Error><Code>ExpiredToken</Code></Error>", "403 Forbidden")
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), KEYS)
+        with pytest.raises(StoreDenied, match="expired"):
+            _ = await store.files()
+        await store.close()
+    assert len(heads) == 2, "once, and no more"
+
+
 def test_neither_library_is_imported_for_it() -> None:
     program = (
         "import asyncio, sys\n"
