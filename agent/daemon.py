@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -132,10 +132,8 @@ class Daemon:
         )
         self._started_s = clock_s()
         self._traces: Traces | None = None
-        self._retrace: Callable[[Telemetry], None] = lambda _: None
-        self._traffic: Callable[[], Traffic] = Traffic
-        self._peers: Callable[[], dict[str, Json] | None] = lambda: None
-        self._peer_counts: Callable[[], dict[str, int] | None] = lambda: None
+        self._doers: Performer | None = None
+        """There once this machine is known; the control socket asks before."""
         self._is_asked_to_stop = False
         self._is_tidy = False
 
@@ -174,15 +172,13 @@ class Daemon:
             tasks.create_task(registry.keep(), name="catalog")
         wanted = self._node.wanted
         doers = Performer(world, tell=self.tell, hear=self._inbox.hear, tasks=tasks, wanted=wanted)
-        self._traffic, self._desk.ask = doers.traffic, doers.ask
-        self._peers, self._peer_counts = doers.peers, doers.peer_counts
+        self._doers, self._desk.ask = doers, doers.ask
         doers.recall()
         self.tell(HostKnown(await asyncio.to_thread(probe.facts)))
         self._notify.ready()
         tasks.create_task(self._file.keep(), name="configuration")
-        self._retrace = lambda wanted: self._trace(wanted, tasks)
-        self._retrace(settings.telemetry)
-        await self._loop(doers)
+        self._trace(settings.telemetry, tasks)
+        await self._loop(doers, tasks)
         await doers.settled(LAST_READ_S)
         raise _Left
 
@@ -219,13 +215,13 @@ class Daemon:
         self._desk.spans = Spans(self._node, self._traces.give)
         tasks.create_task(self._traces.keep(), name="traces")
 
-    async def _loop(self, doers: Performer) -> None:
+    async def _loop(self, doers: Performer, tasks: asyncio.TaskGroup) -> None:
         again = Again(self._node)
         while not self._node.is_done:
             events = await self._inbox.next(self._patience_s)
             now_s, unix_s = clock_s(), time.time()
             for event in events:
-                self._take(event, doers, now_s)
+                self._take(event, doers, tasks, now_s)
                 for effect in again.handle(event, now_s, unix_s):
                     self._log.done(effect)
                     self._desk.done(effect, now_s)
@@ -236,7 +232,7 @@ class Daemon:
                     return
             self._vouch(clock_s())
 
-    def _take(self, event: Event, doers: Performer, now_s: float) -> None:
+    def _take(self, event: Event, doers: Performer, tasks: asyncio.TaskGroup, now_s: float) -> None:
         """Write an event down, and do what is to be done before the node hears of it."""
         if isinstance(event, Due) and not self._is_tidy:
             # the first quiet moment: what starting took can go back
@@ -247,7 +243,7 @@ class Daemon:
         if isinstance(event, SettingsChanged):
             self._log.heed(event.settings.log.level)
             doers.resettle(event.settings)
-            self._retrace(event.settings.telemetry)
+            self._trace(event.settings.telemetry, tasks)
 
     def _name_ignored(self) -> None:
         """Write down, once, what is desired and kept away: the message has no answer."""
@@ -294,7 +290,7 @@ class Daemon:
 
     def _about(self) -> dict[str, dict[str, Json]]:
         """The process, as the status tells it."""
-        peers = self._peers()
+        peers = None if self._doers is None else self._doers.peers()
         return {
             **({} if peers is None else {"peers": peers}),
             **({} if self._traces is None else {"telemetry": self._traces.facts()}),
@@ -311,9 +307,10 @@ class Daemon:
 
     def _process(self) -> Process:
         """The process, as the metrics tell it."""
-        said, uptime_s = self._traffic(), round(clock_s() - self._started_s, 3)
+        doers, uptime_s = self._doers, round(clock_s() - self._started_s, 3)
+        said = Traffic() if doers is None else doers.traffic()
         told = (said.ack_age_s, said.outbox, said.chunks)
-        counts = self._peer_counts()
+        counts = None if doers is None else doers.peer_counts()
         return Process(__version__, uptime_s, *told, resident_bytes(), counts)
 
 
