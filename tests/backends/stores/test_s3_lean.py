@@ -285,9 +285,11 @@ async def test_credentials_that_expired_are_fetched_again_once(
     async with listening(answer, None) as url:
         store = S3Store(REF, S3(endpoint=url), os.environ)
         assert store.is_loopless is not is_library
-        (file,) = await store.files()
-        assert await store.read(file) == b'{"a": 1}'
-        await store.close()
+        try:
+            (file,) = await store.files()
+            assert await store.read(file) == b'{"a": 1}'
+        finally:
+            await store.close()
     assert len(heads) == 2 + len(expires)
     for number in expires:
         assert "AKIDTEST/" in heads[0]
