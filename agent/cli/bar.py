@@ -4,7 +4,7 @@ from typing import TextIO
 
 from ...backends.stores.base import Progress
 from ..weights.tempo import Pace
-from .render import percent, size, span
+from .render import percent, size, time_left
 
 LINE_EVERY_S = 2.0
 _BAR_CELLS = 24
@@ -65,7 +65,7 @@ class Bar:
             parts.append(f"{size(rate)}/s")
         left_s = self._pace.left_s(progress.bytes_total - progress.bytes_done)
         if left_s is not None:
-            parts.append(f"ETA {span(left_s)}")
+            parts.append(f"ETA {time_left(left_s)}")
         if own := progress.bytes_resumed - progress.bytes_reused:
             parts.append(f"{size(own)} were here")
         if progress.bytes_reused:

@@ -29,6 +29,7 @@ __all__ = [
 
 GIB, MIB = 2**30, 2**20
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_FINE_BELOW = 10
 
 
 def table(value: object) -> Mapping[str, object]:
@@ -71,6 +72,17 @@ def span(duration_s: float) -> str:
         if duration_s >= 2 * unit_s:
             return f"{duration_s // unit_s:.0f} {unit}"
     return f"{duration_s:.0f} s"
+
+
+def time_left(left_s: float) -> str:
+    """The same where a whole number alone would be a third too little: ``2 min 59 s``."""
+    finer = ((_DAY_S, _HOUR_S, "h"), (_HOUR_S, _MINUTE_S, "min"), (_MINUTE_S, 1, "s"))
+    for unit_s, part_s, part in finer:
+        if left_s >= 2 * unit_s:
+            rest = int(left_s % unit_s // part_s)
+            is_fine = rest and left_s < _FINE_BELOW * unit_s
+            return f"{span(left_s)} {rest} {part}" if is_fine else span(left_s)
+    return span(left_s)
 
 
 def percent(ratio: float) -> str:

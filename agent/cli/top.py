@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from . import status
 from .places import add_config, add_state_dir
-from .render import items, plain, size, span, table
+from .render import items, plain, size, span, table, time_left
 from .sections import bar, line, memory, requests
 
 COLUMNS = ("model", "state", "for", "requests", "tokens/s", "holds", "progress")
@@ -66,7 +66,7 @@ def _progress(stay: Facts) -> str:
     if not isinstance(total, int) or total <= 0:
         return plain(stay.get("phase"))
     rate = _of(stay, "rate_bytes_s", lambda found: f"{size(found)}/s")
-    return f"{bar(done / total)}  {rate}  ETA {_of(stay, 'eta_s', span)}"
+    return f"{bar(done / total)}  {rate}  ETA {_of(stay, 'eta_s', time_left)}"
 
 
 def _of(stay: Facts, name: str, words: Callable[[float], str]) -> str:

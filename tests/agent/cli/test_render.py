@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from poolhand.agent.cli.render import items, percent, plain, span, table
+from poolhand.agent.cli.render import items, percent, plain, span, table, time_left
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,30 @@ from poolhand.agent.cli.render import items, percent, plain, span, table
 )
 def test_a_span(duration_s: float, expected: str) -> None:
     assert span(duration_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("left_s", "expected"),
+    [
+        (0.0, "0 s"),
+        (119.4, "119 s"),
+        (120.0, "2 min"),
+        (179.9, "2 min 59 s"),
+        (599.0, "9 min 59 s"),
+        (3072.0, "51 min"),
+        (10740.0, "2 h 59 min"),
+        (86400.0 * 3 - 1, "2 d 23 h"),
+        (86400.0 * 30, "30 d"),
+    ],
+)
+def test_time_left_is_never_told_a_fifth_wrong(left_s: float, expected: str) -> None:
+    assert time_left(left_s) == expected
+    unit_s = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+    words = expected.split()
+    said_s = sum(
+        int(count) * unit_s[unit] for count, unit in zip(words[::2], words[1::2], strict=True)
+    )
+    assert said_s == pytest.approx(left_s, rel=0.1)
 
 
 def test_a_ratio() -> None:
