@@ -390,7 +390,7 @@ def told(rows: Sequence[Row], results: Path) -> int:
 def main() -> int:
     """Measure, print, write; 1 if a demand is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     rows = asyncio.run(measure(parser.parse_args().rounds))
     return told(rows, RESULTS)
 
