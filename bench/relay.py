@@ -2,7 +2,8 @@
 
 A scripted coordinator on loopback asks a real agent for sealed answers; this process drives an
 engine of the same kind itself. Both take turns in one run, so what counts are the ratios. This
-process opens no chunk while it measures; it opens the echo's afterwards, to see their order.
+process takes chunks off the wire by their heads and opens none while it measures, for whatever
+it does is taken from the engine, too; it opens the echo's afterwards, to see their order.
 
 What a sealed chunk costs beyond the engine's own: all of the agent's processor time from the first
 question to the last end, less that of the direct driver for the same tokens, by the chunks that
@@ -29,7 +30,9 @@ from pathlib import Path
 
 import psutil
 from nacl.public import Box, PrivateKey, PublicKey
+from relay_ear import ear_of
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.speedups import apply_mask
 
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.backends.engines.base import Delta, Prompt
@@ -117,7 +120,7 @@ class Asked:
     box: Box
     sent_s: float
     first_s: float = 0.0
-    frames: list[str] = field(default_factory=list[str])
+    frames: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     tokens: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -138,13 +141,13 @@ class Peer:
         """Hear one agent out."""
         self._line = line
         async for frame in line:
-            text = frame if isinstance(frame, str) else frame.decode()
-            if text.startswith('{"type":"inference_response_chunk","request_id":"'):
-                request = self.asked[text[49 : text.index('"', 49)]]
-                request.first_s = request.first_s or time.perf_counter()
-                request.frames.append(text)
-            else:
-                self._hear(json.loads(text))
+            self._hear(json.loads(frame))
+
+    def keep(self, name: str, mask: bytes, masked: bytes) -> None:
+        """Keep a chunk as it came."""
+        request = self.asked[name]
+        request.first_s = request.first_s or time.perf_counter()
+        request.frames.append((mask, masked))
 
     def _hear(self, message: dict[str, object]) -> None:
         match message:
@@ -247,8 +250,8 @@ def cpu_of(process: psutil.Process) -> float:
 def is_in_order(asked: Asked, expected: str) -> bool:
     """Open an answer's chunks: whether they say what was to be said, in order."""
     said = ""
-    for frame in asked.frames:
-        sealed = json.loads(frame)["encrypted_data"]["ciphertext"]
+    for mask, masked in asked.frames:
+        sealed = json.loads(apply_mask(masked, mask))["encrypted_data"]["ciphertext"]
         chunk = json.loads(asked.box.decrypt(binascii.a2b_base64(sealed)).removeprefix(b"data: "))
         if chunk["choices"]:
             said += chunk["choices"][0]["delta"].get("content") or ""
@@ -259,7 +262,10 @@ def is_in_order(asked: Asked, expected: str) -> bool:
 async def agent(folder: Path, model: Path) -> AsyncGenerator[Peer]:
     """A registered agent with both models loaded."""
     peer = Peer()
-    async with serve(peer.talk, "127.0.0.1", 0, max_size=None, compression=None) as server:
+    ear = ear_of(peer.keep)
+    async with serve(
+        peer.talk, "127.0.0.1", 0, max_size=None, compression=None, create_connection=ear
+    ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         config = folder / "agent.toml"
         config.write_text(CONFIG.format(port=port, folder=model))
