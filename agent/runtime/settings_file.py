@@ -7,6 +7,7 @@ then and are named as pending. Nothing here waits for a request, and none is end
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -101,12 +102,24 @@ class SettingsFile:
 
     async def keep(self) -> None:
         """Look after the files until cancelled."""
-        while True:
-            await asyncio.sleep(SOON_S if self._watch.is_waiting else LOOK_S)
-            # a folder on a server that is away must not hold up the line
-            seen = await asyncio.to_thread(self._watch.look, time.monotonic())
+        is_over = threading.Event()
+        try:
+            while True:
+                # a folder on a server that is away must not hold up the line, and looks that see
+                # nothing new need not wake it: they were a third of what an idle agent took
+                seen = await asyncio.to_thread(self._next_news, is_over)
+                if seen is not None:
+                    _ = self._take_over(seen)
+        finally:
+            is_over.set()
+
+    def _next_news(self, is_over: threading.Event) -> Seen | None:
+        """Look until there is something new; runs in a thread."""
+        while not is_over.wait(SOON_S if self._watch.is_waiting else LOOK_S):
+            seen = self._watch.look(time.monotonic())
             if seen is not None:
-                _ = self._take_over(seen)
+                return seen
+        return None
 
     def reread(self) -> AgentError | str:
         """Read the files now, whoever may be writing them; for SIGHUP and orders.
