@@ -32,7 +32,6 @@ class Lanes:
         self._control: deque[bytes] = deque()
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._has_room = True
         self._is_shut = False
         self._is_telling = False
         self._fewer = asyncio.Event()
@@ -50,7 +49,7 @@ class Lanes:
     @property
     def has_room(self) -> bool:
         """Whether a chunk would be queued at once."""
-        return self._has_room and not self._is_shut
+        return self._waiting_bytes < self._room_bytes and not self._is_shut
 
     def put(self, frame: bytes, *, after_chunks: bool = False) -> None:
         """Queue a frame; ``after_chunks`` behind every chunk that waits now. Never waits."""
@@ -69,14 +68,14 @@ class Lanes:
             ``False`` if the line was shut meanwhile: nobody will read it.
         """
         # looked at again after each wait: room for one lets every waiting writer go on
-        while not (self._has_room or self._is_shut):
+        while not (self.has_room or self._is_shut):
             self._room.clear()
             await self._room.wait()
         return self.put_chunk_now(frame)
 
     def put_chunk_now(self, frame: bytes) -> bool:
         """Queue a chunk, if there is room and the line was not shut."""
-        if not self._has_room or self._is_shut:
+        if not self.has_room:
             return False
         self.chunks += 1
         self._queue(frame)
@@ -103,8 +102,7 @@ class Lanes:
             frames.append(frame)
             taken_bytes += len(frame)
         self._waiting_bytes -= chunk_bytes
-        if not self._has_room and self._waiting_bytes < self._room_bytes:
-            self._has_room = True
+        if self._waiting_bytes < self._room_bytes:
             self._room.set()
         if not self._is_crowded:
             self._fewer.set()
@@ -127,7 +125,6 @@ class Lanes:
     def _queue(self, frame: bytes) -> None:
         self._chunks.append(frame)
         self._waiting_bytes += len(frame)
-        self._has_room = self._waiting_bytes < self._room_bytes
         self._tell()
 
     def _tell(self) -> None:
