@@ -276,9 +276,8 @@ class Loop:
                 return
 
     def _admit(self) -> None:
-        if self._waiting and len(self._running) < self._max_running:
-            self._say_kept()  # to read a prompt takes longer than a beat
         while self._waiting and len(self._running) < self._max_running:
+            self._say_kept()  # to read a prompt takes longer than a beat
             row = self._waiting.popleft()
             begun = self._model.insert(row.tokens, max_tokens=row.max_tokens, sampling=row.sampling)
             row.inserted_s, row.known_tokens = self._clock(), begun.known_tokens
