@@ -21,6 +21,7 @@ from ...backends.stores.errors import (
 )
 from ...backends.stores.etags import is_other
 from ...backends.stores.exchange import Exchange, Garbled, Head
+from ...backends.stores.s3_errors import SKEWED, STALE
 from ...config.frozen import frozen
 from .answers import Word, joined, word_of
 
@@ -33,9 +34,7 @@ Sink = Callable[[memoryview, int], None]
 _ERROR_BODY_BYTES = 4096
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
-_STALE_CODES = frozenset(
-    {"ExpiredToken", "RequestTimeTooSkewed", "RequestExpired", "TokenRefreshRequired"}
-)
+_STALE_CODES = STALE | {SKEWED}
 _ELSEWHERE = frozenset({301, 307})
 """Source: Amazon S3, "Making requests", on redirects: permanent, and for a bucket made lately."""
 
@@ -248,7 +247,7 @@ class RangeReader:
         code = found[1].decode("ascii") if found else ""
         words = f"answers {status} {code}".strip()
         if code in _STALE_CODES:
-            is_skewed = code == "RequestTimeTooSkewed"
+            is_skewed = code == SKEWED
             raise CredentialsStale(head.fields.get("date") if is_skewed else None)
         region = head.fields.get("x-amz-bucket-region", "")
         if (status in _ELSEWHERE or code == "AuthorizationHeaderMalformed") and region:

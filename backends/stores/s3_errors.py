@@ -41,10 +41,14 @@ DENIED: Mapping[str, str] = MappingProxyType(
 )
 """Codes that say: not for you."""
 
-EXPIRED = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-)
-"""Codes that say: fetch the credentials again."""
+SKEWED = "RequestTimeTooSkewed"
+"""Says: your clock is wrong."""
+
+STALE = frozenset({"ExpiredToken", "RequestExpired", "TokenRefreshRequired"})
+"""Codes of the store that say: fetch the credentials again."""
+
+EXPIRED = STALE | {"ExpiredTokenException"}
+"""The same where the library asks, which may pass on what STS said."""
 
 CHANGED = frozenset({"PreconditionFailed", "InvalidRange"})
 """Codes that say: it is another object by now."""

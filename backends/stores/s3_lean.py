@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_plus
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
 from .loops import beside
-from .s3_errors import Answered, code_and_status
+from .s3_errors import SKEWED, Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from .signing import Credentials, Signer, ahead_s, encoded_key
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # the fetching child has plain values of the same names, and 
 _TRIES = 3
 _FIRST_WAIT_S = 0.1
 _STALLS = 6
-_SKEWED = "RequestTimeTooSkewed"
 _TRANSIENT_FROM = 500
 _TOO_MANY = 429
 _MOST_ANSWER_BYTES = 64 * 2**20
@@ -143,7 +142,7 @@ class LeanClient:
                 is_passing = isinstance(status, int) and (
                     status >= _TRANSIENT_FROM or status == _TOO_MANY
                 )
-                is_skewed = code_and_status(error)[0] == _SKEWED and self._skew_s is None
+                is_skewed = code_and_status(error)[0] == SKEWED and self._skew_s is None
                 if not left or not (is_passing or is_skewed):
                     raise
                 if is_skewed:  # by the store's clock from now on
