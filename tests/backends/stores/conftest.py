@@ -57,6 +57,17 @@ async def public(root: Path) -> AsyncIterator[ObjectStore]:
         yield server
 
 
+@pytest.fixture(params=[True, False])
+def is_lean(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Whether S3 is asked by our own few lines, or by the library."""
+    if not request.param:  # whoever has such a file has the library asked
+        (tmp_path / "config").touch()
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    return bool(request.param)
+
+
 @pytest.fixture
 def listening() -> Listening:
     """Starts a server of a few lines, for answers that no store gives; gives its URL."""

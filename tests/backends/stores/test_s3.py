@@ -204,14 +204,8 @@ async def test_a_read_gives_the_bytes_or_an_error(
             await store.read(file, start=1, stop=7)
 
 
-@pytest.mark.parametrize("is_lean", [True, False])
-async def test_another_range_than_asked_is_none_of_the_object(
-    listening: Listening, *, is_lean: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not is_lean:  # whoever has such a file has the library asked
-        (tmp_path / "config").touch()
-        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-
+@pytest.mark.usefixtures("is_lean")
+async def test_another_range_than_asked_is_none_of_the_object(listening: Listening) -> None:
     def answer(head: str) -> bytes:
         if "list-type" in head:
             return reply("200 OK", LISTING)
