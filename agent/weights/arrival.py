@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from .pace import laggards
-from .parts import write_all
 from .plan import Chunk, Grid
 from .ranges import Hiccup
 
@@ -27,8 +26,8 @@ class Ground(Protocol):
         """How files are cut."""
         ...
 
-    def open(self, file: int) -> int:
-        """The open file that a chunk is written to."""
+    def put(self, file: int, view: memoryview, offset: int) -> None:
+        """Write bytes to their place in a file."""
         ...
 
     def size_bytes(self, file: int) -> int:
@@ -163,7 +162,7 @@ class Arrival:
             raise Hiccup(reason="others bring the rest", is_free=True)
 
     def _put(self, view: memoryview, offset: int) -> None:
-        write_all(self._ground.open(self._file), view, offset)
+        self._ground.put(self._file, view, offset)
         self.at = offset + len(view)
         self._ground.came(self._file, view, offset, self.start)
         size_bytes = self._ground.size_bytes(self._file)

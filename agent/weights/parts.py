@@ -21,6 +21,7 @@ from .digests import FrontierDigest, told_of
 from .journal import Claim, Claims, Seal
 from .plan import Grid, bytes_here
 from .record import Fingerprint
+from .strokes import Strokes
 from .told import Witness
 from .verify import fingerprint
 
@@ -61,6 +62,7 @@ class Part:
         naming: Held while a name is made or changed in the folder; the kernel lets one thread in
             at a time, and has the others spin, which takes their processors. All parts share one.
         witness: What was seen of what this store tells; likewise.
+        strokes: What was seen of long and short writes; likewise.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Part:
         grid: Grid,
         naming: "threading.Lock | None" = None,
         witness: Witness | None = None,
+        strokes: Strokes | None = None,
     ) -> None:
+        self._strokes = strokes or Strokes()
         self._witness = witness or Witness()
         self._naming = naming or threading.Lock()
         self.target = target
@@ -135,6 +139,10 @@ class Part:
             self._opened = self._fd, self._digest
             return self._opened
 
+    def put(self, view: memoryview, offset: int) -> None:
+        """Write bytes to their place."""
+        self._strokes.write(self.open()[0], view, offset)
+
     def keep(self, view: memoryview) -> str:
         """Write a whole file, and digest it out of the memory that it came in.
 
@@ -142,7 +150,7 @@ class Part:
             Its sha256, lower-case hex.
         """
         fd, digest = self.open()
-        write_all(fd, view, 0)
+        self._strokes.write(fd, view, 0)
         return digest.whole(view)
 
     def is_other(self, sha256: str) -> bool:
@@ -238,13 +246,6 @@ class Part:
             self._fd, self._opened = -1, None
 
 
-def write_all(fd: int, view: memoryview, offset: int) -> None:
-    """Write bytes to their place; the kernel may take them in pieces."""
-    done = 0
-    while done < len(view):
-        done += os.pwrite(fd, view[done:], offset + done)
-
-
 def flush(fd: int) -> None:
     """Put a file's bytes on the platter; macOS knows no ``fdatasync``."""
     getattr(os, "fdatasync", os.fsync)(fd)
@@ -279,9 +280,9 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
         partial.unlink()
     is_new = not partial.exists()
     partial.mkdir(parents=True, exist_ok=True)
-    naming, witness = threading.Lock(), Witness()
+    naming, witness, strokes = threading.Lock(), Witness(), Strokes()
     parts = [
-        Part(folder, target, claim, grid, naming, witness)
+        Part(folder, target, claim, grid, naming, witness, strokes)
         for target, claim in zip(targets, claims.files, strict=True)
     ]
     for part, claim in zip(parts, claims.files, strict=True):

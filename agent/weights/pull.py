@@ -330,9 +330,9 @@ class Pull:
         """Bytes were written: digest them at once if it is their turn."""
         self._parts[file].open()[1].take(view, offset, since)
 
-    def open(self, file: int) -> int:
-        """The open file that a chunk is written to."""
-        return self._parts[file].open()[0]
+    def put(self, file: int, view: memoryview, offset: int) -> None:
+        """Write bytes to their place in a file."""
+        self._parts[file].put(view, offset)
 
     @property
     def grid(self) -> Grid:
