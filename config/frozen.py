@@ -3,15 +3,14 @@
 The library writes the source of six methods for every class and compiles it, up to 0.7 ms each;
 an agent has some two hundred classes, and nothing else took as much of its start. Here the methods
 are written once and told the names of the fields. ``fields``, ``replace``, ``asdict`` and ``match``
-work as they do with the library's own, for it is the library that finds the fields and makes the
-slots.
+work as they do with the library's own: it is asked to describe the fields, but only when one of
+its tools wants to know, for its import and that description would be a tenth of a child's start.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import partial
 from operator import attrgetter
-from typing import Any, NoReturn, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
 Init = Callable[..., None]
@@ -19,6 +18,66 @@ Put = Callable[[object, object], None]
 Complete = Callable[[Sequence[object], dict[str, object]], tuple[object, ...]]
 
 _TWO, _THREE = 2, 3
+
+
+class _Missing:
+    """What stands for a default that there is not."""
+
+
+_MISSING = _Missing()
+
+
+class _Field:
+    """One field of a class: what the library's would say of it, as far as it is heard here."""
+
+    __slots__ = ("annotation", "compare", "default", "default_factory", "hash", "name", "repr")
+
+    def __init__(
+        self,
+        default: object = _MISSING,
+        default_factory: "Callable[[], object] | _Missing" = _MISSING,
+        *,
+        repr: bool = True,  # noqa: A002  # the library's names
+        hash: bool | None = None,  # noqa: A002  # likewise
+        compare: bool = True,
+    ) -> None:
+        self.name, self.annotation = "", cast("object", None)
+        self.default, self.default_factory = default, default_factory
+        self.repr, self.hash, self.compare = repr, hash, compare
+
+    def described(self) -> tuple[str, Any, Any]:
+        """The same, as the library wants it."""
+        from dataclasses import field  # noqa: PLC0415  # see above
+
+        said: dict[str, Any] = {"repr": self.repr, "hash": self.hash, "compare": self.compare}
+        if self.default is not _MISSING:
+            said["default"] = self.default
+        if self.default_factory is not _MISSING:
+            said["default_factory"] = self.default_factory
+        return self.name, self.annotation, field(**said)
+
+
+if TYPE_CHECKING:  # who reads types knows the library's by name
+    from dataclasses import field
+else:
+    field = _Field
+
+
+class _Described:
+    """A class's ``__dataclass_fields__``, made when a tool of the library's looks for them."""
+
+    def __get__(self, _value: object, kind: type) -> Mapping[str, Any]:
+        from dataclasses import make_dataclass  # noqa: PLC0415  # see above
+
+        known = [each.described() for each in _known(kind)]
+        told = make_dataclass(kind.__name__, known, init=False, repr=False, eq=False)
+        made: Mapping[str, Any] = vars(told)["__dataclass_fields__"]
+        owner = next(each for each in kind.__mro__ if vars(each).get(_FIELDS) is self)
+        setattr(owner, _FIELDS, made)
+        return made
+
+
+_FIELDS, _KNOWN = "__dataclass_fields__", "__frozen_fields__"
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -33,14 +92,15 @@ def frozen(cls: type[T]) -> type[T]:
         TypeError: A field without a default follows one that has one.
     """
     own = {name for name in vars(cls) if name.startswith("__")}
-    if cls.__doc__ is None:  # else the library makes one, of a signature: 2 ms a class
+    if cls.__doc__ is None:
         cls.__doc__ = cls.__name__
-    made = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
-    known = fields(cast("Any", made))
+    known = (*_known(cls), *_own_fields(cls))
+    known = tuple({each.name: each for each in known}.values())
+    made = _with_slots(cls, known)
     compared = tuple(each.name for each in known if each.compare)
     hashed = tuple(each.name for each in known if each.compare and each.hash is not False)
     shown = tuple(each.name for each in known if each.repr)
-    methods: dict[str, Callable[..., object]] = {
+    methods: dict[str, object] = {
         "__init__": _init(made, known, getattr(made, "__post_init__", None)),
         "__eq__": _eq(compared),
         "__hash__": _hash(hashed),
@@ -48,6 +108,7 @@ def frozen(cls: type[T]) -> type[T]:
         "__setattr__": _refuse,
         "__delattr__": _refuse,
         "__reduce__": _reduce,
+        "__match_args__": tuple(each.name for each in known),
     }
     for name, method in methods.items():
         if name not in own:
@@ -55,14 +116,69 @@ def frozen(cls: type[T]) -> type[T]:
     return made
 
 
-def _init(made: type, known: Sequence[Field[Any]], after: Init | None) -> Init:
+def replace(value: T, **changes: object) -> T:
+    """Another value of the same class, with some fields changed.
+
+    Raises:
+        TypeError: It has no such field.
+    """
+    return type(value)(**{**as_table(value), **changes})
+
+
+def as_table(value: object) -> dict[str, object]:
+    """A value's fields by name; the library's ``asdict`` copies every text on its way."""
+    return {each.name: getattr(value, each.name) for each in _known(type(value))}
+
+
+def _known(kind: type) -> "tuple[_Field, ...]":
+    """The fields of a class and of those above it, in their order."""
+    return cast("tuple[_Field, ...]", getattr(kind, _KNOWN, ()))
+
+
+def _own_fields(cls: type) -> "list[_Field]":
+    found: list[_Field] = []
+    for name, annotation in cast("dict[str, object]", cls.__annotations__).items():
+        if getattr(annotation, "__origin__", annotation) is ClassVar:
+            continue
+        said: Any = vars(cls).get(name, _MISSING)
+        if type(said).__name__ == "Field":  # the library's, of a file that has it anyway
+            said = _taken(said)
+        one = said if isinstance(said, _Field) else _Field(said)
+        one.name, one.annotation = name, annotation
+        found.append(one)
+    return found
+
+
+def _taken(said: Any) -> _Field:  # noqa: ANN401  # the library's, whose own fields are such
+    from dataclasses import MISSING  # noqa: PLC0415  # it is imported already
+
+    default = _MISSING if said.default is MISSING else said.default
+    factory = _MISSING if said.default_factory is MISSING else said.default_factory
+    return _Field(default, factory, repr=said.repr, hash=said.hash, compare=said.compare)
+
+
+def _with_slots(cls: type[T], known: "Sequence[_Field]") -> type[T]:
+    """The same class once more, with a slot for every field that no class above it has."""
+    above = {each.name for each in _known(cls)}
+    names = tuple(each.name for each in known if each.name not in above)
+    left_out = {"__dict__", "__weakref__", *(each.name for each in known)}
+    body = {name: value for name, value in vars(cls).items() if name not in left_out}
+    body |= {"__slots__": names, _FIELDS: _Described(), _KNOWN: tuple(known)}
+    made = type(cls)(cls.__name__, cls.__bases__, body)
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+def _init(made: type, known: "Sequence[_Field]", after: Init | None) -> Init:
     of = made.__qualname__
     names = tuple(each.name for each in known)
     # the slots themselves: asking for each by name takes twice as long
     puts: Sequence[Put] = tuple(getattr(made, name).__set__ for name in names)
-    defaults = {each.name: each.default for each in known if each.default is not MISSING}
+    defaults = {each.name: each.default for each in known if each.default is not _MISSING}
     factories = {
-        each.name: each.default_factory for each in known if each.default_factory is not MISSING
+        each.name: each.default_factory
+        for each in known
+        if not isinstance(each.default_factory, _Missing)
     }
     optional = [name in defaults or name in factories for name in names]
     if optional != sorted(optional):
@@ -173,10 +289,12 @@ def _repr(names: Sequence[str]) -> Callable[[object], str]:
 
 def _refuse(self: object, name: str, _value: object = None) -> NoReturn:
     """Stand where a field would be set or deleted."""
+    from dataclasses import FrozenInstanceError  # noqa: PLC0415  # see above
+
     problem = f"{self.__class__.__qualname__}.{name} stays as it was made"
     raise FrozenInstanceError(problem)
 
 
 def _reduce(self: object) -> tuple[object, ...]:
     """How a value is copied and pickled: made anew."""
-    return self.__class__, tuple(getattr(self, each.name) for each in fields(cast("Any", self)))
+    return self.__class__, tuple(as_table(self).values())

@@ -11,7 +11,17 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 _SELDOM: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"importlib.metadata": ("entry_points",), "urllib.request": (), "h11": (), "inspect": ()}
+    {
+        "importlib.metadata": ("entry_points",),
+        "urllib.request": (),
+        "urllib.parse": ("quote_from_bytes",),
+        "ipaddress": (),
+        "ntpath": (),
+        "selectors": (),
+        "array": (),
+        "h11": (),
+        "inspect": (),
+    }
 )
 """By module: which of its functions are imported by name where they are not yet called."""
 
@@ -46,6 +56,9 @@ def import_later() -> None:
     it and ``pydantic`` bring ``importlib.metadata``, one for a version, the other to find plugins,
     and none may read what is validated here. ``h11`` waits for the first question to the control
     socket, ``inspect`` for somebody who wants to know a signature: ``dataclasses`` does not.
+    ``pathlib`` brings ``ntpath`` for paths of Windows and ``urllib.parse`` for those of URIs, which
+    brings ``ipaddress`` for hosts in brackets; ``socket`` brings ``selectors`` to send files and
+    ``array`` to pass open ones on.
     Whoever needs one of them gets it whole, at its first use.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")

@@ -17,23 +17,24 @@ Source:
 
 import re
 from typing import Literal
-from urllib.parse import quote, unquote
 
 from .errors import RefInvalid
 from .frozen import frozen
+from .patterns import pattern
+from .urls import quote, unquote
 
 Scheme = Literal["s3", "gs", "ngc", "hf", "file", "https", "http"]
 SCHEMES: tuple[Scheme, ...] = ("s3", "gs", "ngc", "hf", "file", "https", "http")
 
-_URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_BARE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*(?:@\S+)?")
-_ONE_FILE = re.compile(
+_URI = pattern(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+_BUCKET = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_NAME = pattern(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_BARE = pattern(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*(?:@\S+)?")
+_ONE_FILE = pattern(
     r"(?P<place>[^/@]+(?:@(?:refs/(?:pr|convert)/)?[^/@]+)?)/(?P<file>[^@]*[^/@]\.gguf)",
     re.IGNORECASE,
 )
-_AUTHORITY = re.compile(
+_AUTHORITY = pattern(
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
 _MOST_PORT = 65535

@@ -7,14 +7,16 @@ plainly a name and bears none of the words; the message has a field for the id a
 
 import re
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,255}")
+from .patterns import pattern
 
-_SORTED_BY = re.compile(
+_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,255}")
+
+_SORTED_BY = pattern(
     r"draining|slot|panic|exceeds|token_budget|(?<![a-z])oom(?![a-z])", re.IGNORECASE
 )
 """Of all the words that a coordinator sorts by, those that a name can hold: no blanks."""
 
-_FAULTS = re.compile(
+_FAULTS = pattern(
     r"panic|fatal error|backend crash|internal error|operation couldn.t be completed",
     re.IGNORECASE,
 )

@@ -13,7 +13,6 @@ from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
 from ...backends.stores.loops import beside
 from ...backends.stores.paths import is_wanted, is_weights, spares
 from . import manifest
-from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse
 from .lines import Alone, FetchJob
 from .parts import Target
 
@@ -87,6 +86,8 @@ def read_checksums(path: Path, *, model: str) -> dict[str, str]:
     Raises:
         WeightsCorrupt: It cannot be read or understood.
     """
+    from .checksums import MAX_CHECKSUMS_BYTES, ChecksumsInvalid, parse  # noqa: PLC0415  # if asked
+
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CHECKSUMS_BYTES + 1)

@@ -10,7 +10,6 @@ Source:
     checksum is of the checksums of parts, and ends in ``-`` and how many they are.
 """
 
-import binascii
 from collections.abc import Mapping
 
 from ...config.frozen import frozen
@@ -72,10 +71,18 @@ def _checksum(fields: Mapping[str, str]) -> str | None:
     if kind != "FULL_OBJECT" and (kind is not None or "-" in fields.get("etag", "")):
         return None
     for name, length in _LENGTHS.items():
-        try:
-            value = binascii.a2b_base64(fields.get(f"x-amz-checksum-{name}", ""), strict_mode=True)
-        except binascii.Error:  # composite, or nonsense
-            continue
+        value = _bytes_of(fields.get(f"x-amz-checksum-{name}", ""))
         if len(value) == length:
             return f"{ANSWER}{name}:{value.hex()}"
     return None
+
+
+def _bytes_of(text: str) -> bytes:
+    if not text:
+        return b""
+    import binascii  # noqa: PLC0415  # many stores say no such thing
+
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:  # composite, or nonsense
+        return b""

@@ -21,19 +21,17 @@ from . import manifest
 from .alone import is_held
 from .behind import Syncing
 from .boot import boot_id
-from .cache import Cache
+from .cache import SHARED_NAME, Cache
 from .digests import Interrupted
 from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
 from .lines import EXIT_FAILED, FetchJob, Result, Tensors
 from .parts import Part, Target, prepare, sweep
 from .peers_join import Brought, pull_for
-from .peers_shared import SHARED_NAME
 from .plan import Grid, grid_for
 from .plane import Begin, Plane
 from .publish import Digested, digest_in_place, drop_lies, publish
 from .pull import Pull
 from .record import RECORD_NAME
-from .repair import claim
 from .reuse import here_now, keep_own, pieces_of, still_reused, take_over
 from .source import Source
 from .targets import targets_of
@@ -184,6 +182,8 @@ class Bring:
             _ = verify(self._folder, model=self._job.model, is_stopped=self._stopped.is_set)
         except WeightsCorrupt as error:
             if record.folder is None:
+                from .repair import claim  # noqa: PLC0415  # for what is damaged
+
                 (self._folder / error.file).unlink(missing_ok=True)
                 # what nobody has touched need not come again
                 doubtful = {file.path for file in changed_files(self._folder, record)}

@@ -7,6 +7,7 @@ Layout, one folder a model, named by :func:`~.manifest.folder_name`, never by th
         manifest.ok                         the record; written last, makes the folder a build
         .partial/<path>                     files being fetched, preallocated
         .journal                            which of their bytes are here
+        .shared                             which of those other nodes may have; see peers_shared
         .lock                               held by the one fetch that writes here
     <cache>/models/.listed.json             sizes of builds that were listed but are not here
     <cache>/models/.listed.lock             held by whoever is writing that
@@ -29,6 +30,7 @@ from .record import RECORD_NAME
 from .verify import changed_files, describe, read_record, write_atomically
 
 PARTIAL_NAME = ".partial"
+SHARED_NAME = ".shared"
 LEAVING_PREFIX = ".leaving-"
 _LOCK_NAME = ".lock"
 _LISTED_NAME = ".listed.json"
@@ -162,11 +164,17 @@ def listed_key(model: str, ref: str) -> str:
 
 def _take_links_away(folder: Path) -> None:
     """Nobody but us writes here, and we make no links: one that is here leads us astray."""
-    for base, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(base) / name
-            if path.is_symlink():
-                path.unlink()
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue  # whoever wants to write there hears of it
+        for entry in entries:  # each knows what it is: one more question for each of many costs
+            if entry.is_symlink():
+                Path(entry.path).unlink()
+            elif entry.is_dir():
+                waiting.append(entry.path)
 
 
 def _lock(fd: int, model: str, *, give_up_s: float) -> None:

@@ -8,16 +8,17 @@ Source:
     ``\\``, ``\n`` and ``\r`` in the name are escaped.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+
+from ...config.patterns import pattern
 
 MAX_CHECKSUMS_BYTES = 16 * 2**20
 """A list of 100,000 files has about 10 MB; more than this is not read."""
 
-_PLAIN = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
-_TAGGED = re.compile(r"(\\?)SHA256 \((.+)\) = ([0-9A-Fa-f]{64})")
-_ESCAPE = re.compile(r"\\(.?)")
+_PLAIN = pattern(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
+_TAGGED = pattern(r"(\\?)SHA256 \((.+)\) = ([0-9A-Fa-f]{64})")
+_ESCAPE = pattern(r"\\(.?)")
 _ESCAPED: Mapping[str, str] = MappingProxyType({"\\": "\\", "n": "\n", "r": "\r"})
 
 

@@ -6,11 +6,11 @@ killed, it leaves what the child would leave.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
 from ...config.errors import AgentError
+from ...config.frozen import replace
 from .bring import Bring, FindStore
 from .fetcher import allow_open_files, named
 from .lines import FetchJob, Result

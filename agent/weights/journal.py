@@ -17,21 +17,20 @@ the store lists with another size or ETag is forgotten.
 
 import json
 import os
-import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from ...config.frozen import frozen
+from ...config.frozen import field, frozen
+from ...config.patterns import pattern
 from .plan import Grid, bytes_here
 from .record import Fingerprint
 
 JOURNAL_NAME = ".journal"
 MAX_JOURNAL_BYTES = 256 * 2**20
 _DIGITS = 64  # of a sha256 in hex
-_TOLD = re.compile(rb"[a-z0-9-]{1,24}:[0-9a-f]{1,64}(-[0-9]{1,5})?")
+_TOLD = pattern(rb"[a-z0-9-]{1,24}:[0-9a-f]{1,64}(-[0-9]{1,5})?")
 
 
 @frozen
@@ -80,7 +79,6 @@ class Seal:
     told: str | None = None
 
 
-@dataclass(slots=True)
 class Claim:
     """What the journal says about one file.
 
@@ -90,9 +88,12 @@ class Claim:
         marks: What its digest is on the way; empty if not known.
     """
 
-    have: bytearray
-    seal: Seal | None = None
-    marks: tuple[str, ...] = ()
+    __slots__ = ("have", "marks", "seal")
+
+    def __init__(self, have: bytearray) -> None:
+        self.have = have
+        self.seal: Seal | None = None
+        self.marks: tuple[str, ...] = ()
 
 
 @frozen

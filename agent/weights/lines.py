@@ -7,13 +7,12 @@ found by the child itself, in its environment.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from ...backends.stores.base import Progress
 from ...backends.stores.errors import WeightsError
 from ...config.errors import AgentError, ConfigError
-from ...config.frozen import frozen
+from ...config.frozen import as_table, field, frozen
 from ...config.refs import ModelRef
 from .light import Table
 
@@ -118,11 +117,11 @@ def encode_job(job: FetchJob, mode: Mode) -> bytes:
     said = {
         "mode": mode,
         "model": job.model,
-        "ref": asdict(job.ref),
+        "ref": as_table(job.ref),
         "stores": job.stores.model_dump(),
         "weights": job.weights.model_dump(),
         "cache_dir": job.cache_dir,
-        "alone": None if job.alone is None else asdict(job.alone),
+        "alone": None if job.alone is None else as_table(job.alone),
         "tells_tensors": job.tells_tensors,
         "peers": job.peers.model_dump(),
         "weight_hash": job.weight_hash,
@@ -215,17 +214,17 @@ def decode_limits(data: bytes) -> list[int | None]:
 
 def encode_progress(phase: str, progress: Progress) -> bytes:
     """How far the child is."""
-    return _line("progress", {**asdict(progress), "phase": phase})
+    return _line("progress", {**as_table(progress), "phase": phase})
 
 
 def encode_tensors(tensors: Tensors) -> bytes:
     """What of a file can be read already."""
-    return _line("tensors", asdict(tensors))
+    return _line("tensors", as_table(tensors))
 
 
 def encode_result(result: Result) -> bytes:
     """The child's last word when all went well."""
-    return _line("result", asdict(result))
+    return _line("result", as_table(result))
 
 
 def encode_error(error: AgentError) -> bytes:

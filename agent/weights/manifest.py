@@ -7,11 +7,11 @@ published manifest may be believed. A manifest that breaks one rule is not belie
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from ...config.frozen import frozen
+from ...config.patterns import pattern
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -38,13 +38,13 @@ INTEGRITY_NAMES = frozenset(
 )
 
 _LEAST_CHUNK_BYTES, _MOST_CHUNK_BYTES = 2**16, 2**25
-_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+_UNFIT = pattern(r"[\\\x00-\x1f\x7f]")
 """Source: the C0 controls and DEL of ISO 646, and what is a separator elsewhere."""
 
 _MAX_PATH_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
-_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_SHA256_HEX = pattern(r"[0-9a-f]{64}")
+_UNSAFE = pattern(r"[^A-Za-z0-9._-]")
 _RESERVED = frozenset({"manifest.ok"})
 """Names that the cache writes itself."""
 

@@ -9,12 +9,11 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.base import RemoteFile
 from ...backends.stores.errors import DiskFull
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from .answers import VEILED, Word, joined
 from .cache import PARTIAL_NAME
 from .digests import FrontierDigest, told_of

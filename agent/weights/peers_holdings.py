@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...config.frozen import frozen
-from .cache import PARTIAL_NAME
+from .cache import PARTIAL_NAME, SHARED_NAME
 from .manifest import folder_name
-from .peers_shared import SHARED_NAME, Offered, Shared
+from .peers_shared import Offered, Shared
 from .record import RECORD_NAME, Fingerprint
 from .verify import read_record
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .cache import SHARED_NAME
 from .journal import Journal
 from .lines import FetchJob
 from .parts import Part
@@ -45,7 +46,7 @@ def pull_for(
     from .peers_company import Company  # noqa: PLC0415
     from .peers_node import key_of, own_node  # noqa: PLC0415
     from .peers_pull import PullTogether, Together  # noqa: PLC0415
-    from .peers_shared import SHARED_NAME, Sharing  # noqa: PLC0415
+    from .peers_shared import Sharing  # noqa: PLC0415
 
     key, is_copy = key_of(job.peers.key_file), job.alone is not None
     node = own_node(folder.parent) if job.peers.listen is not None and not is_copy else None

@@ -25,7 +25,6 @@ from pathlib import Path
 from ...config.frozen import frozen
 from .manifest import path_problem
 
-SHARED_NAME = ".shared"
 MAX_SHARED_BYTES = 64 * 2**20
 _WORDS = 4
 _DIGITS = 64

@@ -7,7 +7,6 @@ what it raises what has to happen first.
 """
 
 import os
-import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from ...backends.stores.etags import is_other
 from ...backends.stores.exchange import Exchange, Garbled, Head
 from ...backends.stores.s3_errors import SKEWED, STALE
 from ...config.frozen import frozen
+from ...config.patterns import pattern
 from .answers import Word, joined, word_of
 
 if TYPE_CHECKING:  # plain HTTP does without
@@ -41,8 +41,8 @@ _ELSEWHERE = frozenset({301, 307})
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
 """The last is what uploads are sent in; some stores keep the word and tell it with plain bytes."""
 
-_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_CODE = pattern(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_CONTENT_RANGE = pattern(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 class Hiccup(Exception):  # not a failure yet

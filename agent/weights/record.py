@@ -6,18 +6,17 @@ nothing has to be read again.
 """
 
 import json
-import re
-from dataclasses import fields
 from typing import cast, get_args
 
 from ...backends.stores.base import VerifiedBy
-from ...config.frozen import frozen
+from ...config.frozen import as_table, frozen
+from ...config.patterns import pattern
 
 RECORD_NAME = "manifest.ok"
 MAX_RECORD_BYTES = 64 * 2**20
 
 _VERSION = 1
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = pattern(r"[0-9a-f]{64}")
 
 
 @frozen
@@ -105,8 +104,8 @@ class Record:
 
     def encode(self) -> bytes:
         """The record as JSON text."""
-        files = [_plain(file) for file in self.files]
-        said = {"schema_version": _VERSION, **_plain(self), "files": files}
+        files = [as_table(file) for file in self.files]
+        said = {"schema_version": _VERSION, **as_table(self), "files": files}
         return json.dumps(said).encode() + b"\n"
 
     @classmethod
@@ -116,11 +115,6 @@ class Record:
             return _record(_Fields(json.loads(data)))
         except (ValueError, RecursionError):
             return None
-
-
-def _plain(value: Record | RecordFile) -> dict[str, object]:
-    """A value's fields by name; the library's ``asdict`` copies every text on its way."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 class _Fields:

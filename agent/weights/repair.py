@@ -7,6 +7,7 @@ listing, its version tags and all digests are held to as at first.
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.stores.errors import WeightsCorrupt
 from .boot import boot_id
@@ -15,8 +16,10 @@ from .digests import MARK_BYTES
 from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
 from .plan import Grid, grid_for
 from .record import RECORD_NAME, Record, RecordFile
-from .scrub import BadFile
 from .verify import fingerprint
+
+if TYPE_CHECKING:
+    from .scrub import BadFile
 
 
 def claim(
@@ -25,7 +28,7 @@ def claim(
     *,
     good: Collection[str],
     chunk_bytes: int,
-    bad: Mapping[str, BadFile] | None = None,
+    bad: "Mapping[str, BadFile] | None" = None,
 ) -> int:
     """Write the journal of a fetch that lacks only what is not good.
 
@@ -66,7 +69,7 @@ def claim(
     return claims.bytes_here
 
 
-def _good_blocks(file: RecordFile, found: BadFile, grid: Grid) -> bytes:
+def _good_blocks(file: RecordFile, found: "BadFile", grid: Grid) -> bytes:
     """One byte a block: whether all pieces that it touches are good."""
     piece_bytes, bad = found.piece_bytes, frozenset(found.pieces)
     spans = (
@@ -84,7 +87,7 @@ def _set_back(folder: Path, path: str) -> None:
 
 
 def set_aside(
-    cache: Cache, model: str, record: Record, bad: Sequence[BadFile], *, chunk_bytes: int
+    cache: Cache, model: str, record: Record, bad: "Sequence[BadFile]", *, chunk_bytes: int
 ) -> int:
     """Make of a damaged build an unfinished fetch that lacks only what is damaged.
 

@@ -15,11 +15,11 @@ import errno
 import hashlib
 import mmap
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...config.frozen import frozen
+from ...config.patterns import pattern
 from .cache import Cache
 from .digests import Interrupted, sha256_of
 from .journal import Claims, Seal
@@ -29,7 +29,7 @@ from .plan import Grid
 from .record import Record, RecordFile
 from .verify import changed_files, place_of, read_record
 
-_CONTENT_TAG = re.compile(r'"[0-9a-f]{32}(-[1-9][0-9]{0,4})?"')
+_CONTENT_TAG = pattern(r'"[0-9a-f]{32}(-[1-9][0-9]{0,4})?"')
 """Source: Amazon S3 API reference, "Object": the MD5 of the content, or of its parts' MD5s."""
 
 _COPY_BYTES = 16 * 2**20

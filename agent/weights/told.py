@@ -14,7 +14,6 @@ Source:
     Git's object format: the name of a blob is the SHA-1 of a header with its length, and itself.
 """
 
-import binascii
 import hashlib
 import threading
 from collections.abc import Iterable
@@ -107,11 +106,13 @@ class _Crc32:
     """
 
     def __init__(self, value: int = 0) -> None:
-        self._value = value
+        from binascii import crc32  # noqa: PLC0415  # few stores tell one
+
+        self._value, self._crc32 = value, crc32
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Take the next bytes."""
-        self._value = binascii.crc32(data, self._value)
+        self._value = self._crc32(data, self._value)
 
     def hexdigest(self) -> str:
         """Eight digits."""

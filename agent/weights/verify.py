@@ -10,17 +10,15 @@ import json
 import mmap
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, cast
 
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from .boot import boot_id
 from .digests import sha256_of
-from .gguf import check_gguf, gguf_bytes
 from .headers import HeaderInvalid, check_header, tensor_bytes
 from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
 
@@ -89,6 +87,8 @@ def check_file(file: Path | BinaryIO, *, path: str, model: str, is_plain: bool =
         except HeaderInvalid as error:
             raise WeightsCorrupt(model=model, file=path, reason=f"safetensors: {error}") from error
     if path.endswith(".gguf") and not is_plain:
+        from .gguf import check_gguf  # noqa: PLC0415  # most builds have none
+
         try:
             return check_gguf(file, size_bytes=size_bytes)
         except HeaderInvalid as error:
@@ -154,7 +154,11 @@ def check_build(
 def _weights_bytes(folder: Path, path: str) -> int:
     if path.endswith(".safetensors"):
         return tensor_bytes(folder / path)
-    return gguf_bytes(folder / path) if path.endswith(".gguf") else 0
+    if not path.endswith(".gguf"):
+        return 0
+    from .gguf import gguf_bytes  # noqa: PLC0415  # most builds have none
+
+    return gguf_bytes(folder / path)
 
 
 def config_of(folder: Path, *, model: str, name: str = "config.json") -> dict[str, object]:

@@ -7,10 +7,9 @@ The plain facts that both the weights room and the core talk about stand here to
 """
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Literal, Protocol, runtime_checkable
 
-from ...config.frozen import frozen
+from ...config.frozen import field, frozen
 
 VerifiedBy = Literal["manifest", "store", "self"]
 """Who had promised the digests that a build was held to."""

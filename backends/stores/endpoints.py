@@ -9,10 +9,11 @@ reads an environment, a file or a clock: all of it comes in.
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, cast
-from urllib.parse import quote, urlsplit
 
 from ...config.errors import ConfigInvalid
 from ...config.frozen import frozen
+from ...config.patterns import pattern
+from ...config.urls import quote, split
 
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
@@ -22,13 +23,13 @@ Source = Literal["config", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile",
 DEFAULT_REGION = "us-east-1"
 """What stores without regions expect in a signature, and where AWS answers for all."""
 
-_AWS_HOST = re.compile(
+_AWS_HOST = pattern(
     r"(?:.+\.)?s3(?:-fips)?(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?"
     r"(?:\.vpce)?\.amazonaws\.com(?:\.cn)?"
 )
-_DNS_SAFE = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
-_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_DNS_SAFE = pattern(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_ADDRESS = pattern(r"[0-9.]+|.*:.*")
+_REGION = pattern(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
 @frozen
@@ -103,7 +104,7 @@ def choose(
     nothing: tuple[Source, str | None] = ("aws", None)
     source, text = next((one for one in tried if one[1]), nothing)
     url = None if text is None else _checked(text, source)
-    found = None if url is None else _AWS_HOST.fullmatch(urlsplit(url).hostname or "")
+    found = None if url is None else _AWS_HOST.fullmatch(split(url).host)
     is_aws = url is None or found is not None
     region = _region(config, environ, profile, None if found is None else found["region"])
     return Endpoint(
@@ -155,10 +156,10 @@ def bucket_url(endpoint: Endpoint, bucket: str) -> str:
 
 def origin(url: str) -> Origin:
     """Take a bucket's URL apart; a query is left out."""
-    parts = urlsplit(url)
+    parts = split(url)
     is_tls = parts.scheme == "https"
     usual = 443 if is_tls else 80
-    host = parts.hostname or ""
+    host = parts.host
     port = parts.port or usual
     shown = f"[{host}]" if ":" in host else host
     return Origin(
@@ -183,17 +184,16 @@ def _candidates(
 
 def _checked(text: str, source: Source) -> str:
     try:
-        parts = urlsplit(text)
-        port = parts.port
+        parts = split(text)
     except ValueError:
         raise _invalid(source, "it is no URL") from None
     if parts.scheme not in {"http", "https"}:
         raise _invalid(source, "it must begin with https:// or http://")
     if "@" in parts.netloc:
         raise _invalid(source, "it must not hold a user name or a password")
-    if not parts.hostname or not re.fullmatch(r"[A-Za-z0-9._:%-]+", parts.hostname):
+    if not parts.host or not re.fullmatch(r"[A-Za-z0-9._:%-]+", parts.host):
         raise _invalid(source, "it names no host")
-    if port == 0 or parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", text):
+    if parts.port == 0 or parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", text):
         raise _invalid(source, "it must be scheme://host[:port][/path] and nothing more")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
@@ -234,7 +234,7 @@ def _addressing(
     if config.addressing == "path" or not _DNS_SAFE.fullmatch(bucket):
         return "path"
     if config.addressing == "virtual":
-        if url is not None and _ADDRESS.fullmatch(urlsplit(url).hostname or ""):
+        if url is not None and _ADDRESS.fullmatch(split(url).host):
             raise _invalid(source, "addressing = 'virtual' needs a host name, not an address")
         return "virtual"
     return "virtual" if is_aws else "path"

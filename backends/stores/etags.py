@@ -7,7 +7,7 @@ Source:
     RFC 9110, 8.8.3: an entity tag is a quoted string, ``W/`` before a weak one.
 """
 
-import re
+from ...config.patterns import pattern
 
 ETAG = "etag"
 """The kind of what is told by a tag that may be an MD5, and may only look like one."""
@@ -15,7 +15,7 @@ ETAG = "etag"
 PARTS = "parts"
 """How the kind begins of what is told by the tag of an upload in parts."""
 
-_CONTENT = re.compile(r'"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?"')
+_CONTENT = pattern(r'"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?"')
 """Source: Amazon S3 API reference, "Object": the MD5 of the content, or of its parts' MD5s."""
 
 _USUAL_MIB = (8, 16, 5, 50, 64, 32, 128, 10, 15, 20, 25, 100, 256, 512, 1024, 2048)

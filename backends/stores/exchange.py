@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ...config.frozen import frozen
+from ...config.patterns import pattern
 
 if TYPE_CHECKING:  # plain HTTP does without
     import ssl
@@ -28,11 +29,11 @@ _MOST_INTERIM = 8
 _MOST_TRAILERS = 64
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELDS = re.compile(r"(?:\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r?)*")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_CHUNK = pattern(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _UNFIT = re.compile("[\x00-\x20\x7f]")
 _UNFIT_LINE = re.compile("[\x00\r\n]")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_LINE_END = re.compile(rb"\r?\n")
+_LINE_END = pattern(rb"\r?\n")
 
 
 class Garbled(Exception):  # not a failure yet: whoever asked says what it means

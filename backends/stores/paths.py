@@ -7,11 +7,11 @@ on the list are ever downloaded, and code is not on it.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
+from ...config.patterns import pattern
 from .base import RemoteFile
 from .errors import ModelMissing, WeightsUnsafe
 
@@ -21,7 +21,7 @@ PATH_BYTES = 1024
 SEGMENT_BYTES = 255
 """Longest file name. Source: NAME_MAX of ext4, XFS and APFS."""
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_CONTROLS = pattern("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """Source: Unicode's general categories Cc, Cs, Zl and Zp."""
 
 MOST_OBJECTS = 20_000
@@ -36,7 +36,7 @@ WANTED = frozenset({"safetensors", "gguf", "json", "jinja", "model", "txt", "tik
 TENSORS = frozenset({"safetensors", "gguf"})
 """Suffixes of weights."""
 
-_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.gguf$", re.IGNORECASE)
+_SHARD = pattern(r"-[0-9]{5}-of-[0-9]{5}\.gguf$", re.IGNORECASE)
 
 PICKLES = frozenset({"bin", "pt", "pth", "pkl", "pickle", "ckpt"})
 """Suffixes of weights that run code when they are opened."""
@@ -177,7 +177,7 @@ def is_weights(path: str) -> bool:
 def _problem(text: str) -> str:
     if not text:
         return "is empty"
-    if _CONTROLS.search(text):
+    if not text.isprintable() and _CONTROLS.search(text):
         return "holds a control character"
     if "\\" in text:
         return "holds a backslash"
@@ -241,6 +241,10 @@ def _folded(path: str) -> str:
     # how a case-insensitive, normalising file system such as APFS compares names
     if path.isascii():
         return path.lower()
+    if path.isascii():
+        return path.casefold()
+    import unicodedata  # noqa: PLC0415  # few names are anything but ASCII
+
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 

@@ -11,10 +11,9 @@ anywhere; the latter is noted, and a store that then refuses is reported with th
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from ...config.refs import ModelRef
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose, is_region

@@ -5,11 +5,11 @@ signed. Only its error code does, and only if it looks like one. Errors are told
 status and class, never by their text.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol, cast
 
+from ...config.patterns import pattern
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsError
 
 MISSING: Mapping[str, str] = MappingProxyType(
@@ -53,7 +53,7 @@ EXPIRED = STALE | {"ExpiredTokenException"}
 CHANGED = frozenset({"PreconditionFailed", "InvalidRange"})
 """Codes that say: it is another object by now."""
 
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
+_CODE = pattern(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 _BAD_GATEWAY_FROM = 500
 
 

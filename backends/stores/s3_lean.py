@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from pyexpat import ExpatError, ParserCreate
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, unquote_plus
 
+from ...config.urls import quote, unquote_plus
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
 from .loops import beside

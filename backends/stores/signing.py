@@ -9,14 +9,12 @@ Source:
 """
 
 import hashlib
-import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import field
 from types import MappingProxyType
-from urllib.parse import quote
 
-from ...config.frozen import frozen
+from ...config.frozen import field, frozen
+from ...config.urls import quote
 
 _PAYLOAD = "UNSIGNED-PAYLOAD"
 _EMPTY_LINE = ""
@@ -52,6 +50,9 @@ class Signer:
     def __init__(self, credentials: Credentials, region: str) -> None:
         self._credentials = credentials
         self._region = region
+        from hmac import digest  # noqa: PLC0415  # who signs nothing needs none
+
+        self._hmac = digest
         self._day_key: _DayKey | None = None
 
     def __repr__(self) -> str:
@@ -100,7 +101,7 @@ class Signer:
         scope = f"{day}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.digest(self._key(day), text.encode(), "sha256").hex()
+        signature = self._hmac(self._key(day), text.encode(), "sha256").hex()
         credential = f"{self._credentials.access_key}/{scope}"
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credential}, "
@@ -114,7 +115,7 @@ class Signer:
             return kept.key
         key = f"AWS4{self._credentials.secret_key}".encode()
         for part in (day, self._region, "s3", "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
+            key = self._hmac(key, part.encode(), "sha256")
         self._day_key = _DayKey(day, key)
         return key
 

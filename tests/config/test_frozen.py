@@ -2,14 +2,17 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhand.config import frozen as ours
 from poolhand.config.frozen import frozen
 
 
@@ -39,6 +42,19 @@ class Twin:
     notes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     key: str = field(default="", repr=False)
     seen_s: float = field(default=0.0, compare=False)
+
+
+@frozen
+class _Own:
+    """The same, with the fields of this house."""
+
+    KIND: ClassVar[str] = "ship"
+    name: str
+    depth_m: float = 4.5
+    ships: tuple[str, ...] = ()
+    notes: Mapping[str, str] = ours.field(default_factory=dict[str, str], hash=False)
+    key: str = ours.field(default="", repr=False)
+    seen_s: float = ours.field(default=0.0, compare=False)
 
 
 @frozen
@@ -128,6 +144,65 @@ def test_nothing_of_a_value_can_be_changed() -> None:
             change()
     assert berth == Berth("a")
     assert not hasattr(berth, "__dict__")
+
+
+@given(GIVEN, NAMED)
+def test_fields_of_the_house_are_those_of_the_library(
+    values: list[object], named: dict[str, object]
+) -> None:
+    one, other = made(_Own, values, named), made(Berth, values, named)
+    assert (one is None) == (other is None)
+    if one is not None:
+        assert asdict(cast("Any", one)) == asdict(cast("Any", other)) == ours.as_table(one)
+        assert repr(one).removeprefix("_Own") == repr(other).removeprefix("Berth")
+
+
+def test_what_the_library_is_told_of_fields_is_what_it_would_find() -> None:
+    for kind in (Berth, _Own):
+        told = fields(cast("Any", kind))
+        for one, other in zip(told, fields(Twin), strict=True):
+            assert (one.name, one.type, one.repr, one.compare, one.hash, one.default) == (
+                other.name,
+                other.type,
+                other.repr,
+                other.compare,
+                other.hash,
+                other.default,
+            )
+        assert fields(cast("Any", kind)) == told
+    assert [each.name for each in fields(cast("Any", _Quay))] == [
+        *(each.name for each in fields(cast("Any", Berth))),
+        "cranes",
+    ]
+
+
+def test_a_value_is_made_anew_with_some_fields_changed() -> None:
+    quay = _Quay("a", 3.0, key="k", cranes=2)
+    changed = ours.replace(quay, name="b")
+    assert (changed.name, changed.depth_m, changed.key, changed.cranes) == ("b", 3.0, "k", 2)
+    with pytest.raises(TypeError, match="does not know colour"):
+        _ = ours.replace(quay, colour="red")
+
+
+def test_neither_a_class_nor_its_values_bring_the_library() -> None:
+    program = """
+import sys
+from poolhand.config.frozen import as_table, field, frozen, replace
+@frozen
+class Berth:
+    name: str
+    depth_m: float = field(default=4.5)
+print(replace(Berth("a"), depth_m=1.0), as_table(Berth("a")), "dataclasses" in sys.modules)
+from dataclasses import asdict
+print(asdict(Berth("a")))
+"""
+    ended = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines() == [
+        "Berth(name='a', depth_m=1.0) {'name': 'a', 'depth_m': 4.5} False",
+        "{'name': 'a', 'depth_m': 4.5}",
+    ]
 
 
 def test_a_key_is_never_in_the_words_of_a_value() -> None:

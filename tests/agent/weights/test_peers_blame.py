@@ -11,11 +11,12 @@ import pytest
 from peers_world import KEY, Liar, publish_build, serving
 from weights_origin import Origin, OriginStore, toy
 
+from poolhand.agent.weights.cache import SHARED_NAME
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
 from poolhand.agent.weights.parts import Part, Target, prepare
 from poolhand.agent.weights.peers_company import Company
 from poolhand.agent.weights.peers_pull import PullTogether, Together
-from poolhand.agent.weights.peers_shared import SHARED_NAME, Shared, Sharing
+from poolhand.agent.weights.peers_shared import Shared, Sharing
 from poolhand.agent.weights.plan import Grid
 from poolhand.agent.weights.source import Source
 from poolhand.backends.stores.base import RemoteFile

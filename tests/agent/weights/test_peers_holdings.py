@@ -8,8 +8,9 @@ import pytest
 from peers_world import publish_build, raw
 from weights_origin import toy
 
+from poolhand.agent.weights.cache import SHARED_NAME
 from poolhand.agent.weights.peers_holdings import Held, Holdings, opened
-from poolhand.agent.weights.peers_shared import SHARED_NAME, Sharing
+from poolhand.agent.weights.peers_shared import Sharing
 from poolhand.agent.weights.record import RECORD_NAME
 
 OBJECTS = toy(shard_bytes=50_000)

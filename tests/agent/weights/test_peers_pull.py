@@ -24,10 +24,9 @@ from peers_world import (
 from weights_origin import REF, Origin, manifest_of, origin_store, quick, stores_of, toy
 
 from poolhand.agent.weights.bring import Bring
-from poolhand.agent.weights.cache import Cache
+from poolhand.agent.weights.cache import SHARED_NAME, Cache
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.peers_node import serving as named
-from poolhand.agent.weights.peers_shared import SHARED_NAME
 from poolhand.agent.weights.peers_talk import PIECE_BYTES, Answer, Talk
 from poolhand.agent.weights.verify import read_record
 from poolhand.backends.stores.base import Progress

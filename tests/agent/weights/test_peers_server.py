@@ -11,10 +11,10 @@ import pytest
 from peers_world import KEY, NODE, OTHER_KEY, dialled, exactly, publish_build, raw, serving
 from weights_origin import toy
 
-from poolhand.agent.weights.cache import Cache
+from poolhand.agent.weights.cache import SHARED_NAME, Cache
 from poolhand.agent.weights.peers_line import PeerFailed
 from poolhand.agent.weights.peers_server import PeerServer
-from poolhand.agent.weights.peers_shared import SHARED_NAME, Sharing
+from poolhand.agent.weights.peers_shared import Sharing
 from poolhand.agent.weights.peers_talk import (
     ANSWER_BYTES,
     HELLO,

@@ -7,7 +7,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from poolhand.agent.weights.peers_shared import SHARED_NAME, Shared, Sharing
+from poolhand.agent.weights.cache import SHARED_NAME
+from poolhand.agent.weights.peers_shared import Shared, Sharing
 
 A, B = "a" * 64, "b" * 64
 FILES = [(A, 1000, "one.safetensors"), (B, 500, "sub dir/two.json")]
