@@ -95,7 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] != ["run"]:  # it stays, and takes care of itself
         gc.set_threshold(_SELDOM)
     try:
-        return _run(words)
+        code = _run(words)
+        if words[:2] == ["models", "fetch"]:  # as its child does: see there
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
     finally:
         gc.freeze()  # the interpreter's end would look at every object once more: a tenth of it all
 
@@ -104,7 +109,7 @@ def _run(words: Sequence[str]) -> int:
     name = words[0] if words else ""
     try:
         chosen = _file_of(name) if name in VERBS else None
-        args = _parser({name: chosen} if chosen else {}).read(words)
+        args = _parser({name: chosen} if chosen else {}, words).read(words)
         code = chosen.main(args) if chosen else _version()
         sys.stdout.flush()
     except AgentError as error:
@@ -127,8 +132,8 @@ def whole_parser() -> Parser:
     return _parser({name: _file_of(name) for name in VERBS})
 
 
-def _parser(chosen: Mapping[str, Verb]) -> Parser:
-    """Every verb by name; the arguments of the chosen ones alone."""
+def _parser(chosen: Mapping[str, Verb], words: Sequence[str] = ()) -> Parser:
+    """Every verb by name, or the chosen one alone if words begin with it; its arguments alone."""
     codes = "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS)
     parser = Parser(
         prog="poolhand",
@@ -139,9 +144,11 @@ def _parser(chosen: Mapping[str, Verb]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"poolhand {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, (_, words) in VERBS.items():
-        one = verbs.add_parser(verb, help=words, description=words, allow_abbrev=False)
+    for verb in words[:1] if chosen and words else VERBS:
+        told = VERBS[verb][1]
+        one = verbs.add_parser(verb, help=told, description=told, allow_abbrev=False)
         if verb in chosen:
+            one.words = words[1:]
             chosen[verb].add_arguments(one)
     verbs.add_parser("version", help="print the version", allow_abbrev=False)
     return parser

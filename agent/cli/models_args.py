@@ -4,6 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import cast
 
+from .parsing import Parser
 from .places import add_config, add_state_dir
 
 VERBS: tuple[tuple[str, str], ...] = (
@@ -24,7 +25,9 @@ VERBS: tuple[tuple[str, str], ...] = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Take an action and its arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, words in VERBS:
+    asked = parser.words if isinstance(parser, Parser) else ()
+    alone = [one for one in VERBS if one[0] in asked[:1]]
+    for name, words in alone or VERBS:
         one = actions.add_parser(name, help=words, description=words, allow_abbrev=False)
         add_config(one)
         add_state_dir(one)

@@ -12,7 +12,13 @@ _MISSING = "the following arguments are required"
 
 
 class Parser(ArgumentParser):
-    """Takes no abbreviations; each verb below it is a parser like it."""
+    """Takes no abbreviations; each verb below it is a parser like it.
+
+    Attributes:
+        words: What it is going to read, if that is known: other verbs need no parser then.
+    """
+
+    words: Sequence[str] = ()
 
     def read(self, words: Sequence[str]) -> Namespace:
         """The arguments; a word that nobody knows is told by the verb that was meant.

@@ -12,15 +12,14 @@ a journal (fetch on), a record in ``.poolhand`` (move the rest), a record in the
 
 import mmap
 import os
-import shutil
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from ...config.refs import ModelRef
 from .bring import FindStore
 from .cache import Cache
@@ -31,7 +30,6 @@ from .lines import FetchJob
 from .manifest import folder_name
 from .parts import sync_path
 from .record import RECORD_NAME, Record, RecordFile
-from .repair import claim
 from .verify import fingerprint, read_record, write_atomically
 
 STAGE_NAME = ".poolhand"
@@ -122,6 +120,8 @@ def begin(copy: Copy, *, chunk_bytes: int) -> None:
         record = read_record(folder) or read_record(copy.memory)
         is_known = record is not None and record.ref == copy.model
         if record is not None and is_known and not (folder / JOURNAL_NAME).is_file():
+            from .repair import claim  # noqa: PLC0415  # seldom is anything there
+
             record = _read_again(copy, record)
             # without a version tag nobody can tell whether the store still has these bytes
             good = {
@@ -151,13 +151,14 @@ def deliver(copy: Copy) -> Record:
                 for parent in reversed(Path(file.path).parents):
                     _enter(copy, copy.to / parent, root)
                 entered.add(base)
-            _move(folder / file.path, copy.to / file.path)
+            # texts: paths of the library's for each of many files take longer than to move them
+            _move(f"{folder}/{file.path}", f"{copy.to}/{file.path}")
         if record.unsynced_boot is None:
-            for parent in sorted({(copy.to / file.path).parent for file in record.files}):
+            for parent in sorted(copy.to / base for base in entered):
                 sync_path(parent, os.fsync)
         whole = replace(record, folder=str(copy.to))
         _remember(copy, whole)
-        shutil.rmtree(copy.to / STAGE_NAME)
+        _take_away(copy.to / STAGE_NAME)
     return whole
 
 
@@ -218,10 +219,25 @@ def _enter(copy: Copy, folder: Path, root: Path) -> None:
         raise WeightsUnsafe(model=copy.model, reason=reason)
 
 
-def _move(staged: Path, final: Path) -> None:
-    _ = staged.replace(final)
+def _move(staged: str, final: str) -> None:
+    os.replace(staged, final)  # noqa: PTH105  # see deliver
     # two names of one file: rename leaves both, by the letter of POSIX
-    staged.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(staged)  # noqa: PTH108  # likewise
+
+
+def _take_away(folder: Path) -> None:
+    """Delete a folder with all that is in it; the library's way brings what packs archives."""
+    for base, folders, names in os.walk(folder, topdown=False):
+        for name in names:
+            (Path(base) / name).unlink()
+        for name in folders:
+            lower = Path(base) / name
+            if lower.is_symlink():
+                lower.unlink()
+            else:
+                lower.rmdir()
+    folder.rmdir()
 
 
 def _remember(copy: Copy, record: Record) -> None:

@@ -13,7 +13,7 @@ from poolhand import __version__
 from poolhand.agent.cli import main as cli_main
 from poolhand.agent.cli.dev import TOOLS
 from poolhand.agent.cli.exits import MEANINGS, Exit
-from poolhand.agent.cli.main import VERBS, main
+from poolhand.agent.cli.main import VERBS, main, whole_parser
 
 from .conftest import Cli, Daemon
 
@@ -197,3 +197,29 @@ def test_every_verb_has_a_file_and_its_own_help(cli: Cli, verb: str) -> None:
     assert ended.returncode == 0
     assert ended.stdout.startswith(f"usage: poolhand {verb} ")
     assert VERBS[verb][1] in " ".join(ended.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models",),
+        ("models", "-h"),
+        ("models", "fetch"),
+        ("models", "fetch", "-h"),
+        ("models", "fetch", "s3://a/b", "--conections", "3"),
+        ("models", "fetch", "s3://a/b", "--connections", "x"),
+        ("models", "fetsh"),
+        ("models", "--json", "list"),
+        ("pool", "sett"),
+        ("status", "fetch"),
+    ],
+)
+def test_a_verb_that_is_read_alone_is_read_as_among_all_others(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    said: list[tuple[object, str, str]] = []
+    for read in (whole_parser().read, main):
+        with pytest.raises(SystemExit) as end:
+            _ = read(words)
+        said.append((end.value.code, *capsys.readouterr()))
+    assert said[0] == said[1]
