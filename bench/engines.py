@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from relay import Row, low, told
+from figures import Row, low, told
 
 from poolhand.agent.dev.checkpoint import make_model
 from poolhand.backends.engines.base import Delta, Piece, Prompt

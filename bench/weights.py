@@ -24,10 +24,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import weights_overlap
+from figures import Row, high, low, write
 from weights_peers import commands, receive
 from weights_rig import (
     MIB,
@@ -35,7 +36,6 @@ from weights_rig import (
     Link,
     Nginx,
     Ran,
-    Row,
     Shape,
     keep_hot,
     lay,
@@ -288,26 +288,28 @@ class Bench:
             ours = self.median("http", shape, OURS, "verified_s")
             if (peer := self.best("http", shape, "verified_s")) is not None:
                 title = f"{shape}: verified, against the best peer + sha256"
-                yield _low(title, ours / peer, 0.65, 0.55)
+                yield low(title, [ours / peer], 0.65, 0.55)
                 typed = self.median("http", shape, COMMAND, "verified_s")
-                yield _low(f"{title}, as a command", typed / peer, 0.65, 0.55)
+                yield low(f"{title}, as a command", [typed / peer], 0.65, 0.55)
             if (peer := self.best("http", shape, "wall_s")) is not None:
                 title = f"{shape}: verified, against the best peer unverified"
-                yield _low(title, ours / peer, 1, 0.85)
+                yield low(title, [ours / peer], 1, 0.85)
             raw = self.median("http", shape, RAW, "wall_s")
-            yield _high(f"{shape}: raw receive / ours verified", raw / ours, 0.40, 0.50)
+            yield high(f"{shape}: raw receive / ours verified", [raw / ours], 0.40, 0.50)
             cpu_s = self.median("http", shape, OURS, "cpu_s")
             gib = self.models[shape].size_bytes / GIB
-            yield _low(f"{shape}: client CPU, s/GiB", cpu_s / gib, 1.6, 1.3)
+            yield low(f"{shape}: client CPU, s/GiB", [cpu_s / gib], 1.6, 1.3)
             ours = self.median("https", shape, OURS, "verified_s")
             if (peer := self.best("https", shape, "verified_s")) is not None:
-                yield _low(f"{shape}: TLS, against the best peer + sha256", ours / peer, 0.90, 0.75)
+                yield low(
+                    f"{shape}: TLS, against the best peer + sha256", [ours / peer], 0.90, 0.75
+                )
         if "small" in self.models and ("http", "small", "s5cmd") in self.took:
             ours = self.median("http", "small", OURS, "verified_s")
             peer = self.median("http", "small", "s5cmd", "wall_s")
-            yield _low("201 small files, against s5cmd", ours / peer, 1.0, 0.7)
+            yield low("201 small files, against s5cmd", [ours / peer], 1.0, 0.7)
             typed = self.median("http", "small", COMMAND, "verified_s")
-            yield _low("201 small files, against s5cmd, as a command", typed / peer, 1.0, 0.7)
+            yield low("201 small files, against s5cmd, as a command", [typed / peer], 1.0, 0.7)
         yield from self.single_rows()
 
     def single_rows(self) -> Iterator[Row]:
@@ -320,16 +322,14 @@ class Bench:
             ("again", "fetched again after kill -9 beyond missing, MiB", 16, 16),
         ):
             if self.single[name]:
-                yield _low(title, max(self.single[name]), demand, aim)
+                yield low(title, [max(self.single[name])], demand, aim)
         if self.single["share"]:
             value = statistics.median(self.single["share"])
-            yield _high("16 x 80 MB/s at 50 ms: share of the link", value, 0.70, 0.85)
+            yield high("16 x 80 MB/s at 50 ms: share of the link", [value], 0.70, 0.85)
 
     def told(self) -> None:
         """Write down what is known so far."""
-        rows = {"rows": [asdict(row) for row in self.rows()]}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        _ = RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+        write(self.rows(), RESULTS)
 
     def print_clients(self) -> None:
         """Every client's medians, and how far its rounds lay apart."""
@@ -344,14 +344,6 @@ class Bench:
             spread = f"{verified_s:.2f} ({low:.2f}-{high:.2f})"
             name = f"{scheme} {shape} {client}"
             print(f"{name:26}{wall_s:7.2f}{spread:>28}{cpu_s:8.2f}{all_cpu_s:9.2f}")
-
-
-def _low(name: str, value: float, demand: float, aim: float) -> Row:
-    return Row(name, round(value, 3), demand, aim, value <= demand)
-
-
-def _high(name: str, value: float, demand: float, aim: float) -> Row:
-    return Row(name, round(value, 3), demand, aim, value >= demand)
 
 
 def _check(ran: Ran) -> None:

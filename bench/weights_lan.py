@@ -22,11 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from weights_rig import MIB, PREFIX, Row, Shape, lay, listing
+from figures import Row, low, write
+from weights_rig import MIB, PREFIX, Shape, lay, listing
 
 from poolhand.agent.weights.lines import FetchJob, encode_job
 from poolhand.agent.weights.manifest import prefix, weight_hash
@@ -319,13 +320,13 @@ def _rows(count: int, sets: dict[str, list[Took]], *, is_bounded: bool) -> list[
         worst = max(took.read_ratio for took in sets[name])
         said = "that begin together" if name == "together" else "half a second apart"
         title = f"{count} nodes {said}: store read / model size"
-        rows.append(Row(title, round(worst, 3), 1.1, 1.05, worst <= 1.1))
+        rows.append(low(title, [worst], 1.1, 1.05))
     one = statistics.median(took.last_s for took in sets["alone"])
     last = statistics.median(took.last_s for took in sets["together"])
     if is_bounded:  # else both are this machine's cores, and tell nothing of a network
         ratio = last / one
         title = f"{count} nodes that begin together: the last against one alone, wall"
-        rows.append(Row(title, round(ratio, 3), 1.5, 1.2, ratio <= 1.5))
+        rows.append(low(title, [ratio], 1.5, 1.2))
     return rows
 
 
@@ -376,8 +377,7 @@ def main() -> None:
     for row in rows:
         met = "" if row.met else "  NOT MET"
         print(f"{row.name:66}{row.value:9.3f}{row.demand:8.2f}{row.aim:7.2f}{met}")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    _ = RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    write(rows, RESULTS)
 
 
 if __name__ == "__main__":

@@ -32,17 +32,6 @@ _BOTH_CLIENTS_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One figure; ``met`` holds it against the demand."""
-
-    name: str
-    value: float
-    demand: float
-    aim: float
-    met: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Shape:
     """One model: its bucket, and the files under it with their lengths."""
 
