@@ -319,9 +319,9 @@ class _FromPeer:
         """How files are cut."""
         return self._pull.grid
 
-    def open(self, file: int) -> int:
-        """The open file that a chunk is written to."""
-        return self._pull.open(file)
+    def put(self, file: int, view: memoryview, offset: int) -> None:
+        """Write bytes to their place in a file."""
+        self._pull.put(file, view, offset)
 
     def size_bytes(self, file: int) -> int:
         """Length of one file."""
