@@ -3,7 +3,6 @@
 from typing import TextIO
 
 from ...backends.stores.base import Progress
-from ..weights.tempo import Pace
 from .render import percent, size, time_left
 
 LINE_EVERY_S = 2.0
@@ -23,14 +22,12 @@ class Bar:
         self._stream = stream
         self._name = name
         self._is_live = stream.isatty() if is_live is None else is_live
-        self._pace = Pace()
         self._drawn_s: float | None = None
         self._undrawn: Progress | None = None
         self._width = 0
 
     def told(self, progress: Progress, now_s: float) -> None:
         """Take a progress; draw it if it is time."""
-        self._pace.told(progress.bytes_done - progress.bytes_resumed, now_s)
         is_due = self._drawn_s is None or now_s - self._drawn_s >= LINE_EVERY_S
         if self._is_live:
             text = self.text(progress)
@@ -61,11 +58,10 @@ class Bar:
             f"{progress.phase or 'fetch'} {percent(done_ratio)}",
             f"{size(progress.bytes_done)} of {size(progress.bytes_total)}",
         ]
-        if (rate := self._pace.rate_bytes_s) is not None:
-            parts.append(f"{size(rate)}/s")
-        left_s = self._pace.left_s(progress.bytes_total - progress.bytes_done)
-        if left_s is not None:
-            parts.append(f"ETA {time_left(left_s)}")
+        if progress.rate_bytes_s is not None:
+            parts.append(f"{size(progress.rate_bytes_s)}/s")
+        if progress.eta_s is not None:
+            parts.append(f"ETA {time_left(progress.eta_s)}")
         if own := progress.bytes_resumed - progress.bytes_reused:
             parts.append(f"{size(own)} were here")
         if progress.bytes_reused:

@@ -9,7 +9,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +19,7 @@ from ..weights import repair, scrub, shelves, standalone
 from ..weights.cache import Cache
 from ..weights.here import bring_here
 from ..weights.lines import Alone, FetchJob
+from ..weights.tempo import Pace
 from ..weights.verify import read_record, verify
 from .bar import Bar
 from .exits import Exit
@@ -136,12 +136,14 @@ def _verified(
 def _read_whole(folder: Path, model: str) -> tuple[scrub.Scrubbed, dict[str, object]]:
     record = read_record(folder)
     bar = Bar(sys.stderr, model)
-    at = Progress(0, 0 if record is None else record.size_bytes, phase="verify")
+    done, total, pace = 0, 0 if record is None else record.size_bytes, Pace()
 
     def told(count: int) -> None:
-        nonlocal at
-        at = replace(at, bytes_done=at.bytes_done + count)
-        bar.told(at, time.monotonic())
+        nonlocal done
+        done, now_s = done + count, time.monotonic()
+        pace.told(done, now_s)
+        rate, eta_s = pace.rate_bytes_s, pace.left_s(total - done)
+        bar.told(Progress(done, total, 0, rate, "verify", eta_s=eta_s), now_s)
 
     found = scrub.scrub(folder, model=model, told=told)
     bar.close()

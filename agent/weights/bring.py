@@ -25,6 +25,7 @@ from .cache import SHARED_NAME, Cache
 from .digests import Interrupted
 from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
 from .lines import EXIT_FAILED, FetchJob, Result, Tensors
+from .outlook import Outlook
 from .parts import Part, Target, prepare, sweep
 from .peers_join import Brought, pull_for
 from .plan import Grid, grid_for
@@ -35,7 +36,6 @@ from .record import RECORD_NAME
 from .reuse import here_now, keep_own, pieces_of, still_reused, take_over
 from .source import Source
 from .targets import targets_of
-from .tempo import Pace
 from .tensors import Arriving
 from .verify import changed_files, read_record, verify
 
@@ -99,7 +99,6 @@ class Bring:
         # a machine that does not tell its boots cannot tell what a power cut took, either
         self._syncs_first = job.weights.sync_first or not self._boot
         self._limit = job.weights.max_bytes_per_s
-        self._pace = Pace()
 
     def stop(self) -> bool:
         """Make threads leave; what has arrived stays for the next time.
@@ -360,12 +359,20 @@ class Bring:
         reused: Callable[[], int],
     ) -> None:
         synced_s, syncing = time.monotonic(), Syncing(pull.sync)
+        outlook = Outlook(total)
         while not self._over.is_set():
             now_s = time.monotonic()
-            done, resumed = pull.bytes_done, pull.bytes_resumed
-            self._pace.told(done - resumed, now_s)
-            rate, peers = self._pace.rate_bytes_s, self._brought()
-            told = Progress(done, total, resumed, rate, bytes_peers=peers, bytes_reused=reused())
+            standing, resumed = pull.standing(), pull.bytes_resumed
+            outlook.look(standing, resumed, now_s)
+            told = Progress(
+                standing.done_bytes,
+                total,
+                resumed,
+                outlook.rate_bytes_s,
+                bytes_peers=self._brought(),
+                bytes_reused=reused(),
+                eta_s=outlook.left_s,
+            )
             self._tell("fetch", told)
             pull.look(now_s)
             if arriving is not None:

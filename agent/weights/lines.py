@@ -262,7 +262,7 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
         case {"bytes_done": int(done), "bytes_total": int(total), "bytes_resumed": int(resumed)}:
             rate = found.get("rate_bytes_s")
             phase, peers = found.get("phase"), found.get("bytes_peers")
-            reused = found.get("bytes_reused")
+            reused, eta_s = found.get("bytes_reused"), found.get("eta_s")
             return Progress(
                 done,
                 total,
@@ -271,6 +271,7 @@ def _progress(found: Mapping[str, object]) -> Progress | None:
                 phase if isinstance(phase, str) else "",
                 peers if isinstance(peers, int) else 0,
                 reused if isinstance(reused, int) else 0,
+                eta_s if isinstance(eta_s, float) else None,
             )
         case _:
             return None

@@ -12,8 +12,15 @@ LOOK_EVERY_S = 2.0
 """So long a change is given to show what it brought."""
 
 FEWEST = 4
-_STEP = 4
-_WORTH = 1.05
+STEP = 4
+"""So many connections are added at once."""
+
+WORTH = 1.05
+"""They have paid if this many times as much came."""
+
+LEAST_LEFT_S = 2.0
+"""For less, another connection is not begun: it would have hardly been of use."""
+
 _HOLD_S = 10.0
 _LAG = 4.0
 _LEAST_LAG_S = 2.0
@@ -73,37 +80,50 @@ class Crew:
         self._most = most
         self._fewest = min(FEWEST, start, most)
         self.count = min(start, most)
+        self._looked: tuple[float, int, int] | None = None
         self._last_rate: float | None = None
         self._has_grown = False
         self._is_settled = False
         self._rest_until_s = 0.0
 
-    def look(self, now_s: float, *, rate_bytes_s: float, refusals: int) -> int:
-        """Decide anew; to be asked every :data:`LOOK_EVERY_S`.
+    @property
+    def most_soon(self) -> int:
+        """How many there may be soon, if they pay."""
+        return self.count if self._is_settled else self._most
+
+    def look(self, now_s: float, done_bytes: int, refusals: int) -> int:
+        """Decide anew every :data:`LOOK_EVERY_S`; to be asked a few times a second.
 
         Args:
             now_s: Of any clock that only goes forward.
-            rate_bytes_s: What all connections together brought since the last time.
-            refusals: How often the store said since then that it is too much.
+            done_bytes: What all connections together have brought so far.
+            refusals: How often the store has said so far that it is too much.
 
         Returns:
             How many connections there should be.
         """
-        if refusals:
+        then_s, then_bytes, before = self._looked = self._looked or (now_s, done_bytes, 0)
+        if now_s - then_s >= LOOK_EVERY_S:
+            self._looked = (now_s, done_bytes, refusals)
+            rate = (done_bytes - then_bytes) / (now_s - then_s)
+            self._decide(now_s, rate, is_refused=refusals > before)
+        return self.count
+
+    def _decide(self, now_s: float, rate_bytes_s: float, *, is_refused: bool) -> None:
+        if is_refused:
             self.count = max(self._fewest, self.count // 2)
             self._rest_until_s = now_s + _HOLD_S
             self._last_rate, self._has_grown, self._is_settled = None, False, False
         elif now_s >= self._rest_until_s and not self._is_settled:
             self._try(rate_bytes_s)
-        return self.count
 
     def _try(self, rate_bytes_s: float) -> None:
-        was_worth_it = self._last_rate is None or rate_bytes_s >= self._last_rate * _WORTH
+        was_worth_it = self._last_rate is None or rate_bytes_s >= self._last_rate * WORTH
         if self._has_grown and not was_worth_it:
-            self.count = max(self._fewest, self.count - _STEP)
+            self.count = max(self._fewest, self.count - STEP)
             self._is_settled = True
             return
-        grown = min(self._most, self.count + _STEP)
+        grown = min(self._most, self.count + STEP)
         self._has_grown = grown > self.count
         self.count = grown
         self._last_rate = rate_bytes_s

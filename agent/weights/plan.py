@@ -95,6 +95,18 @@ def missing(file: int, *, size_bytes: int, have: Sequence[int], grid: Grid) -> l
     return chunks
 
 
+def cut_at(start: int, stop: int, *, block_bytes: int) -> int | None:
+    """Where to cut what lies between two bytes, so that another connection may bring the rest.
+
+    Returns:
+        The place between two blocks that is nearest to the middle; ``None`` if there is none.
+    """
+    first = (start // block_bytes + 1) * block_bytes
+    last = -(-stop // block_bytes) * block_bytes - block_bytes
+    nearest = round((start + stop) / 2 / block_bytes) * block_bytes
+    return min(max(nearest, first), last) if first <= last else None
+
+
 def round_robin(queues: Sequence[Sequence[Chunk]]) -> list[Chunk]:
     """One chunk of each file in turn: digests run per file, so shards hide each other's."""
     return [chunk for chunk in chain.from_iterable(zip_longest(*queues)) if chunk is not None]

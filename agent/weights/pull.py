@@ -21,7 +21,8 @@ from .brake import Brake
 from .digesting import Digesting, Work
 from .digests import Interrupted, PieceBad
 from .journal import Journal
-from .pace import LOOK_EVERY_S, Crew, Opening, buffer_bytes
+from .outlook import Standing
+from .pace import Crew, Opening, buffer_bytes
 from .parts import Part
 from .patience import Patience
 from .plan import Chunk, Grid, missing
@@ -70,11 +71,10 @@ class Pull:
         self._readers: list[RangeReader] = []
         self._running: dict[int, Arrival] = {}
         self._finished: deque[tuple[float, int]] = deque(maxlen=_PEERS)
-        self._crew, self._tail = Crew(start=1, most=1), Tail(block_bytes=1, connections=1)
+        self._crew, self._tail = Crew(start=1, most=1), Tail(block_bytes=1)
         self._opening: Opening | None = None
         self._wanted = self._workers = self._started = 0
         self._refusals = 0
-        self._looked: tuple[float, int] | None = None
         self._brake = Brake(source.max_bytes_per_s, self._stop)
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
         self._renewal = Renewal(source.refresh)
@@ -95,9 +95,19 @@ class Pull:
     @property
     def bytes_done(self) -> int:
         """Bytes on the disk, resumed ones included."""
+        return self.standing().done_bytes
+
+    def standing(self) -> Standing:
+        """How far it is, and what it is about to do."""
         with self._change:
-            under_way = sum(arrival.at - arrival.start for arrival in self._running.values())
-            return self._bytes_counted + under_way
+            return Standing(
+                self._bytes_counted,
+                tuple((read.start, read.at, read.stop) for read in self._running.values()),
+                connections=self._wanted,
+                most=self._wanted if self._opening is not None else self._crew.most_soon,
+                block_bytes=self._grid.block_bytes,
+                is_limited=self._brake.rate_bytes_s is not None,
+            )
 
     @property
     def is_done(self) -> bool:
@@ -113,7 +123,7 @@ class Pull:
             cores: Begin with one for each of so many, until they wait for the link; 0: with all.
         """
         self._crew = Crew(start=connections, most=max(connections, most or 0))
-        self._tail = Tail(block_bytes=self._grid.block_bytes, connections=connections)
+        self._tail = Tail(block_bytes=self._grid.block_bytes)
         self._opening = Opening(connections, cores=cores) if cores else None
         tasks = len(self._chunks) + len(self._catch_up)
         self._grow(min(self._opening.count if self._opening else connections, tasks))
@@ -130,8 +140,6 @@ class Pull:
         with self._change:
             others, stall_s = self._finished if is_free else (), self._source.stall_timeout_s
             hurry(self._running, others, now_s, stall_timeout_s=stall_s)
-            if self._looked is None:
-                self._looked = (now_s, self._bytes_counted)
         if is_free and self._cuts and self._opening is None:
             with self._change:
                 is_cut = self._tail.share(self._running, self._chunks, self._wanted, now_s)
@@ -139,14 +147,8 @@ class Pull:
                 self._grow(self._wanted)
         if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
             self._opening = None
-            self._grow(self._crew.count)
-        then_s, then_bytes = self._looked
-        if now_s - then_s >= LOOK_EVERY_S:
-            done, refusals, self._refusals = self.bytes_done, self._refusals, 0
-            rate = (done - then_bytes) / (now_s - then_s)
-            self._looked = (now_s, done)
-            if self._opening is None:
-                self._grow(self._crew.look(now_s, rate_bytes_s=rate, refusals=refusals))
+        if self._opening is None:
+            self._grow(self._crew.look(now_s, self.bytes_done, self._refusals))
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Change what all connections together may bring from now on; ``None``: anything."""

@@ -7,11 +7,9 @@ fewer connections than all before them: slower than need be, and than anybody wa
 from collections.abc import Mapping
 
 from .arrival import Arrival
-from .plan import Chunk
+from .pace import LEAST_LEFT_S
+from .plan import Chunk, cut_at
 from .turns import Turns
-
-_LEAST_LEFT_S = 2.0
-"""Another connection would have hardly begun to be of use."""
 
 _LEAST_SEEN_S = 1.0
 """Whoever was seen for less has no pace."""
@@ -22,12 +20,10 @@ class Tail:
 
     Args:
         block_bytes: Chunks are cut between blocks only.
-        connections: How many to keep busy, even if so many never were.
     """
 
-    def __init__(self, *, block_bytes: int, connections: int) -> None:
+    def __init__(self, *, block_bytes: int) -> None:
         self._block_bytes = block_bytes
-        self._busy = connections
 
     def share(self, running: Mapping[int, Arrival], turns: Turns, most: int, now_s: float) -> bool:
         """Have others bring a part of what is under way, if nothing else is left to bring.
@@ -55,20 +51,19 @@ class Tail:
             now_s: Of the monotonic clock.
 
         Returns:
-            What is now to be brought by others; no more than keeps as many busy as ever were.
+            What is now to be brought by others; no more than keeps ``most`` busy.
         """
-        self._busy = max(self._busy, len(running))
-        idle = min(self._busy, most) - len(running)
+        idle = most - len(running)
         if idle <= 0:
             return []
         left = {arrival: _left_s(arrival, now_s) for arrival in running.values()}
         slowest = sorted(left, key=lambda arrival: left[arrival], reverse=True)
-        halves = [self._half(one) for one in slowest[:idle] if left[one] > _LEAST_LEFT_S]
+        halves = [self._half(one) for one in slowest[:idle] if left[one] > LEAST_LEFT_S]
         return [chunk for chunk in halves if chunk is not None]
 
     def _half(self, arrival: Arrival) -> Chunk | None:
-        middle = (arrival.at + arrival.stop) // 2
-        return arrival.cut(-(-middle // self._block_bytes) * self._block_bytes)
+        place = cut_at(arrival.at, arrival.stop, block_bytes=self._block_bytes)
+        return None if place is None else arrival.cut(place)
 
 
 def _left_s(arrival: Arrival, now_s: float) -> float:

@@ -151,10 +151,12 @@ class Progress:
         bytes_done: On disk, resumed ones included.
         bytes_total: Of the whole model.
         bytes_resumed: Of ``bytes_done``, what was here when the fetch began.
-        rate_bytes_s: Over the last third of the time so far; ``None`` until measured.
+        rate_bytes_s: Of late; ``None`` until measured.
         phase: ``list``, ``verify``, ``fetch`` or ``publish``; empty if nobody said.
         bytes_peers: What other nodes brought in this fetch instead of the store.
         bytes_reused: Of ``bytes_resumed``, what was taken over from other builds on this disk.
+        eta_s: Seconds until the last byte, as whoever brings them foresees it; ``None`` if it
+            cannot.
     """
 
     bytes_done: int
@@ -164,13 +166,7 @@ class Progress:
     phase: str = field(default="", compare=False)
     bytes_peers: int = 0
     bytes_reused: int = 0
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds until the last byte at the rate of now; ``None`` until there is one."""
-        if not self.rate_bytes_s:
-            return None
-        return (self.bytes_total - self.bytes_done) / self.rate_bytes_s
+    eta_s: float | None = None
 
 
 @frozen

@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # plain HTTP does without
     import ssl
 
 CONNECT_TIMEOUT_S = 10.0
-_TICK_S = 1.0
+_TICK_S = 0.1
+"""So often what came is told, however slowly it comes."""
+
 _LINE_BYTES = 4096
 _HEAD_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024

@@ -53,8 +53,8 @@ def test_a_model_that_comes_says_how_far_it_is() -> None:
     world = World()
     world.start()
     world.load_model("org/a")
-    for rate_bytes_s, ends in ((None, ""), (1.0, ", 75 s left"), (0.1, ", 12 min left")):
-        world.tell(happened.WeightsProgressed("org/a", Progress(25, 100, 0, rate_bytes_s)))
+    for eta_s, ends in ((None, ""), (75.0, ", 75 s left"), (750.0, ", 12 min left")):
+        world.tell(happened.WeightsProgressed("org/a", Progress(25, 100, 0, 1.0, eta_s=eta_s)))
         (reason,) = cast("list[dict[str, str]]", seen(world)["why_not"])
         assert reason["words"] == f"model 'org/a' is downloading: 25 %{ends}"
     line = seen(world)["line"]
@@ -113,7 +113,7 @@ def test_a_refusal_shows_with_its_reason(world: World) -> None:
 
 def test_a_download_shows_how_far_it_is(world: World) -> None:
     world.load_model("org/a")
-    world.tell(happened.WeightsProgressed("org/a", Progress(3, 9, 1, 2.5, "fetch")))
+    world.tell(happened.WeightsProgressed("org/a", Progress(3, 9, 1, 2.5, "fetch", eta_s=2.4)))
     world.after(2.0)
     (stay,) = cast("list[dict[str, object]]", seen(world)["slots"])
     assert (stay["bytes_done"], stay["bytes_total"], stay["bytes_resumed"]) == (3, 9, 1)

@@ -33,7 +33,8 @@ def world() -> World:
 
 def far(world: World, done: int, total: int = 1000, rate: float | None = 50.0) -> list[Effect]:
     """So much of ``org/c`` is here."""
-    progress = Progress(done, total, rate_bytes_s=rate)
+    eta_s = None if rate is None else (total - done) / rate
+    progress = Progress(done, total, rate_bytes_s=rate, eta_s=eta_s)
     return world.tell(happened.WeightsProgressed("org/c", progress))
 
 

@@ -149,12 +149,6 @@ def test_limits_are_heard_in_order_and_nonsense_is_not() -> None:
     assert decode_limits(b"") == []
 
 
-def test_when_it_will_be_over_is_told_by_the_rate_of_now() -> None:
-    assert Progress(300, 1000, 0, 100.0).eta_s == 7.0
-    assert Progress(300, 1000).eta_s is None
-    assert Progress(300, 1000, 0, 0.0).eta_s is None
-
-
 def test_an_error_of_the_configuration_comes_through_whole_enough_to_be_told() -> None:
     told = decode(encode_error(ConfigInvalid(path="a.toml", line=None, problem="no")))
     assert isinstance(told, ConfigInvalid)

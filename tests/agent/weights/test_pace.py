@@ -1,5 +1,7 @@
 """Connections, the common rate and laggards: examples and laws."""
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +16,10 @@ from poolhand.agent.weights.pace import (
 )
 
 
-def counts(crew: Crew, rates: list[float]) -> list[int]:
-    return [
-        crew.look(2.0 * at, rate_bytes_s=rate, refusals=0) for at, rate in enumerate(rates, start=1)
-    ]
+def counts(crew: Crew, rates: list[int]) -> list[int]:
+    """How many there are after each two seconds at these rates."""
+    sums = accumulate((2 * rate for rate in rates), initial=0)
+    return [crew.look(2.0 * at, done, 0) for at, done in enumerate(sums)][1:]
 
 
 def test_it_grows_as_long_as_it_pays() -> None:
@@ -30,29 +32,44 @@ def test_on_a_plateau_it_steps_back_and_stays() -> None:
 
 def test_when_the_store_asks_for_mercy_it_halves_and_rests() -> None:
     crew = Crew(start=16, most=64)
-    assert crew.look(2.0, rate_bytes_s=100, refusals=3) == 8
-    assert crew.look(4.0, rate_bytes_s=100, refusals=0) == 8
-    assert crew.look(6.0, rate_bytes_s=100, refusals=1) == 4
-    assert crew.look(8.0, rate_bytes_s=100, refusals=9) == FEWEST
-    assert crew.look(17.0, rate_bytes_s=100, refusals=0) == FEWEST
-    assert crew.look(18.5, rate_bytes_s=100, refusals=0) == 8
+    assert crew.look(0.0, 0, 0) == 16
+    assert crew.look(1.9, 190, 3) == 16, "not yet"
+    assert crew.look(2.0, 200, 3) == 8
+    assert crew.look(4.0, 400, 3) == 8
+    assert crew.look(6.0, 600, 4) == 4
+    assert crew.look(8.0, 800, 13) == FEWEST
+    assert crew.look(17.0, 1700, 13) == FEWEST
+    assert crew.look(19.0, 1900, 13) == 8
+
+
+def test_how_many_there_may_be_soon() -> None:
+    crew = Crew(start=8, most=20)
+    assert crew.most_soon == 20
+    assert counts(crew, [100, 140, 140]) == [12, 16, 12]
+    assert crew.most_soon == 12, "more did not pay"
+    full = Crew(start=20, most=20)
+    assert counts(full, [100, 100, 100]) == [20, 20, 20]
+    assert full.most_soon == 20
 
 
 def test_one_connection_asked_for_is_where_it_begins() -> None:
-    assert Crew(start=1, most=1).look(2.0, rate_bytes_s=1, refusals=5) == 1
+    crew = Crew(start=1, most=1)
+    assert (crew.look(0.0, 0, 0), crew.look(2.0, 2, 5)) == (1, 1)
 
 
 @given(
     st.integers(1, 64),
     st.integers(1, 64),
-    st.lists(st.tuples(st.floats(0, 1e9), st.integers(0, 3)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 3)), max_size=30),
 )
 def test_never_more_than_allowed_and_never_none(
-    start: int, most: int, looks: list[tuple[float, int]]
+    start: int, most: int, looks: list[tuple[int, int]]
 ) -> None:
     crew = Crew(start=start, most=most)
-    for at, (rate, refusals) in enumerate(looks):
-        assert 1 <= crew.look(2.0 * at, rate_bytes_s=rate, refusals=refusals) <= most
+    done = refusals = 0
+    for at, (count, more) in enumerate(looks):
+        done, refusals = done + count, refusals + more
+        assert 1 <= crew.look(2.0 * at, done, refusals) <= crew.most_soon <= max(most, 1)
 
 
 def test_without_a_limit_nobody_rests() -> None:

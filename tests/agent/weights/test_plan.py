@@ -9,6 +9,7 @@ from poolhand.agent.weights.plan import (
     Chunk,
     Grid,
     bytes_here,
+    cut_at,
     grid_for,
     missing,
     round_robin,
@@ -91,3 +92,18 @@ def test_a_chunk_is_whole_blocks_and_a_kill_costs_a_block(total: int, asked: int
     assert grid.chunk_bytes % grid.block_bytes == 0
     assert 0 < grid.block_bytes <= BLOCK_BYTES
     assert grid.block_bytes <= grid.chunk_bytes <= asked
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 40))
+def test_law_a_cut_is_between_two_blocks_and_as_even_as_can_be(
+    start: int, size: int, block: int
+) -> None:
+    stop = start + size
+    places = [at for at in range(start + 1, stop) if at % block == 0]
+    found = cut_at(start, stop, block_bytes=block)
+    if not places:
+        assert found is None
+    else:
+        middle = (start + stop) / 2
+        assert found in places
+        assert abs(found - middle) == min(abs(at - middle) for at in places)

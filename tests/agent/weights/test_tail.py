@@ -66,25 +66,31 @@ def cut(tail: Tail, *running: Arrival, most: int = 8, after_s: float = 10.0) -> 
 
 
 def test_whoever_rests_takes_half_of_what_would_take_longest(ground: Ground) -> None:
-    tail = Tail(block_bytes=BLOCK_BYTES, connections=3)
+    tail = Tail(block_bytes=BLOCK_BYTES)
     fast = at(ground, Chunk(0, 0, 400), 300)
     slow = at(ground, Chunk(0, 400, 800), 100)
-    assert cut(tail, fast, slow) == [Chunk(0, 650, 800)]
+    assert cut(tail, fast, slow, most=3) == [Chunk(0, 650, 800)]
     assert (slow.stop, slow.asked_bytes, fast.stop) == (650, 250, 400)
 
 
 def test_nobody_rests_or_nobody_should_work(ground: Ground) -> None:
     one, two = (at(ground, Chunk(0, start, start + 400), 100) for start in (0, 400))
-    assert cut(Tail(block_bytes=BLOCK_BYTES, connections=2), one, two) == []
-    assert cut(Tail(block_bytes=BLOCK_BYTES, connections=8), one, two, most=2) == []
+    assert cut(Tail(block_bytes=BLOCK_BYTES), one, two, most=2) == []
+    assert cut(Tail(block_bytes=BLOCK_BYTES), one, two, most=1) == []
 
 
-def test_as_many_as_ever_were_busy_are_kept_so(ground: Ground) -> None:
-    tail = Tail(block_bytes=BLOCK_BYTES, connections=1)
+def test_as_many_as_are_wanted_are_kept_busy(ground: Ground) -> None:
+    """Where each connection brings only so much, those that never had a chunk rest for nothing."""
+    tail = Tail(block_bytes=BLOCK_BYTES)
     three = [at(ground, Chunk(0, start, start + 300), 60) for start in (0, 300, 600)]
-    assert cut(tail, *three) == []
-    assert len(cut(tail, three[0], three[1])) == 1
-    assert len(cut(tail, three[2])) == 1, "one cut for each that is under way"
+    assert cut(tail, *three, most=3) == []
+    assert len(cut(tail, *three, most=5)) == 2
+    assert len(cut(tail, three[2], most=8)) == 1, "one cut for each that is under way"
+
+
+def test_what_is_hardly_more_than_a_block_is_cut_too(ground: Ground) -> None:
+    tail, arrival = Tail(block_bytes=BLOCK_BYTES), at(ground, Chunk(0, 0, 100), 87)
+    assert cut(tail, arrival, after_s=1000.0) == [Chunk(0, 90, 100)]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +99,19 @@ def test_as_many_as_ever_were_busy_are_kept_so(ground: Ground) -> None:
     ids=["nothing came", "too early to say", "soon over", "within its last block"],
 )
 def test_what_is_left_alone(ground: Ground, got_bytes: int, after_s: float) -> None:
-    tail = Tail(block_bytes=BLOCK_BYTES, connections=4)
+    tail = Tail(block_bytes=BLOCK_BYTES)
     assert cut(tail, at(ground, Chunk(0, 0, 400), got_bytes), after_s=after_s) == []
 
 
 def test_a_file_that_comes_whole_is_left_whole(ground: Ground) -> None:
     """No range of it was asked for, and the store may not know ranges."""
-    tail = Tail(block_bytes=BLOCK_BYTES, connections=4)
+    tail = Tail(block_bytes=BLOCK_BYTES)
     assert cut(tail, at(ground, Chunk(0, 0, 2 * SIZE_BYTES), 100)) == []
     assert cut(tail, at(ground, Chunk(0, 0, 2 * SIZE_BYTES - 1), 100)) != []
 
 
 def test_nothing_is_cut_while_chunks_wait(ground: Ground) -> None:
-    tail, arrival = Tail(block_bytes=BLOCK_BYTES, connections=2), at(ground, Chunk(0, 0, 400), 100)
+    tail, arrival = Tail(block_bytes=BLOCK_BYTES), at(ground, Chunk(0, 0, 400), 100)
     turns = Turns([[Chunk(0, 400, 800)]])
     assert not tail.share({0: arrival}, turns, 2, in_s(10.0))
     assert turns.next(None) == Chunk(0, 400, 800)

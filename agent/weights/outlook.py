@@ -1,0 +1,157 @@
+"""When a fetch will be over: how it stands, its pace, and what it is about to do (pure).
+
+Bytes divided by the rate of now are wrong where the fetch itself is about to change that rate: it
+adds connections as long as they pay, and at its end they leave one by one, the last of them with a
+block that cannot be cut any more. Both are foreseen here, as far as a rate follows the number of
+connections.
+"""
+
+import bisect
+
+from ...config.frozen import frozen
+from .pace import LEAST_LEFT_S, LOOK_EVERY_S, STEP, WORTH
+from .plan import cut_at
+from .tempo import Pace
+
+_LAST_ONES_RATIO = 0.4
+"""Of the time that the largest piece takes which is not cut, so much the last connections work on
+while others rest; found in simulated fetches."""
+
+_MOST_CUTS = 300
+
+
+@frozen
+class Standing:
+    """How far a fetch is, and what it is about to do.
+
+    Attributes:
+        counted_bytes: On disk, resumed ones included, but for what is under way.
+        reads: Of each read under way, its first byte, its next one and where it ends, in its file.
+        connections: How many are to bring bytes now.
+        most: How many there may be soon, if they pay.
+        block_bytes: Reads are cut between blocks only.
+        is_limited: Whether a rate of our own is held, which more connections do not raise.
+    """
+
+    counted_bytes: int
+    reads: tuple[tuple[int, int, int], ...]
+    connections: int
+    most: int
+    block_bytes: int
+    is_limited: bool = False
+
+    @property
+    def done_bytes(self) -> int:
+        """All that is on disk."""
+        return self.counted_bytes + sum(at - start for start, at, _ in self.reads)
+
+    @property
+    def lefts(self) -> list[tuple[int, bool]]:
+        """What each read has still to bring, and whether it may be cut; the longest last.
+
+        Files that come whole are never cut: most of them do not end where a block does.
+        """
+        return sorted(
+            (stop - at, start > 0 or stop % self.block_bytes == 0) for start, at, stop in self.reads
+        )
+
+    def most_busy(self, left_bytes: int) -> int:
+        """How many connections could be busy at once, if so much is left in all."""
+        waiting = left_bytes - sum(left for left, _ in self.lefts)
+        cuts = sum(left // self.block_bytes for left, is_cut in self.lefts if is_cut)
+        return max(1, len(self.reads) + cuts + -(-waiting // self.block_bytes))
+
+
+class Outlook:
+    """When a fetch will be over, judged anew at every look.
+
+    Args:
+        total_bytes: Of the whole model.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self._pace = Pace()
+        self._standing: Standing | None = None
+        self._grown_s = self._now_s = 0.0
+
+    def look(self, standing: Standing, resumed_bytes: int, now_s: float) -> None:
+        """Take what holds now.
+
+        Args:
+            standing: Where the fetch stands.
+            resumed_bytes: Of its bytes, what was here when it began.
+            now_s: A clock that only goes forward, in seconds.
+        """
+        if self._standing is None or self._standing.connections != standing.connections:
+            self._grown_s = now_s
+        self._pace.told(standing.done_bytes - resumed_bytes, now_s, len(standing.reads))
+        self._standing, self._now_s = standing, now_s
+
+    @property
+    def rate_bytes_s(self) -> float | None:
+        """Bytes a second of late; ``None`` until measured."""
+        return self._pace.rate_bytes_s
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the last byte is here; ``None`` if nobody can tell."""
+        standing, guesses = self._standing, self._pace.guesses()
+        if standing is None or not guesses:
+            return None
+        left = max(0, self._total_bytes - standing.done_bytes)
+        if standing.is_limited:
+            return self._pace.left_s(left)
+        since_s = self._now_s - self._grown_s
+        product = 1.0  # of powers: a reason that is hardly believed shall not outweigh the other
+        for guess in guesses:
+            rate = guess.rate_bytes_s
+            one_s = _over_each(standing, left, rate, since_s) if guess.is_each else left / rate
+            product *= one_s**guess.trust
+        return product
+
+
+def _over_each(standing: Standing, left_bytes: int, each_bytes_s: float, since_s: float) -> float:
+    """How long it takes where each connection brings so much, however many there are."""
+    lefts, most = standing.lefts, standing.most_busy(left_bytes)
+    waiting_bytes = left_bytes - sum(left for left, _ in lefts)
+    count = max(1, len(lefts), min(most, standing.connections))
+    now, left, grows_s, wait_s = count, float(left_bytes), 0.0, max(0.0, LOOK_EVERY_S - since_s)
+    most = min(most, standing.most)
+    # a connection that would have hardly begun is not added any more
+    while (
+        count < most
+        and 1 + STEP / count >= WORTH
+        and left / (count * each_bytes_s) > wait_s + LEAST_LEFT_S
+    ):
+        left -= count * each_bytes_s * wait_s
+        grows_s += wait_s
+        wait_s, count = LOOK_EVERY_S, min(most, count + STEP)
+    if count == now and waiting_bytes <= 0:
+        return _ends_s(standing, each_bytes_s)
+    even_s = grows_s + left / (count * each_bytes_s)
+    lump_bytes = max(LEAST_LEFT_S * each_bytes_s, 1.5 * standing.block_bytes)
+    lump_bytes = min(lump_bytes, max(lefts, default=(0, True))[0])  # small files are no large ones
+    return even_s + _LAST_ONES_RATIO * min(lump_bytes / each_bytes_s, even_s)
+
+
+def _ends_s(standing: Standing, each_bytes_s: float) -> float:
+    """When the last read is over, if the longest is cut in two each time that one ends."""
+    lefts, gone = standing.lefts, 0
+    most, block_bytes = max(standing.connections, len(lefts)), standing.block_bytes
+    for _ in range(_MOST_CUTS):
+        if lefts and len(lefts) == most:
+            (gone, _), *lefts = lefts
+            continue
+        cuts = (
+            (left, cut_at(gone - left, 0, block_bytes=block_bytes))
+            for left, is_cut in reversed(lefts)
+            if is_cut
+        )
+        longest, half = next(((left, -at) for left, at in cuts if at is not None), (0, 0))
+        if longest - gone <= LEAST_LEFT_S * each_bytes_s:
+            break
+        lefts.remove((longest, True))
+        bisect.insort(lefts, (gone + half, True))
+        bisect.insort(lefts, (longest - half, True))
+    return max(lefts, default=(gone, True))[0] / each_bytes_s
