@@ -6,13 +6,13 @@ what an engine needs is brought into the cache that the agent serves from. With
 standard error and the result to standard output, so both can be kept apart.
 """
 
+import gc
 import json
 import os
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -44,11 +44,11 @@ _METADATA_NAME = "metadata"
 """Folder of the cache with what ``--metadata-only`` brings: no builds, so no agent looks there."""
 
 
-@dataclass(slots=True)
 class _Heard:
     """The last that the child told of its progress."""
 
-    last: Progress | None = None
+    def __init__(self) -> None:
+        self.last: Progress | None = None
 
     @property
     def resumed_bytes(self) -> int:
@@ -65,6 +65,7 @@ def models_fetch(args: Namespace) -> int:
     Raises:
         AgentError: It could not be brought here; the leaf says why.
     """
+    gc.freeze()  # what was imported stays: whoever looks for what does not would take 10 ms for it
     try:
         place = place_of(args, cast("str", args.model), is_light=args.peer is None)
     except RefInvalid as error:

@@ -144,7 +144,7 @@ def _contents(
     seen = {
         found.target.remote.path: found.weights_bytes
         for found in files
-        if found.weights_bytes is not None and not found.target.is_plain
+        if found.weights_bytes is not None
     }
     paths = [found.target.remote.path for found in files]
     try:

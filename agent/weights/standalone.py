@@ -115,9 +115,10 @@ def begin(copy: Copy, *, chunk_bytes: int) -> None:
     if (copy.to / STAGE_NAME).is_symlink():
         reason = f"{copy.to / STAGE_NAME} is a symbolic link"
         raise WeightsUnsafe(model=copy.model, reason=reason)
-    folder = copy.stage.folder(copy.model)
+    folder, is_new = copy.stage.folder(copy.model), not copy.to.exists()
     with copy.stage.lock(copy.model, patience_s=_PATIENCE_S):
-        record = read_record(folder) or read_record(copy.memory)
+        # what is remembered of a folder that has gone is of no use
+        record = None if is_new else read_record(folder) or read_record(copy.memory)
         is_known = record is not None and record.ref == copy.model
         if record is not None and is_known and not (folder / JOURNAL_NAME).is_file():
             from .repair import claim  # noqa: PLC0415  # seldom is anything there

@@ -29,8 +29,13 @@ _MAX_CONFIG_BYTES = 4 * 2**20
 _HEAD_BYTES = 4096
 _TELLING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "NEWOBJ", "BUILD"})
 _MANY_OPCODES = 3
-_NO_OPCODES = b"{[#<"
-"""So JSON, lists of merges and templates begin, and no program of any protocol."""
+_OPCODES = frozenset(
+    b"().012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
+    b"\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"
+    b"\x90\x91\x92\x93\x94\x95\x96\x97\x98"
+)
+"""What a pickle of any protocol begins with. Source: the library's ``pickletools``, whose import
+takes longer than to look into many files: JSON, templates and most headers begin otherwise."""
 
 _PICKLE_PROTOCOLS = frozenset({2, 3, 4, 5})
 
@@ -59,7 +64,9 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def check_file(file: Path | BinaryIO, *, path: str, model: str, is_plain: bool = False) -> int:
+def check_file(
+    file: Path | BinaryIO, *, path: str, model: str, is_plain: bool = False
+) -> int | None:
     """Look into one complete file.
 
     Args:
@@ -69,7 +76,8 @@ def check_file(file: Path | BinaryIO, *, path: str, model: str, is_plain: bool =
         is_plain: Whether any bytes will do that are no pickle.
 
     Returns:
-        Bytes of the tensors that it holds.
+        Bytes of the tensors that it holds; ``None`` if any bytes would do and these hold none that
+        an engine could read.
 
     Raises:
         WeightsCorrupt: It is not what its name says.
@@ -79,24 +87,28 @@ def check_file(file: Path | BinaryIO, *, path: str, model: str, is_plain: bool =
     if isinstance(file, Path):
         with file.open("rb") as opened:
             return check_file(opened, path=path, model=model, is_plain=is_plain)
+    is_weights = path.endswith((".safetensors", ".gguf"))
+    if is_plain or not is_weights:
+        head = file.read(_HEAD_BYTES)
+        if is_pickle(head) or (head.startswith(b"PK\x03\x04") and _holds_pickle(file, path)):
+            raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle")
+    try:
+        return _tensors_in(file, path) if is_weights else 0
+    except HeaderInvalid as error:
+        if is_plain:
+            return None
+        kind = "GGUF" if path.endswith(".gguf") else "safetensors"
+        raise WeightsCorrupt(model=model, file=path, reason=f"{kind}: {error}") from error
+
+
+def _tensors_in(file: BinaryIO, path: str) -> int:
     size_bytes = file.seek(0, 2)
     _ = file.seek(0)
-    if path.endswith(".safetensors") and not is_plain:
-        try:
-            return check_header(file, size_bytes=size_bytes)
-        except HeaderInvalid as error:
-            raise WeightsCorrupt(model=model, file=path, reason=f"safetensors: {error}") from error
-    if path.endswith(".gguf") and not is_plain:
-        from .gguf import check_gguf  # noqa: PLC0415  # most builds have none
+    if not path.endswith(".gguf"):
+        return check_header(file, size_bytes=size_bytes)
+    from .gguf import check_gguf  # noqa: PLC0415  # most builds have none
 
-        try:
-            return check_gguf(file, size_bytes=size_bytes)
-        except HeaderInvalid as error:
-            raise WeightsCorrupt(model=model, file=path, reason=f"GGUF: {error}") from error
-    head = file.read(_HEAD_BYTES)
-    if is_pickle(head) or (head.startswith(b"PK\x03\x04") and _holds_pickle(file, path)):
-        raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle")
-    return 0
+    return check_gguf(file, size_bytes=size_bytes)
 
 
 def is_pickle(head: bytes) -> bool:
@@ -105,7 +117,7 @@ def is_pickle(head: bytes) -> bool:
     A pickle of protocol 2 or later says so in its first two bytes; an older one is a text
     that happens to be a program, so it is read as one.
     """
-    if head[:1] in _NO_OPCODES:
+    if not head or head[0] not in _OPCODES:
         return False
     import pickletools  # noqa: PLC0415  # the agent keeps verify.py loaded and never gets here
 

@@ -241,8 +241,6 @@ def _folded(path: str) -> str:
     # how a case-insensitive, normalising file system such as APFS compares names
     if path.isascii():
         return path.lower()
-    if path.isascii():
-        return path.casefold()
     import unicodedata  # noqa: PLC0415  # few names are anything but ASCII
 
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())

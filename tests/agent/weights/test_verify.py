@@ -136,10 +136,40 @@ def test_what_is_no_pickle(head: bytes) -> None:
 
 
 def test_what_is_passed_over_unread_is_no_opcode_of_any_pickle() -> None:
-    for first in b"{[#<":
+    known = {ord(one.code) for one in pickletools.opcodes}
+    assert known.isdisjoint(b"{[#<\0")
+    for first in set(range(256)) - known:
         with pytest.raises(ValueError, match="position 0, opcode"):
             _ = next(pickletools.genops(bytes([first]) * 9))
         assert not is_pickle(bytes([first]) + pickle.dumps(os.getcwd))
+
+
+def test_every_opcode_that_may_come_first_is_looked_at() -> None:
+    tail = pickle.dumps(os.getcwd, 2)
+    for one in pickletools.opcodes:
+        head = one.code.encode("latin-1") + tail
+        try:
+            names = [opcode.name for opcode, _, _ in pickletools.genops(head)]
+        except ValueError:
+            continue  # its own argument swallowed the rest, or was none
+        assert is_pickle(head) == (names[0] != "STOP" and names[-1] == "STOP")
+
+
+def test_any_bytes_will_do_where_they_are_promised_but_no_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    header = b'{"t":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    for data, found in (
+        (len(header).to_bytes(8, "little") + header + b"ab", 2),
+        (len(header).to_bytes(8, "little") + header + b"a", None),
+        (b"anything", None),
+        (b"", None),
+    ):
+        _ = path.write_bytes(data)
+        assert check_file(path, path=path.name, model=MODEL, is_plain=True) == found
+    assert check_file(path, path="a.txt", model=MODEL, is_plain=True) == 0
+    _ = path.write_bytes(pickle.dumps(os.getcwd, 2))
+    with pytest.raises(WeightsUnsafe):
+        _ = check_file(path, path=path.name, model=MODEL, is_plain=True)
 
 
 @given(st.binary(max_size=300))
