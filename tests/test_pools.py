@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.pool import Topology, pool_for
 from poolhand.agent.core.slots import SlotState
@@ -493,7 +494,7 @@ def test_p20_the_owner_moves_a_busy_machine_without_killing_anything() -> None:
 def test_p20_pool_set_drains_first_and_pool_release_takes_it_back() -> None:
     world = at_x()
     world.request("r1", "a")
-    effects = world.tell(happened.PoolSetAsked(1, "y"))
+    effects = world.tell(ordered.PoolSetAsked(1, "y"))
     assert [each.status for each in only(effects, do.TellOwner)] == ["under_way"]
     assert only(effects, do.CancelGeneration) == [], "without --now nothing is ended"
     (refused,) = said(world.request("r2", "a"))
@@ -503,16 +504,16 @@ def test_p20_pool_set_drains_first_and_pool_release_takes_it_back() -> None:
     effects = world.stopped("a")
     assert [each.status for each in only(effects, do.TellOwner)] == ["done"]
     assert (free(world).pool, free(world).source, free(world).epoch) == ("y", "operator", 5)
-    world.tell(happened.PoolReleased(2))
+    world.tell(ordered.PoolReleased(2))
     assert free(world).source in {"hash", "sole"}
 
 
 def test_p20_now_ends_requests_and_a_drain_sticks() -> None:
     world = at_x()
     world.request("r1", "a")
-    effects = world.tell(happened.PoolSetAsked(1, "y", now=True))
+    effects = world.tell(ordered.PoolSetAsked(1, "y", now=True))
     assert only(effects, do.CancelGeneration) == [do.CancelGeneration(world.key("r1"))]
-    assert do.PersistOrders((), is_drained=True) in world.tell(happened.DrainAsked(2))
+    assert do.PersistOrders((), is_drained=True) in world.tell(ordered.DrainAsked(2))
     world.drop()
     world.redial()
     assert load_error(world.load_model("b")) == "provider draining for update"
@@ -520,10 +521,10 @@ def test_p20_now_ends_requests_and_a_drain_sticks() -> None:
 
 def test_p20_a_pin_keeps_a_model_and_the_pool_with_it() -> None:
     world = at_x()
-    assert do.PersistOrders(("a",), is_drained=False) in world.tell(happened.PinAsked(1, "a"))
-    (answer,) = only(world.tell(happened.PoolSetAsked(2, "y")), do.TellOwner)
+    assert do.PersistOrders(("a",), is_drained=False) in world.tell(ordered.PinAsked(1, "a"))
+    (answer,) = only(world.tell(ordered.PoolSetAsked(2, "y")), do.TellOwner)
     assert (answer.status, answer.words) == ("refused", "a resident model is pinned")
-    world.tell(happened.UnpinAsked(3, "a"))
+    world.tell(ordered.UnpinAsked(3, "a"))
     assert world.node.moves.obstacle(world.now_s) is None
 
 

@@ -14,9 +14,10 @@ from urllib.parse import unquote
 from ... import __version__
 from ...config.errors import AgentError
 from ..core.effects import Effect, TellOwner
-from ..core.events import (
+from ..core.events import Event
+from ..core.node import Node
+from ..core.ordered import (
     DrainAsked,
-    Event,
     OrderEvent,
     PinAsked,
     PoolReleased,
@@ -24,7 +25,6 @@ from ..core.events import (
     UndrainAsked,
     UnpinAsked,
 )
-from ..core.node import Node
 from ..core.status import Json, models, reasons, status
 from .asked import Answer, Asked, Long, NotAnswered, Routes
 from .counts import Counts

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ...config.frozen import frozen
-from . import events as happened
+from . import ordered
 from .answers import Answers
 from .effects import PersistOrders, TellOwner
 from .loads import Loads, Said
@@ -50,20 +50,20 @@ class Orders:
         self._moving: _Moving | None = None
         self._draining: list[int] = []
 
-    def heard(self, order: happened.OrderEvent, now_s: float) -> list[Said]:
+    def heard(self, order: ordered.OrderEvent, now_s: float) -> list[Said]:
         """An order came."""
         match order:
-            case happened.PoolSetAsked(ask, pool, now):
+            case ordered.PoolSetAsked(ask, pool, now):
                 return self._set(ask, pool, now_s, now=now)
-            case happened.PoolReleased(ask):
+            case ordered.PoolReleased(ask):
                 return self._release(ask, now_s)
-            case happened.PinAsked(ask, model):
+            case ordered.PinAsked(ask, model):
                 return self._pin(ask, model)
-            case happened.UnpinAsked(ask, model):
+            case ordered.UnpinAsked(ask, model):
                 return self._unpin(ask, model)
-            case happened.DrainAsked(ask, deadline_s):
+            case ordered.DrainAsked(ask, deadline_s):
                 return self._drain(ask, deadline_s, now_s)
-            case happened.UndrainAsked(ask):
+            case ordered.UndrainAsked(ask):
                 return self._undrain(ask)
 
     def recalled(self, pins: Iterable[str], now_s: float, *, is_drained: bool) -> None:

@@ -18,6 +18,7 @@ from functools import cache
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.events import RequestKey
@@ -39,9 +40,9 @@ AWAY = StoreUnreachable(store="s3", reason="silence")
 MONDAY_S = 1_795_420_800.0
 MAY_UNPIN = (
     happened.SettingsChanged,
-    happened.PoolSetAsked,
-    happened.PoolReleased,
-    happened.UnpinAsked,
+    ordered.PoolSetAsked,
+    ordered.PoolReleased,
+    ordered.UnpinAsked,
     happened.EngineFailed,
 )
 """A pin holds until the owner or the engine itself ends it."""
@@ -267,16 +268,16 @@ class Storm:
         self.tell(
             self.chance.choice(
                 [
-                    happened.PoolSetAsked(ask, pool, now),
-                    happened.PoolReleased(ask),
-                    happened.PinAsked(ask, model),
-                    happened.UnpinAsked(ask, model),
-                    happened.UnpinAsked(ask, model),
-                    happened.DrainAsked(ask, self.chance.choice((None, 2.0))),
-                    happened.UndrainAsked(ask),
-                    happened.UndrainAsked(ask),
-                    happened.UndrainAsked(ask),
-                    happened.UndrainAsked(ask),
+                    ordered.PoolSetAsked(ask, pool, now),
+                    ordered.PoolReleased(ask),
+                    ordered.PinAsked(ask, model),
+                    ordered.UnpinAsked(ask, model),
+                    ordered.UnpinAsked(ask, model),
+                    ordered.DrainAsked(ask, self.chance.choice((None, 2.0))),
+                    ordered.UndrainAsked(ask),
+                    ordered.UndrainAsked(ask),
+                    ordered.UndrainAsked(ask),
+                    ordered.UndrainAsked(ask),
                 ]
             )
         )
@@ -324,7 +325,7 @@ class Storm:
         settings = self.world.node.settings
         if settings.hours.windows or settings.owner.yield_to:
             self.tell(happened.SettingsChanged(still(self.slots)))
-        self.tell(happened.UndrainAsked(9999))
+        self.tell(ordered.UndrainAsked(9999))
         for _ in range(400):
             while self.open:
                 event = self._outcome(self.open.pop(0), is_good=True)

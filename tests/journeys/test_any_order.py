@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.slots import COMING, LEAVING, SlotState
@@ -39,7 +40,7 @@ from poolhand.backends.stores.base import Stock
 from tests.journeys.world import GIB, World, build, sample
 from tests.journeys.world import settings as chosen
 
-Word: TypeAlias = Inbound | happened.OrderEvent
+Word: TypeAlias = Inbound | ordered.OrderEvent
 Subjects: TypeAlias = Mapping[str, Sequence[Word]]
 
 TINY = ("org/a", "org/b")
@@ -75,7 +76,7 @@ class Rooms:
 
     def say(self, word: Word) -> None:
         """A coordinator speaks once there is a line; the operator at any time."""
-        if isinstance(word, happened.OrderEvent):
+        if isinstance(word, ordered.OrderEvent):
             self.tell(word)
             return
         while not self.world.laws.is_open:
@@ -211,7 +212,7 @@ def stories(draw: st.DrawFn) -> dict[str, list[Word]]:
     if desired and desired[-1] is WISHES[-1]:
         stays["org/a"].append(UnloadModel(model_id="org/a"))
         stays["org/b"].append(LoadModel(model_id="org/b"))
-    kinds = {"pin": happened.PinAsked(1, "org/a"), "unpin": happened.UnpinAsked(2, "org/a")}
+    kinds = {"pin": ordered.PinAsked(1, "org/a"), "unpin": ordered.UnpinAsked(2, "org/a")}
     subjects: dict[str, list[Word]] = {
         "pool": [*pools],
         "desired": [*desired],

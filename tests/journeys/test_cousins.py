@@ -4,6 +4,7 @@ import pytest
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.slots import SlotState
 from poolhand.agent.wire.extensions import CancelLoad, CancelLoadStatus
 from poolhand.agent.wire.inbound import (
@@ -89,7 +90,7 @@ def test_nobody_comes_back_to_a_node_that_drains_or_into_a_slot_that_is_promised
     world = World(settings())
     world.start()
     loading(world)
-    world.tell(happened.DrainAsked(1, None))
+    world.tell(ordered.DrainAsked(1, None))
     assert not only(world.tell(happened.EngineFailed("org/b", BAD)), do.FetchWeights)
     both = World(settings(slots={"max_model_slots": 2}))
     both.start()

@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from poolhand.agent.control.access import port
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core import status as told
 from poolhand.agent.core.request_key import LOCAL
 from poolhand.agent.runtime.relay import BEAT_S
@@ -283,7 +284,7 @@ async def test_a_drain_lets_what_runs_end_and_takes_nothing_new(tmp_path: Path) 
     async with served(tmp_path, {MODEL: EchoEngine(pause_s=0.02)}) as (rig, api):
         coming = await stream(api)
         await anext(coming)
-        rig.tell(happened.DrainAsked(1))
+        rig.tell(ordered.DrainAsked(1))
         with pytest.raises(openai_error(503)) as caught:
             await stream(api)
         assert problem(caught.value) == (503, "node_draining", "server_error")

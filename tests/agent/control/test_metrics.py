@@ -17,6 +17,7 @@ from poolhand.agent.control.families import COUNTED, FAMILIES
 from poolhand.agent.control.gauges import Process, gauges
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.events import Event, RequestKey
 from poolhand.agent.wire.inbound import LoadModel, Unknown
 from poolhand.agent.wire.outbound import LoadModelStatus
@@ -194,7 +195,7 @@ def test_reloads_and_orders_by_their_end() -> None:
     world.start()
     world.choose(settings())
     world.tell(happened.SettingsRejected(ConfigInvalid(path="x", line=1, problem="y")))
-    world.tell(happened.PinAsked(1, "nowhere"))
+    world.tell(ordered.PinAsked(1, "nowhere"))
     assert world.value("config_reloads_total", result="applied") == 1
     assert world.value("config_reloads_total", result="rejected") == 1
     assert world.value("config_rejected") == 1

@@ -13,6 +13,7 @@ from poolhand.agent.control.desk import Desk
 from poolhand.agent.control.gauges import Process
 from poolhand.agent.control.openapi import CALLS, document
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.effects import TellOwner
 from poolhand.agent.core.events import Event
 from poolhand.agent.core.status import models, status
@@ -37,7 +38,7 @@ def worlds() -> list[World]:
     serving.tell(happened.CacheSurveyed(Survey(1, 0, 9, 1, None)))
     coming.load_model("org/a")
     coming.tell(happened.WeightsProgressed("org/a", Progress(1, 9, 0, 3.0, "fetch")))
-    drained.tell(happened.DrainAsked(1))
+    drained.tell(ordered.DrainAsked(1))
     lost.drop()
     lost.tell(happened.WeightsFailed("org/a", StoreUnreachable(store="s", reason="r")))
     lost.tell(happened.SettingsRejected(ConfigInvalid(path="p", line=1, problem="x")))

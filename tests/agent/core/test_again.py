@@ -8,6 +8,7 @@ from hypothesis import settings as knobs
 from hypothesis import strategies as st
 
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.again import MOMENT_S, Again
 from poolhand.agent.core.effects import Effect, Send
 from poolhand.agent.core.events import Event
@@ -182,8 +183,8 @@ def test_a_moment_later_it_is_decided_anew() -> None:
 
 def test_whatever_else_happens_ends_it() -> None:
     world, known = asked_thrice()
-    world.tell(happened.UnpinAsked(1, "org/a"))
-    world.tell(happened.PinAsked(2, "org/a"))
+    world.tell(ordered.UnpinAsked(1, "org/a"))
+    world.tell(ordered.PinAsked(2, "org/a"))
     assert world.load_model("org/b") == [*known]
     assert world.answer is not known
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.assignment import Assignment
 from poolhand.agent.core.slots import COMING, SlotState
 from poolhand.agent.wire.extensions import (
@@ -412,7 +413,7 @@ def test_no_commands_widen_policy_or_lose_a_request(
 def test_a_pinned_model_on_its_way_keeps_the_machine_in_its_pool() -> None:
     world = at_tiny()
     world.stopped("org/a")
-    world.tell(happened.PinAsked(1, "org/b"))
+    world.tell(ordered.PinAsked(1, "org/b"))
     world.load_model("org/b")
     (told, *_) = said(hear(world, AssignPool(pool="other", epoch=50)))
     assert isinstance(told, AssignPoolStatus)
@@ -427,7 +428,7 @@ def test_a_move_that_waits_is_given_up_when_a_model_that_would_go_is_pinned_mean
     world.request("r", "org/b")
     hear(world, AssignPool(pool="other", epoch=9, preload="org/c"))
     assert world.node.moves.move is not None
-    told = said(world.tell(happened.PinAsked(1, "org/a")))
+    told = said(world.tell(ordered.PinAsked(1, "org/a")))
     failed = [m for m in told if isinstance(m, AssignPoolStatus)]
     assert [(m.status, m.error) for m in failed] == [("failed", "the move was undone")]
     world.stage("org/b")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import settings as knobs
 from hypothesis import strategies as st
 
-from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.door import Door
 from tests.journeys.world import World, settings
 
@@ -31,7 +31,7 @@ def begun(chosen: str, loads: list[str], *, is_busy: bool, is_drained: bool) -> 
     if is_busy and loads:
         world.request("r1", loads[-1])
     if is_drained:
-        world.tell(happened.DrainAsked(1, None))
+        world.tell(ordered.DrainAsked(1, None))
     world.load_model("far/away")  # whatever was due has been done
     return world
 

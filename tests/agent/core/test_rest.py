@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.schedule import Phase
 from poolhand.agent.core.slots import COMING, SlotState
 from poolhand.agent.core.status import status as status_of
@@ -147,9 +148,9 @@ def test_a_node_that_its_operator_drained_wakes_when_he_undrains_it() -> None:
     world.resident("org/a")
     until(world, "2026-11-21T12:00:00")
     world.stopped("org/a")
-    world.tell(happened.DrainAsked(1))
+    world.tell(ordered.DrainAsked(1))
     assert only(until(world, "2026-11-21T22:01:00"), do.FetchWeights) == []
-    effects = world.tell(happened.UndrainAsked(2))
+    effects = world.tell(ordered.UndrainAsked(2))
     assert only(effects, do.FetchWeights) == [do.FetchWeights("org/a")]
 
 
@@ -185,7 +186,7 @@ def test_a_pool_that_its_operator_sets_during_a_rest_does_not_wake_it() -> None:
     world = world_at("2026-11-21T12:00:00", **offered)
     world.stock("org/a", "org/c")
     other = "other" if world.node.loads.pool.serves("org/a") else "tiny"
-    effects = world.tell(happened.PoolSetAsked(1, other))
+    effects = world.tell(ordered.PoolSetAsked(1, other))
     assert only(effects, do.LoadEngine) == []
     assert not [stay for stay in world.node.loads.stays.all() if stay.state in COMING]
     told = only(effects + world.after(5.0), do.TellOwner)

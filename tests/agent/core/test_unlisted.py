@@ -4,6 +4,7 @@ import pytest
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.unlisted import unlisted
 from poolhand.agent.wire.inbound import (
     Cancel,
@@ -104,7 +105,7 @@ def test_an_alias_that_the_catalog_drops_keeps_what_is_in_memory() -> None:
     world.load_model("org/a")
     world.stage("org/a")
     world.loaded("org/a")
-    world.tell(happened.PoolSetAsked(1, "big"))
+    world.tell(ordered.PoolSetAsked(1, "big"))
     world.effects.clear()
     world.tell(happened.CatalogRead({}))
     assert world.node.choice.assignment.pool == "org/a"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from poolhand.agent.core import effects as do
 from poolhand.agent.core import events as happened
+from poolhand.agent.core import ordered
 from poolhand.agent.core.effects import Effect
 from poolhand.agent.core.slots import SlotState
 from poolhand.agent.core.status import status as told_to_owner
@@ -173,10 +174,10 @@ def test_a_desired_build_that_cannot_load_gives_the_place_back(world: World) -> 
 
 def test_a_pinned_build_is_not_swapped_and_an_empty_wish_takes_a_swap_back(world: World) -> None:
     world.resident("org/a")
-    world.tell(happened.PinAsked(1, "org/a"))
+    world.tell(ordered.PinAsked(1, "org/a"))
     world.stock("org/a", "org/b")
     assert only(world.hear(REPOINTED), do.FetchWeights) == []
-    assert do.FetchWeights("org/b") in world.tell(happened.UnpinAsked(2, "org/a"))
+    assert do.FetchWeights("org/b") in world.tell(ordered.UnpinAsked(2, "org/a"))
     assert do.CancelFetch("org/b") in world.hear(DesiredModels())
     assert (world.state("org/a"), world.state("org/b")) == ([SlotState.READY], [])
     assert only(world.after(60.0), do.FetchWeights) == []
@@ -237,7 +238,7 @@ def test_a_previous_build_that_is_loaded_again_stays() -> None:
 def test_a_previous_build_that_others_want_stays(why: str) -> None:
     world = rolled_out()
     if why == "pinned":
-        world.tell(happened.PinAsked(1, "org/a"))
+        world.tell(ordered.PinAsked(1, "org/a"))
     else:
         other = DesiredModel(model_name="old", desired_build="org/a")
         world.hear(DesiredModels(models=(*REPOINTED.models, other)))
