@@ -32,6 +32,8 @@ by now, and what was seen before counts no more. One stall, or one burst, is no 
 _NOISE_RATIO = 0.1
 """No rate is believed to be steadier than this."""
 
+_LEAST_WEIGHT = 0.001
+
 _MOST_ODDS = 20.0
 _KNOWN_ODDS = 3.0
 """Natural logarithms. What was once as clear as this is remembered while the number of connections
@@ -55,12 +57,22 @@ class Guess:
 
 @frozen
 class _Seen:
-    """One step: until when, how long it was, bytes a second, and over how many connections."""
+    """One step: until when, how long it was, bytes a second; connections before it and after."""
 
     at_s: float
     took_s: float
     rate_bytes_s: float
-    connections: int
+    ends: tuple[int, int]
+
+    @property
+    def connections(self) -> float:
+        """How many there were."""
+        return sum(self.ends) / 2
+
+    @property
+    def weight(self) -> float:
+        """Next to nothing if half of them came or left meanwhile: nobody knows when."""
+        return self.took_s * max(_LEAST_WEIGHT, 2 * min(self.ends) / max(self.ends) - 1)
 
 
 class _Line:
@@ -99,15 +111,43 @@ class _Line:
         return self._weight
 
 
+class _Lines:
+    """Both reasons, as lines: over one, and over the number of connections."""
+
+    def __init__(self) -> None:
+        self.in_all, self.over_each = _Line(), _Line()
+
+    def see(self, seen: _Seen, memory_s: float) -> None:
+        """Take one more step, and forget a little of what was before."""
+        for line, x in ((self.in_all, 1.0), (self.over_each, seen.connections)):
+            line.fade(math.exp(-seen.took_s / memory_s))
+            line.see(x, seen.rate_bytes_s, seen.weight)
+
+    @property
+    def odds(self) -> float:
+        """How much better the second says what was seen than the first; a natural logarithm."""
+        spreads = self.in_all.spread, self.over_each.spread
+        least = (_NOISE_RATIO * self.in_all.slope) ** 2
+        noise = max(least, min(spreads) / self.in_all.weight) if self.in_all.weight else 0.0
+        odds = (spreads[0] - spreads[1]) / noise if noise else 0.0
+        return min(_MOST_ODDS, max(-_MOST_ODDS, odds))
+
+    def foretold_bytes(self, seen: _Seen) -> float:
+        """What the better of them says of a step."""
+        is_each = self.over_each.spread < self.in_all.spread
+        rate = self.over_each.slope * seen.connections if is_each else self.in_all.slope
+        return rate * seen.took_s
+
+
 class Pace:
     """How fast bytes come; each of two reasons is held against what comes."""
 
     def __init__(self) -> None:
         self._last: tuple[float, int, int] | None = None
-        self._begun_s = 0.0
+        self._begun_s = self._since_s = 0.0
+        self._before, self._now = _Lines(), _Lines()
         self._lately: deque[_Seen] = deque()
-        self._in_all, self._over_each = _Line(), _Line()
-        self._since_s = self._odds = self._known_odds = 0.0
+        self._odds = self._known_odds = 0.0
 
     def told(self, fetched_bytes: int, now_s: float, connections: int = 1) -> None:
         """Take a measurement.
@@ -120,26 +160,23 @@ class Pace:
         last = self._last
         if last is not None and now_s - last[0] < _LEAST_STEP_S:
             return
-        self._last = (now_s, fetched_bytes, max(1, connections))
+        self._last = now_s, fetched_bytes, max(1, connections)
         if last is None or not last[1] or fetched_bytes < last[1]:
             # nothing came before the first byte; and a file that is read again was not to be had
-            self._begin(now_s)
+            self._begun_s = self._since_s = now_s
+            self._before, self._now = _Lines(), _Lines()
+            self._lately.clear()
         else:
             took_s = now_s - last[0]
-            # who was there when the step began: a new one brings nothing for a round trip
-            self._see(_Seen(now_s, took_s, (fetched_bytes - last[1]) / took_s, last[2]))
-            if self._is_sudden(now_s):
-                lately = tuple(self._lately)
-                self._begin(lately[0].at_s - lately[0].took_s, begun_s=self._begun_s)
-                for seen in lately:
-                    self._see(seen)
+            rate = (fetched_bytes - last[1]) / took_s
+            self._see(_Seen(now_s, took_s, rate, (last[2], self._last[2])))
 
     @property
     def rate_bytes_s(self) -> float | None:
         """Bytes a second of late; ``None`` until measured."""
         if self._last is None or self._last[0] - self._begun_s < _BEGUN_S:
             return None
-        return self._in_all.slope
+        return self._now.in_all.slope
 
     def guesses(self) -> tuple[Guess, ...]:
         """Why that is so; none until measured, or if nothing comes."""
@@ -149,7 +186,7 @@ class Pace:
         each = 1 / (1 + math.exp(-self._odds))
         return (
             Guess(1 - each, rate, is_each=False),
-            Guess(each, self._over_each.slope, is_each=True),
+            Guess(each, self._now.over_each.slope, is_each=True),
         )
 
     def left_s(self, left_bytes: int) -> float | None:
@@ -157,30 +194,22 @@ class Pace:
         rate = self.rate_bytes_s
         return left_bytes / rate if rate else None
 
-    def _begin(self, now_s: float, *, begun_s: float | None = None) -> None:
-        self._begun_s = now_s if begun_s is None else begun_s
-        self._since_s = now_s
-        self._lately.clear()
-        self._in_all, self._over_each = _Line(), _Line()
-
     def _see(self, seen: _Seen) -> None:
         so_far_s = (seen.at_s - self._begun_s) * _MEMORY_RATIO
         memory_s = min(_LONGEST_MEMORY_S, max(_LEAST_MEMORY_S, so_far_s))
-        for line, x in ((self._in_all, 1), (self._over_each, seen.connections)):
-            line.fade(math.exp(-seen.took_s / memory_s))
-            line.see(x, seen.rate_bytes_s, seen.took_s)
-        self._judge()
+        self._now.see(seen, memory_s)
         self._lately.append(seen)
         while self._lately[0].at_s <= seen.at_s - _LATELY_S:
-            _ = self._lately.popleft()
+            self._before.see(self._lately.popleft(), memory_s)
+        if self._is_sudden(seen.at_s):
+            self._since_s = seen.at_s - _LATELY_S
+            self._before, self._now = _Lines(), _Lines()
+            for one in self._lately:
+                self._now.see(one, memory_s)
+        self._judge(self._now.odds)
 
-    def _judge(self) -> None:
+    def _judge(self, odds: float) -> None:
         """Believe the reason more that says better what was seen."""
-        spreads = self._in_all.spread, self._over_each.spread
-        least = (_NOISE_RATIO * self._in_all.slope) ** 2
-        noise = max(least, min(spreads) / self._in_all.weight)
-        odds = (spreads[0] - spreads[1]) / noise if noise else 0.0
-        odds = min(_MOST_ODDS, max(-_MOST_ODDS, odds))
         if abs(odds) >= _KNOWN_ODDS:
             self._known_odds = math.copysign(_KNOWN_ODDS, odds)
         self._odds = max(odds, self._known_odds, key=abs)
@@ -189,13 +218,12 @@ class Pace:
         """Whether what came lately is of another link than what came before."""
         if now_s - self._since_s < 2 * _LATELY_S:
             return False
-        is_each = self._over_each.spread < self._in_all.spread
-        slope = (self._over_each if is_each else self._in_all).slope
         halves: tuple[list[_Seen], list[_Seen]] = ([], [])
         for seen in self._lately:
             halves[seen.at_s > now_s - _LATELY_S / 2].append(seen)
         off: list[float] = []
         for half in halves:
-            meant = sum(slope * (x.connections if is_each else 1) * x.took_s for x in half)
-            off.append(sum(x.rate_bytes_s * x.took_s for x in half) / meant if meant else 1.0)
+            came = sum(seen.rate_bytes_s * seen.took_s for seen in half)
+            foretold = sum(map(self._before.foretold_bytes, half))
+            off.append(came / foretold if foretold else 1.0)
         return max(off) < 1 - _SUDDEN_RATIO or min(off) > 1 + _SUDDEN_RATIO

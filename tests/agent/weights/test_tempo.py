@@ -46,6 +46,45 @@ def test_a_stall_is_seen_and_a_pace_that_changed_is_believed() -> None:
     assert pace.rate_bytes_s == pytest.approx(10.0)
 
 
+def guessed(steps: list[tuple[int, int]]) -> float:
+    """How far it is believed that each connection brings so much; steps of half a second."""
+    pace, done = Pace(), 1
+    pace.told(done, 0.0, steps[0][0])
+    for at, (connections, rate) in enumerate(steps, start=1):
+        done += rate // 2
+        pace.told(done, at / 2, connections)
+    return sum(guess.trust for guess in pace.guesses() if guess.is_each)
+
+
+def test_with_one_number_of_connections_nobody_knows_which_reason_it_is() -> None:
+    assert guessed([(8, 800)] * 20) == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_comes_with_more_connections_tells_which_it_is() -> None:
+    assert guessed([(8, 800)] * 6 + [(12, 1200)] * 4) > 0.9
+    assert guessed([(8, 800)] * 6 + [(12, 800)] * 4) < 0.1
+
+
+def test_what_was_once_clear_is_remembered() -> None:
+    assert guessed([(8, 800)] * 6 + [(12, 1200)] * 200) > 0.9
+    assert guessed([(8, 800)] * 6 + [(12, 800)] * 200) < 0.1
+    assert guessed([(8, 800)] * 6 + [(12, 1200)] * 20 + [(16, 1200)] * 20) < 0.1, "full by now"
+
+
+def test_nobody_knows_when_in_a_step_the_others_came() -> None:
+    """In one step many more connections: that alone is no reason to believe either."""
+    assert 0.2 < guessed([(2, 100), (8, 300)]) < 0.8
+
+
+def test_whoever_tells_all_the_time_is_heard_now_and_then() -> None:
+    often, seldom = Pace(), Pace()
+    for at in range(4001):
+        often.told(at, at / 1000)
+        if at % 200 == 0:
+            seldom.told(at, at / 1000)
+    assert often.rate_bytes_s == pytest.approx(seldom.rate_bytes_s)
+
+
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 10**9)), max_size=1200))
 def test_no_measurements_break_it(steps: list[tuple[float, int]]) -> None:
     pace, now_s = Pace(), 0.0
