@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ...backends.stores.base import Progress, Store
-from ...backends.stores.errors import FetchDied, WeightsChanged, WeightsCorrupt
+from ...backends.stores.errors import FetchDied, StoreUnreachable, WeightsChanged, WeightsCorrupt
 from ...backends.stores.etags import is_other
 from ...config.refs import ModelRef
 from . import manifest
@@ -50,7 +50,7 @@ Tell = Callable[[str, Progress], None]
 TICK_S = 0.25
 SYNC_EVERY_S = 5.0
 _LOCK_PATIENCE_S = 3.0
-_REFRESH_TIMEOUT_S = 60.0
+_REFRESH_TIMEOUT_S = 90.0
 
 
 class Bring:
@@ -330,7 +330,11 @@ class Bring:
 
     def _source(self, plane: Plane, store: Store) -> Source:
         def refresh() -> None:
-            plane.ask(store.refresh, timeout_s=_REFRESH_TIMEOUT_S)
+            try:
+                plane.ask(store.refresh, timeout_s=_REFRESH_TIMEOUT_S, is_patient=True)
+            except TimeoutError:
+                reason = "no fresh credentials in time"
+                raise StoreUnreachable(store=store.name, reason=reason) from None
 
         def chance() -> float:
             from random import random  # noqa: PLC0415  # only for a store that hesitates

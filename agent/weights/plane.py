@@ -41,12 +41,15 @@ class Plane:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
-    def ask(self, begin: Begin[T], *, timeout_s: float | None = None) -> T:
+    def ask(
+        self, begin: Begin[T], *, timeout_s: float | None = None, is_patient: bool = False
+    ) -> T:
         """Ask one question and wait for the answer.
 
         Args:
             begin: See :data:`Begin`.
             timeout_s: To wait in a loop for so long; ``None``: as long as the store does.
+            is_patient: Ask again not only who is busy, but also who cannot be reached.
 
         Raises:
             TimeoutError: It took longer.
@@ -56,7 +59,7 @@ class Plane:
             try:
                 return self._once(begin, timeout_s)
             except StoreUnreachable as error:
-                if not (self._busy_s and error.is_busy):
+                if not (self._busy_s and (error.is_busy or is_patient)):
                     raise
                 now_s = time.monotonic()
                 patience = patience or Patience(

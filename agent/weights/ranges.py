@@ -20,7 +20,7 @@ from ...backends.stores.errors import (
 )
 from ...backends.stores.etags import is_other
 from ...backends.stores.exchange import Exchange, Garbled, Head
-from ...backends.stores.s3_errors import SKEWED, STALE
+from ...backends.stores.s3_errors import DENIED, SKEWED, STALE
 from ...config.frozen import frozen
 from ...config.patterns import pattern
 from .answers import Word, joined, word_of
@@ -75,19 +75,18 @@ class CredentialsStale(Exception):  # not a failure yet
     Attributes:
         date: The store's own time, if it says that ours is too far off.
         region: Where the bucket is, if it says so.
+        reason: What it means if it is said twice.
     """
 
-    def __init__(self, date: str | None = None, region: str | None = None) -> None:
+    def __init__(
+        self, code: str = "", *, date: str | None = None, region: str | None = None
+    ) -> None:
         self.date = date
         self.region = region
-        super().__init__()
-
-    @property
-    def reason(self) -> str:
-        """What it means if it is said twice."""
-        if self.region is not None:
-            return "it names another region of the bucket's each time"
-        return "credentials expired"
+        self.reason = DENIED.get(code, "the credentials have expired")
+        if region is not None:
+            self.reason = "it names another region of the bucket's each time"
+        super().__init__(self.reason)
 
 
 @frozen
@@ -247,11 +246,10 @@ class RangeReader:
         code = found[1].decode("ascii") if found else ""
         words = f"answers {status} {code}".strip()
         if code in _STALE_CODES:
-            is_skewed = code == SKEWED
-            raise CredentialsStale(head.fields.get("date") if is_skewed else None)
+            raise CredentialsStale(code, date=head.fields.get("date") if code == SKEWED else None)
         region = head.fields.get("x-amz-bucket-region", "")
         if (status in _ELSEWHERE or code == "AuthorizationHeaderMalformed") and region:
-            raise CredentialsStale(region=region)
+            raise CredentialsStale(code, region=region)
         if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             raise Hiccup(
                 reason=words,

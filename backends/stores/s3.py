@@ -22,7 +22,7 @@ from .etags import is_fit, is_other, quoted, told
 from .loops import need_loop, within
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import (
-    EXPIRED,
+    STALE,
     Answered,
     answer_errors,
     code_and_status,
@@ -240,7 +240,7 @@ class S3Store:
             async with within(self._patience_s):
                 return await question(state.client)
         except answer_errors() as error:
-            if state.signer is None or code_and_status(error)[0] not in EXPIRED:
+            if state.signer is None or code_and_status(error)[0] not in STALE:
                 raise
         if self._open is state:  # else who asks beside us has done it
             self._left.append(state.client)  # who asks beside us may still use it

@@ -44,11 +44,19 @@ DENIED: Mapping[str, str] = MappingProxyType(
 SKEWED = "RequestTimeTooSkewed"
 """Says: your clock is wrong."""
 
-STALE = frozenset({"ExpiredToken", "RequestExpired", "TokenRefreshRequired"})
-"""Codes of the store that say: fetch the credentials again."""
-
-EXPIRED = STALE | {"ExpiredTokenException"}
-"""The same where the library asks, which may pass on what STS said."""
+STALE = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "InvalidTokenId",
+        "RequestExpired",
+        "TokenRefreshRequired",
+    }
+)
+"""Codes that say: fetch the credentials again. The second is STS's own, passed on. MinIO forgets
+what it gave out for a while: from then on it knows neither such a key nor its token."""
 
 CHANGED = frozenset({"PreconditionFailed", "InvalidRange"})
 """Codes that say: it is another object by now."""

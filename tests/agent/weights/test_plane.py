@@ -121,6 +121,13 @@ def test_one_that_is_not_or_shall_not_be_is_asked_once(*, busy_s: float, is_busy
     assert question.asked == 1
 
 
+def test_whoever_is_patient_waits_for_one_that_is_away() -> None:
+    question = Busy(2, is_busy=False)
+    assert Plane(Loopless(0), busy_s=60.0).ask(question, is_patient=True) == 3
+    with pytest.raises(StoreUnreachable):
+        _ = Plane(Loopless(0), busy_s=0.0).ask(Busy(1, is_busy=False), is_patient=True)
+
+
 def test_whoever_is_stopped_waits_for_nobody() -> None:
     stopped, question = threading.Event(), Busy(10**9)
     stopped.set()

@@ -152,11 +152,26 @@ def test_a_refusal_leaves_its_connection(origin: Origin, reader: RangeReader) ->
     assert len(origin.callers) == 2, "what is too long to be read is left, and its connection too"
 
 
-@pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ExpiredToken", "expired"),
+        ("ExpiredTokenException", "expired"),
+        ("RequestExpired", "expired"),
+        ("TokenRefreshRequired", "renewed"),
+        ("InvalidToken", "session token"),
+        ("InvalidTokenId", "session token"),
+        ("InvalidAccessKeyId", "does not know the access key"),
+        ("RequestTimeTooSkewed", "clock"),
+    ],
+)
 @pytest.mark.parametrize("status", [400, 403])
-def test_stale_credentials(origin: Origin, reader: RangeReader, code: str, status: int) -> None:
+def test_stale_credentials(
+    origin: Origin, reader: RangeReader, code: str, words: str, status: int
+) -> None:
+    """What it means if it is said again is told in its own words."""
     origin.fault = always(Reply(status=status, body=f"<Code>{code}</Code>".encode()))
-    with pytest.raises(CredentialsStale):
+    with pytest.raises(CredentialsStale, match=words):
         _ = read(reader, origin)
 
 
