@@ -10,6 +10,7 @@ table and writes ``bench/results/weights.json``.
 """
 
 import argparse
+import compileall
 import importlib.util
 import json
 import os
@@ -365,6 +366,8 @@ def main() -> None:
     print(
         f"{os.getloadavg()[0]:.1f}, {size // MIB} MiB, {rounds} rounds, seed of the order: chance"
     )
+    for room in ("agent", "backends", "config"):  # as installers leave it, wherever it is run from
+        _ = compileall.compile_dir(here.parent / room, quiet=1)
     memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108  # memory, on purpose
     hot = keep_hot(5 * size)
     with (

@@ -221,5 +221,6 @@ def test_a_verb_that_is_read_alone_is_read_as_among_all_others(
     for read in (whole_parser().read, main):
         with pytest.raises(SystemExit) as end:
             _ = read(words)
-        said.append((end.value.code, *capsys.readouterr()))
+        told = capsys.readouterr()
+        said.append((end.value.code, told.out, told.err))
     assert said[0] == said[1]
