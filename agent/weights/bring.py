@@ -377,7 +377,8 @@ class Bring:
                 bytes_reused=reused(),
                 eta_s=outlook.left_s,
             )
-            self._tell("fetch", told)
+            # all of it may be here before the last of it is digested
+            self._tell("fetch" if outlook.left_bytes else "verify", told)
             pull.look(now_s)
             if arriving is not None:
                 forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]

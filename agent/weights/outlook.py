@@ -94,12 +94,17 @@ class Outlook:
         return self._pace.rate_bytes_s
 
     @property
+    def left_bytes(self) -> int:
+        """What is still to come."""
+        done = 0 if self._standing is None else self._standing.done_bytes
+        return max(0, self._total_bytes - done)
+
+    @property
     def left_s(self) -> float | None:
-        """Seconds until the last byte is here; ``None`` if nobody can tell."""
-        standing, guesses = self._standing, self._pace.guesses()
-        if standing is None or not guesses:
+        """Seconds until the last byte is here; ``None`` if nobody can tell, or if it is."""
+        standing, guesses, left = self._standing, self._pace.guesses(), self.left_bytes
+        if standing is None or not guesses or not left:
             return None
-        left = max(0, self._total_bytes - standing.done_bytes)
         if standing.is_limited:
             return self._pace.left_s(left)
         since_s = self._now_s - self._grown_s

@@ -127,6 +127,15 @@ def test_nothing_is_told_before_something_came() -> None:
         assert (outlook.left_s, outlook.rate_bytes_s or 0.0) == (None, 0.0)
 
 
+def test_nothing_is_told_when_all_of_it_is_here() -> None:
+    """The last of it may still have to be digested, which nobody has measured."""
+    outlook = Outlook(100)
+    for now_s in range(11):
+        outlook.look(Standing(now_s * 10, (), 1, 1, 10), 0, float(now_s))
+        assert outlook.left_bytes == 100 - now_s * 10
+        assert (outlook.left_s is None) is (now_s in {0, 1, 10})
+
+
 def test_what_was_here_is_not_counted_as_fetched() -> None:
     outlook = Outlook(1000)
     for now_s in range(6):
