@@ -89,7 +89,6 @@ class Log:
         self._is_journal = out is None and is_journal(os.environ, _STDERR)
         self._journal = journal() if self._is_journal and style == "auto" else None
         self._flood = Flood()
-        self._names: dict[type, tuple[str, ...]] = {}
         self._kinds: dict[tuple[type, type], tuple[int, str, str | None]] = {}
 
     def heed(self, level: str) -> None:
@@ -133,11 +132,7 @@ class Log:
 
     def _failure(self, event: Event) -> AgentError | None:
         """Why an event is a failure, if it is one."""
-        kind = type(event)
-        names = self._names.get(kind)
-        if names is None:
-            names = self._names[kind] = tuple(field.name for field in fields(event))
-        for name in names:
+        for name in event.__match_args__:
             value: object = getattr(event, name)
             if isinstance(value, AgentError):
                 return value

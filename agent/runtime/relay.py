@@ -16,7 +16,6 @@ from typing import Protocol, cast
 
 from ...backends.engines.base import (
     NOT_SERVED,
-    BeatKeeper,
     Delta,
     Endpoint,
     Engine,
@@ -312,7 +311,8 @@ def _taker(answer: _Answer, chunks: Chunks, carrier: Carrier) -> Offer:
 
 
 def _keeps_beats(engine: Engine) -> bool:
-    return isinstance(engine, BeatKeeper) and engine.keeps_beats
+    # see Prompt.beat_s; most engines know no beats
+    return bool(getattr(engine, "keeps_beats", False))
 
 
 def _is_name(model: str) -> bool:

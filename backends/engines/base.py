@@ -31,7 +31,8 @@ class Prompt:
         body: The request, OpenAI-style but for ``messages``.
         max_tokens: Most tokens to answer, 1 or more; already bounded.
         beat_s: Of each beat of a clock one delta is enough: an engine may keep what comes for the
-            next one, the first words and the end excepted.
+            next one, the first words and the end excepted. One that does so says that it
+            ``keeps_beats``, so that nobody after it has to.
         take: An engine that offers it the words that come need not wake a reader; what was not
             taken is yielded, as is all that is no words.
     """
@@ -202,16 +203,6 @@ class EarlyEngine(Protocol):
     @property
     def is_well(self) -> bool:
         """Whether ``start`` may go on from here; otherwise a fresh engine is wanted."""
-        ...
-
-
-@runtime_checkable
-class BeatKeeper(Protocol):
-    """An engine that heeds :attr:`Prompt.beat_s`, so that nobody after it has to."""
-
-    @property
-    def keeps_beats(self) -> bool:
-        """Whether it does; of any other engine more than one delta may come in a beat."""
         ...
 
 
