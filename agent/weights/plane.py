@@ -54,7 +54,7 @@ class Plane:
         Raises:
             TimeoutError: It took longer.
         """
-        patience: Patience | None = None
+        patience, begun_s = None, time.monotonic()
         while True:
             try:
                 return self._once(begin, timeout_s)
@@ -62,6 +62,8 @@ class Plane:
                 if not (self._busy_s and (error.is_busy or is_patient)):
                     raise
                 now_s = time.monotonic()
+                if not error.is_busy and now_s - begun_s >= self._busy_s:
+                    raise  # each try may have waited for long: a few of them are too many
                 patience = patience or Patience(
                     no_progress_s=self._busy_s, block_bytes=1, now_s=now_s
                 )

@@ -32,7 +32,7 @@ from .s3_errors import (
 )
 from .s3_lean import LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
-from .signing import Credentials, Signer, ahead_s, encoded_key
+from .signing import Credentials, Signer, StoreClock, encoded_key
 
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
@@ -94,8 +94,7 @@ class S3Store:
         self._model = str(ref)
         self._config = config
         self._environ = environ
-        self._clock = clock
-        self._skew_s = 0.0
+        self._clock = StoreClock(clock)
         self._is_md5 = config.etag_is_md5
         self._is_lean = True
         self._open: _Open | None = None
@@ -180,7 +179,7 @@ class S3Store:
             headers = state.signer.headers(
                 authority=place.authority,
                 target=target,
-                now_s=self._clock() + self._skew_s,
+                now_s=self._clock.now_s(),
                 more=more,
             )
         headers["accept-encoding"] = "identity"
@@ -200,9 +199,7 @@ class S3Store:
             date: The ``Date`` header of an answer that called ours too far off; one that
                 cannot be read changes nothing.
         """
-        found_s = ahead_s(date, now_s=self._clock())
-        if found_s is not None:
-            self._skew_s = found_s
+        self._clock.heed(date)
 
     def note_region(self, region: str) -> None:
         """Ask in this region from the next :meth:`refresh` on.
@@ -257,7 +254,9 @@ class S3Store:
 
     async def _connect(self, old: _Open | None) -> _Open:
         if self.is_loopless:
-            session: Session | LeanSession = LeanSession(self._environ, patience_s=self._patience_s)
+            session: Session | LeanSession = LeanSession(
+                self._environ, self._clock, patience_s=self._patience_s
+            )
         else:
             need_loop()
             session = Session(self._config.profile)

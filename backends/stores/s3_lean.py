@@ -19,7 +19,7 @@ from .exchange import Exchange, Garbled
 from .loops import beside
 from .s3_errors import SKEWED, Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from .signing import Credentials, Signer, ahead_s, encoded_key
+from .signing import Credentials, Signer, StoreClock, encoded_key
 
 if TYPE_CHECKING:  # the fetching child has plain values of the same names, and seldom TLS
     import ssl
@@ -68,11 +68,13 @@ class LeanSession:
 
     Args:
         environ: The process's own environment.
+        clock: By what requests are signed.
         patience_s: For one answer, its last byte included.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, patience_s: float) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: StoreClock, *, patience_s: float) -> None:
         self._environ = environ
+        self._clock = clock
         self._patience_s = patience_s
         self.profile = Profile()
 
@@ -91,14 +93,20 @@ class LeanSession:
         """Open a client; the caller closes it."""
         keys = _keys(self._environ) if is_signed else None
         signer = None if keys is None else Signer(keys, endpoint.region)
-        return LeanClient(endpoint, signer, ca_file, patience_s=self._patience_s)
+        return LeanClient(endpoint, signer, ca_file, self._clock, patience_s=self._patience_s)
 
 
 class LeanClient:
     """The two calls that are made, as botocore would answer them; no state between calls."""
 
     def __init__(
-        self, endpoint: Endpoint, signer: Signer | None, ca_file: str | None, *, patience_s: float
+        self,
+        endpoint: Endpoint,
+        signer: Signer | None,
+        ca_file: str | None,
+        clock: StoreClock,
+        *,
+        patience_s: float,
     ) -> None:
         self._patience_s = patience_s
         self._lines: set[Exchange] = set()
@@ -106,7 +114,7 @@ class LeanClient:
         self._signer = signer
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
-        self._skew_s: float | None = None
+        self._clock = clock
 
     async def list_objects_v2(self, **asked: object) -> Mapping[str, object]:
         """One page of a listing."""
@@ -133,7 +141,8 @@ class LeanClient:
     def _get(
         self, bucket: str, key: str, query: Mapping[str, str], more: Mapping[str, str]
     ) -> tuple[Mapping[str, str], bytes]:
-        wait_s, until_s, is_second = _FIRST_WAIT_S, time.monotonic() + self._patience_s, False
+        wait_s, until_s = _FIRST_WAIT_S, time.monotonic() + self._patience_s
+        is_second = was_skewed = False
         for left in reversed(range(_TRIES)):
             try:
                 return self._once(bucket, key, query, more)
@@ -142,11 +151,12 @@ class LeanClient:
                 is_passing = isinstance(status, int) and (
                     status >= _TRANSIENT_FROM or status == _TOO_MANY
                 )
-                is_skewed = code_and_status(error)[0] == SKEWED and self._skew_s is None
+                is_skewed = code_and_status(error)[0] == SKEWED and not was_skewed
                 if not left or not (is_passing or is_skewed):
                     raise
                 if is_skewed:  # by the store's clock from now on
-                    self._skew_s = ahead_s(error.date, now_s=time.time()) or 0.0
+                    self._clock.heed(error.date)
+                    was_skewed = True
             except (ConnectionError, Garbled) as error:
                 if not left and isinstance(error, Garbled):
                     raise ValueError(type(error).__name__) from None
@@ -173,7 +183,7 @@ class LeanClient:
                 authority=place.authority,
                 target=target,
                 query=asked,
-                now_s=time.time() + (self._skew_s or 0.0),
+                now_s=self._clock.now_s(),
                 more=paid,
             )
         headers.update(more)

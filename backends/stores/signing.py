@@ -10,7 +10,7 @@ Source:
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ...config.frozen import field, frozen
@@ -125,25 +125,36 @@ def encoded_key(key: str) -> str:
     return quote(key, safe="/~")
 
 
-def ahead_s(date: str, *, now_s: float) -> float | None:
-    """How far a store's clock is ahead of ours.
+class StoreClock:
+    """The time as a store has it: ours, until the store calls that too far off.
 
     Args:
-        date: The ``Date`` header of one of its answers.
-        now_s: Seconds since the epoch by our own.
-
-    Returns:
-        Seconds; ``None`` if it cannot be read.
+        clock: Our own; seconds since the epoch.
     """
-    from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
 
-    try:
-        at = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return aware.timestamp() - now_s
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ahead_s = 0.0
+
+    def now_s(self) -> float:
+        """Seconds since the epoch, to sign by."""
+        return self._clock() + self._ahead_s
+
+    def heed(self, date: str) -> None:
+        """Go by the store's time from now on.
+
+        Args:
+            date: The ``Date`` header of an answer; one that cannot be read changes nothing.
+        """
+        from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
+
+        try:
+            at = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        self._ahead_s = aware.timestamp() - self._clock()
 
 
 def _canonical_query(query: str) -> str:

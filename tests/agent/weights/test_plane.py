@@ -128,6 +128,20 @@ def test_whoever_is_patient_waits_for_one_that_is_away() -> None:
         _ = Plane(Loopless(0), busy_s=0.0).ask(Busy(1, is_busy=False), is_patient=True)
 
 
+def test_one_try_that_took_too_long_was_the_last() -> None:
+    asked = 0
+
+    async def question() -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.06)
+        raise StoreUnreachable(store="s", reason="no answer in time")
+
+    with pytest.raises(StoreUnreachable):
+        Plane(OriginStore(0), busy_s=0.05).ask(question, is_patient=True)
+    assert asked == 1
+
+
 def test_whoever_is_stopped_waits_for_nobody() -> None:
     stopped, question = threading.Event(), Busy(10**9)
     stopped.set()

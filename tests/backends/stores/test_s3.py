@@ -323,7 +323,11 @@ async def test_a_listing_that_goes_in_a_circle_ends_where_it_comes_round(
 
 
 @pytest.mark.usefixtures("keys")
-async def test_a_wrong_clock_is_set_by_the_stores(signed: ObjectStore) -> None:
+async def test_a_wrong_clock_is_set_by_the_stores(
+    signed: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library has a clock of its own, so the store's is heard with the first bytes."""
+    monkeypatch.setenv("BOTO_CONFIG", __file__)
     late_s = timedelta(hours=2).total_seconds()
     store = S3Store(REF, S3(endpoint=signed.url), os.environ, clock=lambda: time.time() + late_s)
     (file,) = await store.files()

@@ -245,6 +245,8 @@ async def test_a_clock_that_is_wrong_is_set_by_the_stores(listening: Listening, 
         if date.endswith("GMT"):
             (file,) = await store.files()
             assert file.path == "a.json"
+            signed = store.location(file).headers["x-amz-date"]
+            assert signed.startswith("20331106T"), "the bytes are asked for by the same clock"
         else:
             with pytest.raises(StoreDenied, match="clock"):
                 _ = await store.files()
