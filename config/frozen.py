@@ -9,7 +9,8 @@ its tools wants to know, for its import and that description would be a tenth of
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, call
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
@@ -194,8 +195,8 @@ def _init(made: type, known: "Sequence[_Field]", after: Init | None) -> Init:
     def init(self: object, *given: object, **named: object) -> None:
         if named or len(given) != count:
             given = complete(given, named)
-        for put, value in zip(puts, given, strict=True):
-            put(self, value)
+        for _ in map(call, puts, repeat(self), given):  # without a step of ours for each of them
+            pass
         if after is not None:
             after(self)
 
