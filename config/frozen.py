@@ -19,6 +19,7 @@ Put = Callable[[object, object], None]
 Complete = Callable[[Sequence[object], dict[str, object]], tuple[object, ...]]
 
 _TWO, _THREE = 2, 3
+_CALLED = cast("Callable[[Put, object, object], None]", call)
 
 
 class _Missing:
@@ -195,7 +196,7 @@ def _init(made: type, known: "Sequence[_Field]", after: Init | None) -> Init:
     def init(self: object, *given: object, **named: object) -> None:
         if named or len(given) != count:
             given = complete(given, named)
-        for _ in map(call, puts, repeat(self), given):  # without a step of ours for each of them
+        for _ in map(_CALLED, puts, repeat(self), given):  # without a step of ours for each of them
             pass
         if after is not None:
             after(self)
