@@ -159,7 +159,10 @@ def once(reply: Reply, *, every: int = 0) -> Fault:
 
 
 MENDED = {
-    "reset after some bytes": once(Reply(cut_bytes=1000), every=2),
+    "a short body": once(Reply(cut_bytes=1000), every=2),
+    "reset after some bytes": once(Reply(cut_bytes=1000, resets=True), every=2),
+    "reset before the first byte": once(Reply(cut_bytes=0, resets=True), every=2),
+    "500 now and then": once(Reply(status=500), every=3),
     "503 now and then": once(Reply(status=503), every=3),
     "429 with Retry-After": once(Reply(status=429, headers={"Retry-After": "0"})),
     "SlowDown under another status": once(
@@ -171,6 +174,13 @@ MENDED = {
     "a stall": once(Reply(cut_bytes=500, stall_s=2.0)),
     "credentials that expired": once(
         Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")
+    ),
+    "a clock that is wrong": once(
+        Reply(
+            status=403,
+            headers={"Date": "Sun, 06 Nov 2033 08:49:37 GMT"},
+            body=b"<Error><Code>RequestTimeTooSkewed</Code></Error>",
+        )
     ),
     "a bucket in another region": once(
         Reply(status=301, headers={"x-amz-bucket-region": "eu-west-1"})
@@ -197,6 +207,10 @@ LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
         always(Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")),
         StoreDenied,
     ),
+    "a clock that stays wrong": (
+        always(Reply(status=403, body=b"<Error><Code>RequestTimeTooSkewed</Code></Error>")),
+        StoreDenied,
+    ),
     "another region each time": (
         always(Reply(status=307, headers={"x-amz-bucket-region": "eu-west-1"})),
         StoreDenied,
@@ -217,6 +231,10 @@ LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
             Reply(headers={"Content-Range": f"{asked.replace('=', ' ')}/9"}) if asked else None
         ),
         WeightsChanged,
+    ),
+    "another length than asked for": (
+        lambda _n, _p, asked: Reply(body=b"x" * 9) if asked else None,
+        StoreUnreachable,
     ),
     "no Content-Range": (
         lambda _n, _p, asked: Reply(headers={"Content-Range": ""}) if asked else None,

@@ -6,6 +6,8 @@ is how a test starts it: ``CHILD``. Objects are served below ``/``; ``/?list`` l
 
 import hashlib
 import json
+import socket
+import struct
 import sys
 import threading
 import time
@@ -45,6 +47,7 @@ class Reply:
         drop: Close the connection after the answer, and do not say so.
         drip_s: Send the body a hundred bytes at a time, with such a rest after each.
         is_chunked: Send no length.
+        resets: Break the connection off after ``cut_bytes``, instead of closing it.
     """
 
     status: int | None = None
@@ -58,6 +61,7 @@ class Reply:
     drip_s: float = 0.0
     is_chunked: bool = False
     ignores_range: bool = False
+    resets: bool = False
 
 
 Fault = Callable[[int, str, str], Reply | None]
@@ -212,6 +216,10 @@ class _Answerer(BaseHTTPRequestHandler):
         if reply.is_chunked:
             body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         self._pour(body, reply)
+        if reply.resets:
+            lingers = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingers)
+            socket.close(self.connection.detach())
         if reply.close or reply.drop or reply.cut_bytes is not None:
             self.close_connection = True
 
