@@ -3,7 +3,7 @@
 A kernel with large folios gives out a file's pages in runs as long as the write. Long runs are
 cheaper while there are any; after hours of other programs there are few, and to get one may cost
 four times as much as short ones, most of all where a host takes free memory away. No figure of
-the system's tells which it is, so both are tried, and what costs less processor time is used.
+the system's tells which it is, so both are tried, and what takes less time is used.
 """
 
 import os
@@ -21,6 +21,9 @@ _EVERY = 32
 """So often the dearer one is tried again, for memory changes."""
 
 _WEIGHT = 1 / 8
+_MOST_RATIO = 4.0
+"""Who lost the processor in between looks slow; the thread's own clock would tell, and costs more
+than is won here."""
 
 
 class Strokes:
@@ -37,11 +40,11 @@ class Strokes:
             OSError: The disk would not take them.
         """
         most_bytes, size_bytes, done = self.next_bytes(), len(view), 0
-        begun_s = time.thread_time()
+        begun_s = time.perf_counter()
         while done < size_bytes:
             done += os.pwrite(fd, view[done : done + most_bytes], offset + done)
         if size_bytes > SHORT_BYTES:
-            self.took(most_bytes, (time.thread_time() - begun_s) / size_bytes)
+            self.took(most_bytes, (time.perf_counter() - begun_s) / size_bytes)
 
     def next_bytes(self) -> int:
         """How long the next writes may be."""
@@ -57,8 +60,9 @@ class Strokes:
 
         Args:
             most_bytes: As :meth:`next_bytes` said.
-            cost_s: Processor time for each byte.
+            cost_s: Seconds for each byte.
         """
-        known_s = self._cost_s[most_bytes]
+        known_s = self._cost_s[most_bytes] or cost_s
+        seen_s = min(cost_s, _MOST_RATIO * known_s)
         # two threads may each take the other's word away: one of many, and no sum is kept
-        self._cost_s[most_bytes] = known_s + (cost_s - known_s) * _WEIGHT if known_s else cost_s
+        self._cost_s[most_bytes] = known_s + (seen_s - known_s) * _WEIGHT
