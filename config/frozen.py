@@ -74,8 +74,9 @@ class _Described:
         known = [each.described() for each in _known(kind)]
         told = make_dataclass(kind.__name__, known, init=False, repr=False, eq=False)
         made: Mapping[str, Any] = vars(told)["__dataclass_fields__"]
-        owner = next(each for each in kind.__mro__ if vars(each).get(_FIELDS) is self)
-        setattr(owner, _FIELDS, made)
+        for owner in kind.__mro__:  # none, if another thread has looked meanwhile
+            if vars(owner).get(_FIELDS) is self:
+                setattr(owner, _FIELDS, made)
         return made
 
 

@@ -221,6 +221,20 @@ def test_the_librarys_own_tools_know_a_value() -> None:
             pytest.fail("no value was matched")
 
 
+def test_two_threads_may_use_the_librarys_tools_at_once() -> None:
+    """What was looked up before the other thread was done is asked after it."""
+
+    @frozen
+    class Pair:
+        left: int
+        right: int = 2
+
+    looked_up = vars(Pair)["__dataclass_fields__"]
+    assert replace(Pair(1), left=3) == Pair(3)
+    assert list(looked_up.__get__(None, Pair)) == ["left", "right"]
+    assert replace(Pair(1), right=3) == Pair(1, 3)
+
+
 def test_a_value_is_copied_and_pickled_whole() -> None:
     quay = _Quay("a", 3.0, notes={"x": "y"}, key="k", cranes=2)
     for other in (copy.copy(quay), copy.deepcopy(quay), pickle.loads(pickle.dumps(quay))):  # noqa: S301  # our own bytes
