@@ -113,7 +113,7 @@ def test_every_leaf_of_the_family_is_tried_above() -> None:
 def test_progress_arrives_as_it_was(
     done: int, total: int, resumed: int, rate: float | None
 ) -> None:
-    progress = Progress(done, total, resumed, rate)
+    progress = Progress(done, total, resumed, rate, eta_s=rate)
     assert decode(encode_progress("fetch", progress)) == progress
 
 
