@@ -284,11 +284,15 @@ def prepare(folder: Path, targets: Sequence[Target], claims: Claims, grid: Grid)
         Part(folder, target, claim, grid, naming, witness, strokes)
         for target, claim in zip(targets, claims.files, strict=True)
     ]
-    for part, claim in zip(parts, claims.files, strict=True):
-        _settle(part, claim)
+    # nothing is claimed, and nothing can lie in a folder that was just made: nobody need look
+    is_fresh = is_new and not any(claim.seal or any(claim.have) for claim in claims.files)
+    if not is_fresh:
+        for part, claim in zip(parts, claims.files, strict=True):
+            _settle(part, claim)
     open_parts = [part for part in parts if part.seal is None]
-    _check_room(folder, open_parts)
-    for place in {part.path.parent for part in open_parts}:
+    _check_room(folder, open_parts, is_fresh=is_fresh)
+    lower = {part.target.remote.path.rpartition("/")[0] for part in open_parts}
+    for place in (partial / name for name in lower):
         place.mkdir(parents=True, exist_ok=True)
         if not is_new and not place.resolve().is_relative_to(partial.resolve()):
             raise NotADirectoryError(str(place))
@@ -339,8 +343,10 @@ def _settle(part: Part, claim: Claim) -> None:
         claim.have[:] = bytes(len(claim.have))
 
 
-def _check_room(folder: Path, parts: Sequence[Part]) -> None:
-    needs_bytes = sum(part.size_bytes - _allocated_bytes(part.path) for part in parts)
+def _check_room(folder: Path, parts: Sequence[Part], *, is_fresh: bool) -> None:
+    needs_bytes = sum(part.size_bytes for part in parts)
+    if not is_fresh:
+        needs_bytes -= sum(_allocated_bytes(part.path) for part in parts)
     room = os.statvfs(folder)
     free_bytes = room.f_bavail * room.f_frsize
     if needs_bytes > free_bytes:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from io import BytesIO
 
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
@@ -366,7 +365,7 @@ class Pull:
             self._read_again(file)
             return
         path, is_plain, model = part.target.remote.path, part.target.is_plain, self._source.model
-        opened = part.path if held is None else BytesIO(held)
+        opened = part.path if held is None else held
         part.weights_bytes = check_file(opened, path=path, model=model, is_plain=is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)

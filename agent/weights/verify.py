@@ -19,7 +19,7 @@ from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsaf
 from ...config.frozen import frozen, replace
 from .boot import boot_id
 from .digests import sha256_of
-from .headers import HeaderInvalid, check_header, tensor_bytes
+from .headers import PREFIX_BYTES, HeaderInvalid, check_header, tensor_bytes
 from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
 
 _PIECE_BYTES = 2**20
@@ -65,12 +65,12 @@ def fingerprint(path: Path) -> Fingerprint | None:
 
 
 def check_file(
-    file: Path | BinaryIO, *, path: str, model: str, is_plain: bool = False
+    file: Path | BinaryIO | memoryview, *, path: str, model: str, is_plain: bool = False
 ) -> int | None:
     """Look into one complete file.
 
     Args:
-        file: Where it lies, or itself.
+        file: Where it lies, or itself, open or in memory.
         path: Its name in the build.
         model: For messages.
         is_plain: Whether any bytes will do that are no pickle.
@@ -87,6 +87,8 @@ def check_file(
     if isinstance(file, Path):
         with file.open("rb") as opened:
             return check_file(opened, path=path, model=model, is_plain=is_plain)
+    if isinstance(file, memoryview):
+        return _check_held(file, path=path, model=model, is_plain=is_plain)
     is_weights = path.endswith((".safetensors", ".gguf"))
     if is_plain or not is_weights:
         head = file.read(_HEAD_BYTES)
@@ -97,8 +99,23 @@ def check_file(
     except HeaderInvalid as error:
         if is_plain:
             return None
-        kind = "GGUF" if path.endswith(".gguf") else "safetensors"
-        raise WeightsCorrupt(model=model, file=path, reason=f"{kind}: {error}") from error
+        raise _broken(path, model, error) from error
+
+
+def _check_held(view: memoryview, *, path: str, model: str, is_plain: bool) -> int | None:
+    if is_plain or not path.endswith(".safetensors"):
+        return check_file(io.BytesIO(view), path=path, model=model, is_plain=is_plain)
+    # to copy all of it would take longer than to look at its header
+    header = view[: PREFIX_BYTES + int.from_bytes(view[:PREFIX_BYTES], "little")]
+    try:
+        return check_header(io.BytesIO(header), size_bytes=len(view))
+    except HeaderInvalid as error:
+        raise _broken(path, model, error) from error
+
+
+def _broken(path: str, model: str, error: HeaderInvalid) -> WeightsCorrupt:
+    kind = "GGUF" if path.endswith(".gguf") else "safetensors"
+    return WeightsCorrupt(model=model, file=path, reason=f"{kind}: {error}")
 
 
 def _tensors_in(file: BinaryIO, path: str) -> int:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import pickletools
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -153,6 +154,26 @@ def test_every_opcode_that_may_come_first_is_looked_at() -> None:
         except ValueError:
             continue  # its own argument swallowed the rest, or was none
         assert is_pickle(head) == (names[0] != "STOP" and names[-1] == "STOP")
+
+
+def judged(file: Path | memoryview, *, path: str, is_plain: bool) -> object:
+    try:
+        return check_file(file, path=path, model=MODEL, is_plain=is_plain)
+    except (WeightsCorrupt, WeightsUnsafe) as error:
+        return str(error)
+
+
+@given(st.binary(max_size=80), st.sampled_from(["a.safetensors", "a.gguf", "a.json"]))
+def test_a_file_in_memory_is_judged_as_on_the_disk(data: bytes, path: str) -> None:
+    header = b'{"t":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    whole = len(header).to_bytes(8, "little") + header + b"ab"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "file")
+        for held in (data, whole, whole + data, whole[: len(data)]):
+            _ = file.write_bytes(held)
+            for is_plain in (False, True):
+                found = judged(memoryview(held), path=path, is_plain=is_plain)
+                assert found == judged(file, path=path, is_plain=is_plain)
 
 
 def test_any_bytes_will_do_where_they_are_promised_but_no_pickle(tmp_path: Path) -> None:
