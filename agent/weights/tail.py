@@ -24,6 +24,7 @@ class Tail:
 
     def __init__(self, *, block_bytes: int) -> None:
         self._block_bytes = block_bytes
+        self._usual_bytes_s = 0.0
 
     def share(self, running: Mapping[int, Arrival], turns: Turns, most: int, now_s: float) -> bool:
         """Have others bring a part of what is under way, if nothing else is left to bring.
@@ -37,6 +38,8 @@ class Tail:
         Returns:
             Whether there is anything.
         """
+        paces = [pace for one in running.values() if (pace := _pace(one, now_s))]
+        self._usual_bytes_s = max(paces, default=self._usual_bytes_s)
         chunks = [] if turns else self.cut(running, most=most, now_s=now_s)
         for chunk in chunks:
             turns.again([chunk])
@@ -56,7 +59,7 @@ class Tail:
         idle = most - len(running)
         if idle <= 0:
             return []
-        left = {arrival: _left_s(arrival, now_s) for arrival in running.values()}
+        left = {arrival: self._left_s(arrival, now_s) for arrival in running.values()}
         slowest = sorted(left, key=lambda arrival: left[arrival], reverse=True)
         halves = [self._half(one) for one in slowest[:idle] if left[one] > LEAST_LEFT_S]
         return [chunk for chunk in halves if chunk is not None]
@@ -65,10 +68,13 @@ class Tail:
         place = cut_at(arrival.at, arrival.stop, block_bytes=self._block_bytes)
         return None if place is None else arrival.cut(place)
 
+    def _left_s(self, arrival: Arrival, now_s: float) -> float:
+        """How long a chunk will take at its pace, or that of others; 0 if nobody has one yet."""
+        pace = _pace(arrival, now_s) or self._usual_bytes_s
+        return (arrival.stop - arrival.at) / pace if pace else 0.0
 
-def _left_s(arrival: Arrival, now_s: float) -> float:
-    """How long a chunk will take at its pace; 0 if it has none yet."""
-    took_s, got_bytes = arrival.took(now_s)[0], arrival.at - arrival.start
-    if took_s < _LEAST_SEEN_S or not got_bytes:
-        return 0.0
-    return (arrival.stop - arrival.at) * took_s / got_bytes
+
+def _pace(arrival: Arrival, now_s: float) -> float:
+    """Bytes a second; 0 as long as it was hardly seen."""
+    took_s = arrival.took(now_s)[0]
+    return (arrival.at - arrival.start) / took_s if took_s >= _LEAST_SEEN_S else 0.0

@@ -119,6 +119,17 @@ def test_nothing_is_cut_while_chunks_wait(ground: Ground) -> None:
     assert turns.next(None) == Chunk(0, 250, 400)
 
 
+def test_the_last_chunk_is_shared_before_its_own_pace_is_known(ground: Ground) -> None:
+    """All others ended at once: it would be half-way before anybody knew how long it takes."""
+    tail, none_left = Tail(block_bytes=BLOCK_BYTES), Turns([])
+    others = {at_: at(ground, Chunk(0, at_ * 100, at_ * 100 + 100), 50) for at_ in range(4)}
+    last = at(ground, Chunk(0, 800, 1000), 0)
+    assert not tail.share({0: last}, none_left, 4, in_s(0.1)), "nobody knows"
+    assert not tail.share(others, Turns([[Chunk(0, 800, 1000)]]), 4, in_s(10.0))
+    assert tail.share({0: last}, none_left, 4, in_s(0.1))
+    assert none_left.next(None) == Chunk(0, 900, 1000)
+
+
 @given(
     steps=st.lists(st.integers(1, 120), min_size=1, max_size=20),
     cuts=st.lists(st.integers(0, 99), max_size=6),
