@@ -372,13 +372,13 @@ def main() -> None:
     for room in ("agent", "backends", "config"):  # as installers leave it, wherever it is run from
         _ = compileall.compile_dir(here.parent / room, quiet=1)
     memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108  # memory, on purpose
-    hot = keep_hot(5 * size)
     with (
         tempfile.TemporaryDirectory(dir=memory) as root,
         tempfile.TemporaryDirectory(dir=here, prefix=".weights-") as disk,
     ):
         names = asked.shapes.split(",")
         bench = Bench(Path(root), Path(disk), rounds=rounds, names=names, size=size)
+        hot = keep_hot(5 * size)  # only now: the models would take most of it and keep it
         with Nginx(Path(root), names) as origin:
             bench.compare(origin, is_tls=False)
             bench.compare(origin, is_tls=True)
