@@ -18,6 +18,7 @@ A verb imports what it needs when it is chosen, so that ``--version`` stays quic
 no argument for a token: everybody on the machine can read arguments.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -117,8 +118,14 @@ def _run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has left; Python would complain again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _unread()
+        return Exit.FAILURE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _unread()
+        print(f"poolhand: cannot write its answer: {error.strerror}", file=sys.stderr)
+        print("  Have it written where there is room; what was asked for is done.", file=sys.stderr)
         return Exit.FAILURE
     return code
 
@@ -157,6 +164,11 @@ def _parser(chosen: Mapping[str, Verb], words: Sequence[str] = ()) -> Parser:
 def _version() -> int:
     print(f"poolhand {__version__}")
     return Exit.OK
+
+
+def _unread() -> None:
+    """Let what is still to be written go: Python would complain again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: AgentError) -> int:

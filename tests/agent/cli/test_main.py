@@ -177,6 +177,23 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, daemon: Daemon) ->
         assert process.wait(30) == Exit.FAILURE
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("verb", [("completion", "bash"), ("config", "schema")])
+def test_an_answer_that_finds_no_room_is_no_traceback(verb: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "poolhand.agent", *verb],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    said = "poolhand: cannot write its answer: No space left on device\n"
+    assert (ended.returncode, ended.stderr.startswith(said)) == (1, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_an_interrupt_ends_with_130(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(tmp_path / "control.sock"))
