@@ -124,8 +124,9 @@ def _run(words: Sequence[str]) -> int:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         _unread()
-        print(f"poolhand: cannot write its answer: {error.strerror}", file=sys.stderr)
-        print("  Have it written where there is room; what was asked for is done.", file=sys.stderr)
+        # its answer, or what it was to write: nothing tells which of them found no room
+        print(f"poolhand: cannot write: {error.strerror}", file=sys.stderr)
+        print("  Make room on the disk and where its answer goes, and ask again.", file=sys.stderr)
         return Exit.FAILURE
     return code
 

@@ -189,7 +189,7 @@ def test_an_answer_that_finds_no_room_is_no_traceback(verb: tuple[str, ...]) -> 
             check=False,
             timeout=30,
         )
-    said = "poolhand: cannot write its answer: No space left on device\n"
+    said = "poolhand: cannot write: No space left on device\n"
     assert (ended.returncode, ended.stderr.startswith(said)) == (1, True), ended.stderr
     assert "Traceback" not in ended.stderr
 
