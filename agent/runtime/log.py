@@ -14,7 +14,6 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -177,25 +176,23 @@ def _kind(item: Event | Effect, message: object) -> tuple[int, str, str | None]:
     return level, type(item).__name__, None if message is None else type(message).__name__
 
 
-def _told(item: object) -> dict[str, object]:
+def _told(item: Event | Effect) -> dict[str, object]:
     """The facts of an event or effect that may be read by others."""
     facts: dict[str, object] = {}
-    if not is_dataclass(item):
-        return facts
-    for field in fields(item):
-        value: object = getattr(item, field.name)
+    for name in item.__match_args__:
+        value: object = getattr(item, name)
         if isinstance(value, AgentError):
             facts |= {"code": value.code, "words": _short(str(value))}
             if isinstance(value, EngineStartFailed) and value.tail:
                 facts["tail"] = value.tail
-        elif field.name == "message":
+        elif name == "message":
             facts |= _words(value)
-        elif field.name == "request":
+        elif name == "request":
             facts["request"] = getattr(value, "id", None)
         elif isinstance(value, str):
-            facts[field.name] = _short(value)
+            facts[name] = _short(value)
         elif isinstance(value, int | float):
-            facts[field.name] = value
+            facts[name] = value
     return facts
 
 
