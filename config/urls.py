@@ -10,8 +10,9 @@ from .patterns import pattern
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
 """Source: RFC 3986, 2.3."""
 
-_USUAL = pattern(r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}))?((?:/[A-Za-z0-9._~-]+)*/?)")
-_HIGH = pattern(r"(https?)://([a-z0-9.-]+):([1-5][0-9]{4})((?:/[A-Za-z0-9._~-]+)*/?)")
+_USUAL = pattern(
+    r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9._~-]+)*/?)"
+)
 
 
 @frozen
@@ -38,7 +39,7 @@ def split(url: str) -> Url:
     Raises:
         ValueError: It is none.
     """
-    found = _USUAL.fullmatch(url) or _HIGH.fullmatch(url)
+    found = _USUAL.fullmatch(url)
     if found is not None:
         scheme, host, port, path = found.groups()
         if port is None:
