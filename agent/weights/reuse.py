@@ -18,8 +18,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...backends.stores.etags import is_of_content
 from ...config.frozen import frozen
-from ...config.patterns import pattern
 from .cache import Cache
 from .digests import Interrupted, sha256_of
 from .journal import Claims, Seal
@@ -28,9 +28,6 @@ from .parts import Part, Target
 from .plan import Grid
 from .record import Record, RecordFile
 from .verify import changed_files, place_of, read_record
-
-_CONTENT_TAG = pattern(r'"[0-9a-f]{32}(-[1-9][0-9]{0,4})?"')
-"""Source: Amazon S3 API reference, "Object": the MD5 of the content, or of its parts' MD5s."""
 
 _COPY_BYTES = 16 * 2**20
 _READ_BYTES = 2**20
@@ -190,7 +187,7 @@ def _files(folder: Path, record: Record) -> Iterator[Here]:
     place, is_s3 = place_of(folder, record), record.ref.startswith("s3://")
     for file in record.files:
         if file.path not in changed:
-            is_content = is_s3 and bool(_CONTENT_TAG.fullmatch(file.etag or ""))
+            is_content = is_s3 and is_of_content(file.etag or "")
             yield Here(place / file.path, file, is_content)
 
 

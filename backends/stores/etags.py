@@ -71,6 +71,11 @@ def told(tag: str, *, size_bytes: int) -> str | None:
     return None if part_bytes is None else f"{PARTS}{part_bytes}:{found[1]}-{parts}"
 
 
+def is_of_content(tag: str) -> bool:
+    """Whether a tag looks as those of S3 do that are made of the content and of nothing else."""
+    return _CONTENT.fullmatch(tag) is not None
+
+
 def _part_bytes(size_bytes: int, parts: int) -> int | None:
     """How long the parts of an upload probably are: none of them says."""
     for mib in _USUAL_MIB:
