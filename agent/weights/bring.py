@@ -367,7 +367,7 @@ class Bring:
         while not self._over.is_set():
             now_s = time.monotonic()
             standing, resumed = pull.standing(), pull.bytes_resumed
-            outlook.look(standing, resumed, now_s)
+            outlook.look(standing, resumed, now_s, pull.trails.look())
             told = Progress(
                 standing.done_bytes,
                 total,

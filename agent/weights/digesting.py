@@ -5,9 +5,13 @@ bytes lost for good. So where connections wait for their link, a few threads bes
 what has come out of order. A file has one turn at a time, and another one for what came meanwhile.
 """
 
+import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from .outlook import Trail
+from .parts import Part
 
 MOST_DIGESTERS = 4
 """One of them digests 12 Gbit/s where the processor has instructions for it, a third of it else."""
@@ -74,3 +78,29 @@ class Digesting:
                     return due
                 _ = self._change.wait()
             return None
+
+
+class Trails:
+    """How far the digests of large files are behind their bytes; small ones go with theirs.
+
+    Args:
+        parts: The files, before anything comes.
+        small_bytes: Which of them are small: those up to this length.
+    """
+
+    def __init__(self, parts: Sequence[Part], *, small_bytes: int) -> None:
+        self._parts = [each for each in parts if not each.seal and each.size_bytes > small_bytes]
+        self._most = min(MOST_DIGESTERS, os.cpu_count() or 1)
+
+    def look(self) -> Trail:
+        """How they stand."""
+        found = [(part.size_bytes, part.seal is not None, *part.trail) for part in self._parts]
+        read_bytes = sum(count for *_, count, _ in found)
+        read_s = sum(took_s for *_, took_s in found)
+        coming = [each for each in found if not each[1]]
+        return Trail(
+            tuple(max(0, here - at) for _, _, here, at, *_ in coming),
+            left_bytes=sum(size - here for size, _, here, *_ in coming),
+            alone_bytes_s=read_bytes / read_s if read_s else None,
+            most=self._most,
+        )

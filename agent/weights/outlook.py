@@ -3,10 +3,12 @@
 Bytes divided by the rate of now are wrong where the fetch itself is about to change that rate: it
 adds connections as long as they pay, and at its end they leave one by one, the last of them with a
 block that cannot be cut any more. Both are foreseen here, as far as a rate follows the number of
-connections.
+connections. And the last byte is not the end: where digests do not keep up with the bytes, what
+they are behind by then is digested after it, each file by one thread.
 """
 
 import bisect
+from collections import deque
 
 from ...config.frozen import frozen
 from .pace import LEAST_LEFT_S, LOOK_EVERY_S, STEP, WORTH
@@ -19,6 +21,15 @@ while others rest; found in simulated fetches."""
 
 _MOST_CUTS = 300
 
+_SETTLES_S = 0.4
+"""For so long nobody knows what connections bring that nobody had foreseen."""
+
+_SEEN_S = 0.5
+_SEEN_RATIO = 0.5
+_SHORTEST_S = 2.0
+_LONGEST_S = 30.0
+"""Whether digests keep up is seen over half of the time so far, and no more or less than this."""
+
 
 @frozen
 class Standing:
@@ -30,7 +41,8 @@ class Standing:
         connections: How many are to bring bytes now.
         most: How many there may be soon, if they pay.
         block_bytes: Reads are cut between blocks only.
-        is_limited: Whether a rate of our own is held, which more connections do not raise.
+        is_limited: Whether it is not the link that bounds them, so that more of them bring no
+            more: a rate of our own is held, or the processor has no time.
     """
 
     counted_bytes: int
@@ -62,31 +74,109 @@ class Standing:
         return max(1, len(self.reads) + cuts + -(-waiting // self.block_bytes))
 
 
+@frozen
+class Trail:
+    """How far digests are behind the bytes, of files that come in more than one piece.
+
+    Attributes:
+        lags: Of each file that is not whole, how many bytes are here and not digested.
+        left_bytes: What is still to come of these files.
+        alone_bytes_s: What one thread digests in a second that a processor has for it; ``None``
+            if none had to yet.
+        most: How many files are digested at once.
+    """
+
+    lags: tuple[int, ...] = ()
+    left_bytes: int = 0
+    alone_bytes_s: float | None = None
+    most: int = 1
+
+
+_WITHOUT = Trail()
+
+
+class _Lag:
+    """What digests are behind, and will be."""
+
+    def __init__(self) -> None:
+        self._trail = Trail()
+        self._begun_s: float | None = None
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def told(self, trail: Trail, now_s: float) -> None:
+        """Take what holds now."""
+        if self._begun_s is None:
+            self._begun_s = now_s
+        if not trail.left_bytes and self._trail.left_bytes:
+            self._seen.clear()  # nothing takes the processor's time from them any more
+        self._trail = trail
+        self._seen.append((now_s, sum(trail.lags)))
+        so_far_s = (now_s - self._begun_s) * _SEEN_RATIO
+        memory_s = min(_LONGEST_S, max(_SHORTEST_S, so_far_s))
+        while len(self._seen) > 1 and now_s - self._seen[1][0] >= memory_s:
+            _ = self._seen.popleft()
+
+    def after_s(self, bytes_s: float) -> float:
+        """Seconds from the last byte to the last digest.
+
+        Args:
+            bytes_s: How long bytes will still come.
+        """
+        trail, lag = self._trail, sum(self._trail.lags)
+        (then_s, then), (now_s, _) = self._seen[0], self._seen[-1]
+        growth = (lag - then) / (now_s - then_s) if now_s - then_s >= _SEEN_S else 0.0
+        rate, at_once = trail.alone_bytes_s, min(trail.most, max(1, sum(map(bool, trail.lags))))
+        if not trail.left_bytes and growth < 0:
+            rate = -growth / at_once
+        by_then = min(lag + trail.left_bytes, max(0.0, lag + growth * bytes_s))
+        if not rate or not by_then:
+            return 0.0
+        share = max(trail.lags) / lag if lag else 1.0
+        return by_then * max(share, 1 / at_once) / rate
+
+
 class Outlook:
     """When a fetch will be over, judged anew at every look.
 
     Args:
         total_bytes: Of the whole model.
+
+    Attributes:
+        left_s: Seconds until all of it is here and digested; ``None`` if nobody can tell, or if
+            it is.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes
         self._pace = Pace()
+        self._lag = _Lag()
         self._standing: Standing | None = None
-        self._grown_s = self._now_s = 0.0
+        self._grown_s = self._settles_s = self._now_s = 0.0
+        self.left_s: float | None = None
 
-    def look(self, standing: Standing, resumed_bytes: int, now_s: float) -> None:
+    def look(
+        self, standing: Standing, resumed_bytes: int, now_s: float, trail: Trail = _WITHOUT
+    ) -> None:
         """Take what holds now.
 
         Args:
             standing: Where the fetch stands.
             resumed_bytes: Of its bytes, what was here when it began.
             now_s: A clock that only goes forward, in seconds.
+            trail: How far its digests are.
         """
-        if self._standing is None or self._standing.connections != standing.connections:
+        before, passed_s = self._standing, now_s - self._now_s
+        if before is None or before.connections != standing.connections:
             self._grown_s = now_s
+        if before is not None and standing.connections > before.most:
+            self._settles_s = now_s + _SETTLES_S
         self._pace.told(standing.done_bytes - resumed_bytes, now_s, len(standing.reads))
+        self._lag.told(trail, now_s)
         self._standing, self._now_s = standing, now_s
+        if now_s >= self._settles_s or not self.left_bytes:
+            self.left_s = self._in_s()
+        elif self.left_s is not None:
+            self.left_s = max(0.0, self.left_s - passed_s)
 
     @property
     def rate_bytes_s(self) -> float | None:
@@ -99,11 +189,15 @@ class Outlook:
         done = 0 if self._standing is None else self._standing.done_bytes
         return max(0, self._total_bytes - done)
 
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the last byte is here; ``None`` if nobody can tell, or if it is."""
+    def _in_s(self) -> float | None:
+        if not self.left_bytes:
+            return self._lag.after_s(0.0) or None
+        bytes_s = self._bytes_s()
+        return None if bytes_s is None else bytes_s + self._lag.after_s(bytes_s)
+
+    def _bytes_s(self) -> float | None:
         standing, guesses, left = self._standing, self._pace.guesses(), self.left_bytes
-        if standing is None or not guesses or not left:
+        if standing is None or not guesses:
             return None
         if standing.is_limited:
             return self._pace.left_s(left)

@@ -116,6 +116,14 @@ class Part:
             return self.size_bytes
         return bytes_here(self.have, size_bytes=self.size_bytes, grid=self._grid)
 
+    @property
+    def trail(self) -> tuple[int, int, int, float]:
+        """What has arrived, what of it is digested, and what reading it back for that took."""
+        digest = self._digest
+        if digest is None:
+            return self.here_bytes, 0, 0, 0.0
+        return self.here_bytes, digest.at, digest.read_bytes, digest.read_cpu_s
+
     def open(self) -> tuple[int, FrontierDigest]:
         """The file and its digest; opened by whoever comes first."""
         if (opened := self._opened) is not None:

@@ -114,6 +114,6 @@ def round_robin(queues: Sequence[Sequence[Chunk]]) -> list[Chunk]:
 
 def bytes_here(have: Sequence[int], *, size_bytes: int, grid: Grid) -> int:
     """How many bytes the blocks that are here hold."""
-    blocks = sum(1 for block in have if block)
+    blocks = have.count(1)
     short = -size_bytes % grid.block_bytes
     return blocks * grid.block_bytes - (short if blocks and have[-1] else 0)

@@ -17,7 +17,7 @@ from ...config.errors import AgentError
 from .arrival import Arrival, hurry
 from .behind import writing_behind
 from .brake import Brake
-from .digesting import Digesting, Work
+from .digesting import Digesting, Trails, Work
 from .digests import Interrupted, PieceBad
 from .journal import Journal
 from .outlook import Standing
@@ -78,6 +78,7 @@ class Pull:
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
         self._renewal = Renewal(source.refresh)
         self._digesting = Digesting(self._digest, self._live)
+        self.trails = Trails(parts, small_bytes=grid.chunk_bytes)
         self.error: AgentError | OSError | None = None
         self.is_broken = self.is_untold = False
         self.forgotten: deque[int] = deque()
@@ -105,7 +106,7 @@ class Pull:
                 connections=self._wanted,
                 most=self._wanted if self._opening is not None else self._crew.most_soon,
                 block_bytes=self._grid.block_bytes,
-                is_limited=self._brake.rate_bytes_s is not None,
+                is_limited=self._brake.rate_bytes_s is not None or self._opening is not None,
             )
 
     @property

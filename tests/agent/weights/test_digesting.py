@@ -3,8 +3,13 @@
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
-from poolhand.agent.weights.digesting import MOST_DIGESTERS, Digesting, Work
+from poolhand.agent.weights.digesting import MOST_DIGESTERS, Digesting, Trails, Work
+from poolhand.agent.weights.journal import Claim, Claims, Header, Listed
+from poolhand.agent.weights.parts import Part, Target, prepare
+from poolhand.agent.weights.plan import Grid
+from poolhand.backends.stores.base import RemoteFile
 
 PATIENCE_S = 20
 
@@ -84,3 +89,35 @@ def test_after_the_end_nothing_begins() -> None:
     for thread in made.threads:
         thread.join(PATIENCE_S)
     assert made.began == []
+
+
+def two_parts(folder: Path) -> list[Part]:
+    """A large file and a small one, nothing of them here."""
+    sizes = {"large": 3_500, "small": 1_000}
+    listed = tuple(Listed(path=path, size_bytes=size, etag=None) for path, size in sizes.items())
+    header = Header(ref="s3://b/m", boot_id="", block_bytes=1000, files=listed)
+    claims = Claims(header, [Claim(bytearray(4)), Claim(bytearray(1))])
+    targets = [Target(RemoteFile(path, size, None, path)) for path, size in sizes.items()]
+    return prepare(folder, targets, claims, Grid(1000, 1000))
+
+
+def test_it_is_told_how_far_digests_are_behind(tmp_path: Path) -> None:
+    large, small = two_parts(tmp_path)
+    trails = Trails([large, small], small_bytes=1000)
+    look = trails.look()
+    assert (look.lags, look.left_bytes, look.alone_bytes_s) == ((0,), 3_500, None)
+    assert 1 <= look.most <= MOST_DIGESTERS
+    for block in (0, 1, 3):
+        large.put(memoryview(bytes(1000))[: 500 if block == 3 else 1000], block * 1000)
+        large.open()[1].arrived(block)
+    assert (trails.look().lags, trails.look().left_bytes) == ((2_500,), 1_000)
+    buffer = memoryview(bytearray(300))
+    assert large.open()[1].advance(buffer, is_stopped=lambda: False) is None
+    look = trails.look()
+    assert (look.lags, look.left_bytes) == ((500,), 1_000), "what is behind the gap has to wait"
+    assert look.alone_bytes_s is not None
+    assert look.alone_bytes_s > 0
+    large.open()[1].arrived(2)
+    sha256 = large.open()[1].advance(buffer, is_stopped=lambda: False)
+    _ = large.finish(sha256 or "")
+    assert (trails.look().lags, trails.look().left_bytes) == ((), 0)

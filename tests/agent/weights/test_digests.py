@@ -48,6 +48,19 @@ def test_any_order_gives_the_digest_to_exactly_one(
     assert digest.advance(buffer, is_stopped=never) is None
 
 
+def test_only_what_is_read_back_counts_as_that(fd: int) -> None:
+    digest = FrontierDigest(
+        fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11), mark_bytes=3000
+    )
+    digest.take(memoryview(DATA)[:500], 0, 0)
+    assert (digest.at, digest.read_bytes, digest.read_cpu_s) == (500, 0, 0.0)
+    for block in range(11):
+        digest.arrived(block)
+    assert digest.advance(memoryview(bytearray(70)), is_stopped=never)
+    assert (digest.at, digest.read_bytes) == (len(DATA), len(DATA) - 500)
+    assert 0 < digest.read_cpu_s < 20
+
+
 @given(have=st.lists(st.sampled_from([0, 1]), min_size=11, max_size=11))
 def test_what_was_here_before_counts(fd: int, have: list[int]) -> None:
     digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(have))

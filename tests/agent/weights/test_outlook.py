@@ -1,16 +1,18 @@
 """When a fetch will be over: to a fifth after its first tenth, however its bytes are bounded."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from traces import MB, Fetch, errors, two_shards
 
-from poolhand.agent.weights.outlook import Outlook, Standing
+from poolhand.agent.weights.outlook import Outlook, Standing, Trail
+from poolhand.config.frozen import replace
 
 MOST = 0.2
+GB = 10**9
 
 
 def each(mb_s: float, sizes: Sequence[int], *, starts: int = 8, most: int = 32) -> Fetch:
@@ -36,7 +38,23 @@ TOLD: Mapping[str, Callable[[], Fetch]] = {
     "100 MB/s": lambda: in_all(100, two_shards(4e9)),
     "300 kB/s": lambda: in_all(0.3, two_shards(20 * MB)),
     "as fast as the processor": lambda: Fetch(
-        two_shards(9e9), link=lambda _: 1.5e9, first_s=0.0, is_fast=True
+        two_shards(9e9), link=lambda _: 1.5e9, first_s=0.0, connections=(2, 2)
+    ),
+    "one file, digested at a third of its pace": lambda: Fetch(
+        [9 * GB], link=lambda _: 0.75 * GB, first_s=0.0, connections=(2, 2), digests=(GB / 4, GB)
+    ),
+    "two files, digested at half of their pace": lambda: Fetch(
+        two_shards(9e9),
+        link=lambda _: 0.75 * GB,
+        first_s=0.0,
+        connections=(2, 2),
+        digests=(0.2e9, GB),
+    ),
+    "100 MB/s, digested a little slower": lambda: Fetch(
+        [2 * GB], link=lambda _: 0.1e9, digests=(0.08e9, 0.2e9)
+    ),
+    "all but a tenth was here, and is read again": lambda: Fetch(
+        [9 * GB], link=lambda _: 0.2e9, here_ratio=0.9, digests=(0.5e9, GB)
     ),
     "a limit of 4 MB/s": lambda: Fetch(two_shards(100 * MB), limit=4 * MB),
     "a limit of 500 kB/s": lambda: Fetch(two_shards(10 * MB), limit=0.5 * MB),
@@ -127,8 +145,7 @@ def test_nothing_is_told_before_something_came() -> None:
         assert (outlook.left_s, outlook.rate_bytes_s or 0.0) == (None, 0.0)
 
 
-def test_nothing_is_told_when_all_of_it_is_here() -> None:
-    """The last of it may still have to be digested, which nobody has measured."""
+def test_nothing_is_told_when_all_of_it_is_here_and_digested() -> None:
     outlook = Outlook(100)
     for now_s in range(11):
         outlook.look(Standing(now_s * 10, (), 1, 1, 10), 0, float(now_s))
@@ -142,6 +159,107 @@ def test_what_was_here_is_not_counted_as_fetched() -> None:
         outlook.look(Standing(900, ((0, now_s * 10, 100),), 1, 1, 10), 900, float(now_s))
     assert outlook.rate_bytes_s == pytest.approx(10.0)
     assert outlook.left_s == pytest.approx(5.0, rel=0.3)
+
+
+NO_TRAIL = Trail()
+LINE = Standing(0, ((0, 0, 10**9),), 1, 1, 2**20, is_limited=True)
+"""One connection that brings a gigabyte; never more than one."""
+
+
+def steady(now_s: float, rate: float, trail: Trail = NO_TRAIL) -> tuple[Standing, float, Trail]:
+    """A line that brings so much a second, so long after its first byte."""
+    read = (0, min(10**9, int(rate * now_s) + 1), 10**9)
+    return replace(LINE, reads=(read,)), now_s, trail
+
+
+def outlook_of(looks: Iterable[tuple[Standing, float, Trail]]) -> Outlook:
+    outlook = Outlook(10**9)
+    for standing, now_s, trail in looks:
+        outlook.look(standing, 0, now_s, trail)
+    return outlook
+
+
+ticks = st.lists(st.floats(0.2, 3.0), min_size=3, max_size=30).map(
+    lambda waits: [sum(waits[:at]) for at in range(len(waits) + 1)]
+)
+
+
+@given(ticks, st.floats(1e6, 9e6), st.floats(0.05, 0.95), st.floats(1.0, 20.0))
+def test_law_digests_that_are_slower_by_a_ratio(
+    at_s: list[float], rate: float, ratio: float, alone: float
+) -> None:
+    """Bytes to the end at their pace, then what is left to digest at the pace of that."""
+
+    def trail(now_s: float) -> Trail:
+        here = int(rate * now_s) + 1
+        return Trail((here - int(here * ratio),), 10**9 - here, rate * alone)
+
+    told = outlook_of(steady(now_s, rate, trail(now_s)) for now_s in at_s)
+    bytes_s = 10**9 / rate - at_s[-1]
+    assert told.left_s == pytest.approx(bytes_s + 10**9 * (1 - ratio) / (rate * alone), rel=0.05)
+
+
+trails = st.builds(
+    Trail,
+    st.lists(st.integers(0, 10**9), max_size=9).map(tuple),
+    st.integers(0, 10**9),
+    st.none() | st.floats(1e3, 1e10),
+    st.integers(1, 9),
+)
+
+
+@settings(max_examples=40)
+@given(ticks, st.lists(trails, min_size=31, max_size=31))
+def test_law_digests_never_make_it_sooner(at_s: list[float], them: list[Trail]) -> None:
+    without = outlook_of(steady(now_s, 1e6) for now_s in at_s)
+    behind = outlook_of(steady(now_s, 1e6, trail) for now_s, trail in zip(at_s, them, strict=False))
+    assert without.left_s is not None
+    assert behind.left_s is not None
+    assert behind.left_s >= without.left_s
+
+
+@given(ticks, st.integers(0, 10**6))
+def test_law_digests_that_keep_up_add_what_they_are_behind(at_s: list[float], lag: int) -> None:
+    without = outlook_of(steady(now_s, 1e6) for now_s in at_s)
+    behind = outlook_of(
+        steady(now_s, 1e6, Trail((lag,), 10**9 - int(1e6 * now_s), 1e6)) for now_s in at_s
+    )
+    assert behind.left_s == pytest.approx((without.left_s or 0.0) + lag / 1e6)
+
+
+def test_files_are_digested_side_by_side_and_the_longest_counts() -> None:
+    for lags, most, seconds in [
+        ((600, 200), 2, 6),
+        ((400, 400), 2, 4),
+        ((400, 400), 1, 8),
+        ((100,) * 8, 4, 2),
+        ((), 4, None),
+    ]:
+        outlook = Outlook(0)
+        outlook.look(replace(LINE, reads=()), 0, 0.0, Trail(lags, 0, 100.0, most))
+        assert outlook.left_s == seconds
+
+
+def test_after_the_last_byte_what_is_seen_counts_more_than_what_was_meant() -> None:
+    """The processor may belong to somebody else, too."""
+    outlook = Outlook(0)
+    for at in range(9):
+        trail = Trail((1000 - 50 * at,), 0, 1000.0)
+        outlook.look(replace(LINE, reads=()), 0, at / 4, trail)
+        assert outlook.left_s == pytest.approx((20 - at) / 4 if at > 1 else 1 - at / 20)
+
+
+def test_what_nobody_had_foreseen_is_not_guessed() -> None:
+    """Eight where two were: until it is seen what they bring, what was told goes on."""
+    looks = [steady(at / 4, 1e7) for at in range(20)]
+    told = outlook_of(looks)
+    before_s = told.left_s
+    assert before_s is not None
+    many = replace(looks[-1][0], connections=8, most=32, is_limited=False)
+    told.look(many, 0, 5.0)
+    assert told.left_s == pytest.approx(before_s - 0.25, abs=0.01)
+    told.look(many, 0, 5.5)
+    assert told.left_s != pytest.approx(before_s - 0.75, abs=1.0)
 
 
 standings = st.builds(
@@ -158,13 +276,13 @@ standings = st.builds(
 )
 
 
-@given(st.integers(0, 10**9), st.lists(st.tuples(standings, st.floats(0, 30)), max_size=40))
+@given(st.integers(0, 10**9), st.lists(st.tuples(standings, trails, st.floats(0, 30)), max_size=40))
 def test_law_whatever_happens_it_is_a_time_or_unknown(
-    total: int, looks: list[tuple[Standing, float]]
+    total: int, looks: list[tuple[Standing, Trail, float]]
 ) -> None:
     outlook, now_s = Outlook(total), 0.0
-    for standing, wait_s in looks:
+    for standing, trail, wait_s in looks:
         now_s += wait_s
-        outlook.look(standing, 0, now_s)
+        outlook.look(standing, 0, now_s, trail)
         left_s = outlook.left_s
         assert left_s is None or (left_s >= 0 and math.isfinite(left_s))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from poolhand.agent.weights.arrival import Arrival
-from poolhand.agent.weights.outlook import Outlook, Standing
+from poolhand.agent.weights.outlook import Outlook, Standing, Trail
 from poolhand.agent.weights.pace import Crew
 from poolhand.agent.weights.plan import Chunk, grid_for, missing
 from poolhand.agent.weights.tail import Tail
@@ -65,7 +65,7 @@ class Fetch:
         here_ratio: So much of each file was here before.
         first_s: From a request to its first byte.
         limit: A rate of our own.
-        is_fast: Whether the processor bounds it, so that two connections are all there ever are.
+        digests: Bytes a second of one file that are digested while bytes come, and after that.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Fetch:
         here_ratio: float = 0.0,
         first_s: float = 0.1,
         limit: float | None = None,
-        is_fast: bool = False,
+        digests: tuple[float, float] = (_PLENTY, _PLENTY),
     ) -> None:
         self._sizes, self._each, self._first_s = sizes, each or _PLENTY, first_s
         self._link: Callable[[float], float] = link or _plenty
@@ -89,10 +89,14 @@ class Fetch:
         self._turns, self._tail = Turns(queues), Tail(block_bytes=self._grid.block_bytes)
         start, most = connections
         self._crew = Crew(start=start, most=most)
-        self._opens_s = 0.0 if start == most else float("inf") if is_fast else _OPENING_S
+        self._opens_s = 0.0 if start == most else _OPENING_S
         self._wanted = start if start == most else _OPENING
         self._lines: list[list[int | Read | None]] = []
         self._counted, self._now_s = 0, 0.0
+        self._digests = digests
+        missing_bytes = [sum(chunk.stop - chunk.start for chunk in queue) for queue in queues]
+        self._here = [size - lacks for size, lacks in zip(sizes, missing_bytes, strict=True)]
+        self._digested = [0.0 for _ in sizes]
 
     def run(self) -> list[tuple[float, float, float | None]]:
         """All of it.
@@ -102,11 +106,11 @@ class Fetch:
             and those that were told.
         """
         outlook, told, tick_s = Outlook(self.total), list[tuple[float, float, float | None]](), 0.0
-        while self._assign():
+        while self._assign() or self._trail().lags:
             if self._now_s >= tick_s:
                 tick_s += _TICK_S
                 standing = self._standing()
-                outlook.look(standing, 0, self._now_s)
+                outlook.look(standing, 0, self._now_s, self._trail())
                 told.append((standing.done_bytes / self.total, self._now_s, outlook.left_s))
                 self._look(standing)
             self._flow()
@@ -147,8 +151,20 @@ class Fetch:
             connections=self._wanted,
             most=self._wanted if is_opening else self._crew.most_soon,
             block_bytes=self._grid.block_bytes,
-            is_limited=self._limit is not None,
+            is_limited=self._limit is not None or is_opening,
         )
+
+    def _trail(self) -> Trail:
+        left = [size - here for size, here in zip(self._sizes, self._here, strict=True)]
+        lags = (here - int(at) for here, at in zip(self._here, self._digested, strict=True))
+        coming = tuple(lag for lag, lacks in zip(lags, left, strict=True) if lag or lacks)
+        return Trail(coming, sum(left), self._digests[1], most=2)
+
+    def _digest(self) -> None:
+        """Of each file that is behind, as much as a thread gets done."""
+        rate = self._digests[0 if self._reads else 1]
+        for file, here in enumerate(self._here):
+            self._digested[file] = min(here, self._digested[file] + rate * _STEP_S)
 
     def _look(self, standing: Standing) -> None:
         if self._now_s < self._opens_s:
@@ -164,10 +180,12 @@ class Fetch:
         for read in flowing:
             read.flow(min(self._each, in_all / len(flowing)))
         self._now_s += _STEP_S
+        self._digest()
         for line in self._lines:
             read = line[1]
             if isinstance(read, Read) and read.is_over(self._now_s):
                 self._counted += read.stop - read.start
+                self._here[read.chunk.file] += read.stop - read.start
                 self._turns.done(read.chunk)
                 line[1] = None
 
