@@ -94,28 +94,13 @@ def frozen(cls: type[T]) -> type[T]:
     Raises:
         TypeError: A field without a default follows one that has one.
     """
-    own = {name for name in vars(cls) if name.startswith("__")}
     if cls.__doc__ is None:
         cls.__doc__ = cls.__name__
     known = (*_known(cls), *_own_fields(cls))
     known = tuple({each.name: each for each in known}.values())
     made = _with_slots(cls, known)
-    compared = tuple(each.name for each in known if each.compare)
-    hashed = tuple(each.name for each in known if each.compare and each.hash is not False)
-    shown = tuple(each.name for each in known if each.repr)
-    methods: dict[str, object] = {
-        "__init__": _init(made, known, getattr(made, "__post_init__", None)),
-        "__eq__": _eq(compared),
-        "__hash__": _hash(hashed),
-        "__repr__": _repr(shown),
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
-        "__reduce__": _reduce,
-        "__match_args__": tuple(each.name for each in known),
-    }
-    for name, method in methods.items():
-        if name not in own:
-            setattr(made, name, method)
+    if "__init__" not in vars(cls):  # it needs the slots, which are the new class's
+        made.__init__ = _init(made, known, getattr(made, "__post_init__", None))
     return made
 
 
@@ -163,13 +148,23 @@ def _taken(said: Any) -> _Field:  # noqa: ANN401  # the library's, whose own fie
 def _with_slots(cls: type[T], known: "Sequence[_Field]") -> type[T]:
     """The same class once more, with a slot for every field that no class above it has."""
     above = {each.name for each in _known(cls)}
-    names = tuple(each.name for each in known if each.name not in above)
-    left_out = {"__dict__", "__weakref__", *(each.name for each in known)}
-    body = {name: value for name, value in vars(cls).items() if name not in left_out}
-    body |= {"__slots__": names, _FIELDS: _Described(), _KNOWN: tuple(known)}
-    made = type(cls)(cls.__name__, cls.__bases__, body)
-    made.__qualname__ = cls.__qualname__
-    return made
+    names = tuple([each.name for each in known])
+    # put into a class that is there already, each would have it look through all that it can do
+    methods: dict[str, object] = {
+        "__eq__": _eq([each.name for each in known if each.compare]),
+        "__hash__": _hash([each.name for each in known if each.compare and each.hash is not False]),
+        "__repr__": _repr([each.name for each in known if each.repr]),
+        "__setattr__": _refuse,
+        "__delattr__": _refuse,
+        "__reduce__": _reduce,
+        "__match_args__": names,
+    }
+    body = {**methods, **vars(cls), "__qualname__": cls.__qualname__}
+    for name in ("__dict__", "__weakref__", *names):
+        _ = body.pop(name, None)
+    own = tuple([name for name in names if name not in above])
+    body |= {"__slots__": own, _FIELDS: _Described(), _KNOWN: tuple(known)}
+    return type(cls)(cls.__name__, cls.__bases__, body)
 
 
 def _init(made: type, known: "Sequence[_Field]", after: Init | None) -> Init:
