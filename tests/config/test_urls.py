@@ -58,9 +58,9 @@ def test_what_is_usual_does_without_the_library() -> None:
     program = """
 import sys
 from poolhand.config.urls import quote, split, unquote_plus
-split("http://127.0.0.1:9000"), split("https://s3.example/a"), quote("org/m"), unquote_plus("a+b")
+split("http://127.0.0.1:9000"), split("https://s3.example/a"), quote("a b"), unquote_plus("a+b")
 print("urllib.parse" in sys.modules)
-quote("a b")
+unquote_plus("a%20b")
 print("urllib.parse" in sys.modules)
 """
     ended = subprocess.run(  # noqa: S603  # our own program
