@@ -92,7 +92,7 @@ class Manifest:
 
 def is_hidden(path: str) -> bool:
     """Whether any segment begins with a dot; such files are neither fetched nor hashed."""
-    return any(segment.startswith(".") for segment in path.split("/"))
+    return path.startswith(".") or "/." in path
 
 
 def is_integrity(path: str) -> bool:
@@ -142,9 +142,7 @@ def path_problem(path: str) -> str:
     if _UNFIT.search(path):
         return "has a backslash or a control character"
     raw = path.encode(errors="surrogateescape")
-    if len(raw) > _MAX_PATH_BYTES or any(
-        len(part) > _MAX_SEGMENT_BYTES for part in raw.split(b"/")
-    ):
+    if len(raw) > _MAX_PATH_BYTES or max(map(len, raw.split(b"/"))) > _MAX_SEGMENT_BYTES:
         return "is too long"
     if path.casefold() in _RESERVED:
         return "is a name that the cache keeps for itself"
@@ -152,15 +150,21 @@ def path_problem(path: str) -> str:
 
 
 def paths_problem(paths: Sequence[str]) -> str:
-    """What makes a set of paths unfit for one folder; empty if nothing.
+    """What makes a set of paths unfit for one folder; empty if nothing."""
+    for path in paths:
+        if problem := path_problem(path):
+            return f"{path[:200]!r} {problem}"
+    return meeting_problem(paths)
+
+
+def meeting_problem(paths: Sequence[str]) -> str:
+    """What makes paths unfit for one folder of which each is fit; empty if nothing.
 
     Two names that differ in case only, or a file that would also have to be a folder,
     are a problem on every platform, so that a build is the same everywhere.
     """
     seen: dict[str, str] = {}
     for path in paths:
-        if problem := path_problem(path):
-            return f"{path[:200]!r} {problem}"
         folded = path.casefold()
         if folded in seen:
             other = seen[folded]

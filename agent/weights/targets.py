@@ -38,7 +38,7 @@ async def targets_of(store: Store, job: FetchJob) -> tuple[list[Target], manifes
     else:
         expect(promise.aggregate_sha256, job, file=manifest.MANIFEST_NAME)
         targets = _promised(promise, listed, model=model)
-    if problem := manifest.paths_problem([target.remote.path for target in targets]):
+    if problem := manifest.meeting_problem([target.remote.path for target in targets]):
         raise WeightsUnsafe(model=model, reason=problem)
     return targets, promise
 

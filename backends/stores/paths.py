@@ -90,14 +90,13 @@ def wanted(
     """
     listed = [file for file in files if not _is_hidden(file.path)]
     _refuse_endless(listed, model)
-    kept = sorted((file for file in listed if is_wanted(file.path)), key=lambda file: file.path)
+    kept = [file for file in listed if _suffix(file.path) in WANTED]
+    kept.sort(key=lambda file: file.path)
     spare = spares(file.path for file in kept)
     kept = [file for file in kept if file.path not in spare]
     has_tensors = any(is_weights(file.path) for file in kept)
-    pickles = sorted(file.path for file in listed if _suffix(file.path) in PICKLES)
-    if pickles and not has_tensors:
-        reason = f"its weights are pickles only, such as {pickles[0]!a}"
-        raise WeightsUnsafe(model=model, reason=reason)
+    if not has_tensors:
+        _refuse_pickles(listed, model)
     if not metadata_only:
         _refuse_several_models(kept, model)
     _refuse_meeting_names(kept, model)
@@ -183,14 +182,22 @@ def _problem(text: str) -> str:
         return "holds a backslash"
     if text.startswith("/"):
         return "is absolute"
-    segments = text.split("/")
-    if any(segment in {"", ".", ".."} for segment in segments):
+    raw = text.encode()
+    segments = raw.split(b"/")
+    if not {b"", b".", b".."}.isdisjoint(segments):
         return "has an empty, '.' or '..' segment"
-    if len(text.encode()) > PATH_BYTES:
+    if len(raw) > PATH_BYTES:
         return f"is longer than {PATH_BYTES} bytes"
-    if any(len(segment.encode()) > SEGMENT_BYTES for segment in segments):
+    if max(map(len, segments)) > SEGMENT_BYTES:
         return f"has a segment longer than {SEGMENT_BYTES} bytes"
     return ""
+
+
+def _refuse_pickles(files: Iterable[RemoteFile], model: str) -> None:
+    pickles = sorted(file.path for file in files if _suffix(file.path) in PICKLES)
+    if pickles:
+        reason = f"its weights are pickles only, such as {pickles[0]!a}"
+        raise WeightsUnsafe(model=model, reason=reason)
 
 
 def _refuse_several_models(files: list[RemoteFile], model: str) -> None:
@@ -220,7 +227,8 @@ def _refuse_endless(files: Iterable[RemoteFile], model: str) -> None:
 
 
 def _refuse_meeting_names(files: list[RemoteFile], model: str) -> None:
-    folders = {_folded(file.path[:at]) for file in files for at in _slashes(file.path)}
+    lower = [file.path for file in files if "/" in file.path]
+    folders = {_folded(path[:at]) for path in lower for at in _slashes(path)}
     seen: dict[str, str] = {}
     for file in files:
         folded = _folded(file.path)
@@ -252,4 +260,4 @@ def _suffix(path: str) -> str:
 
 
 def _is_hidden(path: str) -> bool:
-    return any(segment.startswith(".") for segment in path.split("/"))
+    return path.startswith(".") or "/." in path

@@ -268,8 +268,9 @@ class _Document:
         self.root = ""
         self.said: dict[str, str] = {}
         self.contents: list[dict[str, str]] = []
-        self._open: list[str] = []
         self._text: list[str] = []
+        # of each element that is open: where its children's texts go, if anybody wants them
+        self._tables: list[dict[str, str] | None] = []
         if b"<!" in body:
             raise ValueError(len(body))
         parser = ParserCreate()
@@ -283,21 +284,26 @@ class _Document:
             raise ValueError(error.code) from None
 
     def _start(self, name: str, _attributes: object) -> None:
-        name = name.rpartition(":")[2]
-        if not self._open:
-            self.root = name
-        elif len(self._open) == 1 and name == "Contents":
-            self.contents.append({})
-        self._open.append(name)
+        table: dict[str, str] | None = None
+        if not self._tables:
+            self.root, table = _bare(name), self.said
+        elif len(self._tables) == 1 and _bare(name) == "Contents":
+            table = {}
+            self.contents.append(table)
+        self._tables.append(table)
         self._text.clear()
 
-    def _end(self, _name: str) -> None:
-        name, text = self._open.pop(), "".join(self._text)
-        if len(self._open) == 1:
-            _ = self.said.setdefault(name, text)
-        elif len(self._open) == 2 and self._open[1] == "Contents":  # noqa: PLR2004  # root, entry
-            _ = self.contents[-1].setdefault(name, text)
+    def _end(self, name: str) -> None:
+        tables = self._tables
+        _ = tables.pop()
+        if tables and (table := tables[-1]) is not None:
+            _ = table.setdefault(_bare(name), "".join(self._text))
         self._text.clear()
+
+
+def _bare(name: str) -> str:
+    """A name without its prefix, which hardly any has."""
+    return name.rpartition(":")[2] if ":" in name else name
 
 
 def _listing(body: bytes) -> Mapping[str, object]:
@@ -310,8 +316,8 @@ def _listing(body: bytes) -> Mapping[str, object]:
         key, size = entry.get("Key"), entry.get("Size")
         if key is not None and is_encoded:
             key = unquote_plus(key)
-        told = {"Key": key, "ETag": entry.get("ETag")}
-        contents.append({**told, "Size": None if size is None else int(size)})
+        bytes_told = None if size is None else int(size)
+        contents.append({"Key": key, "ETag": entry.get("ETag"), "Size": bytes_told})
     return {
         "Contents": contents,
         "IsTruncated": found.said.get("IsTruncated") == "true",
