@@ -81,8 +81,9 @@ class FrontierDigest:
         self._at = self.read_bytes = 0
         self.read_cpu_s = 0.0
         self._marks: list[str] = []
-        self._marked = self._sha256.copy()
         self._expected = tuple(expected)
+        # who expects nothing never goes back to it
+        self._marked = self._sha256.copy() if expected else self._sha256
         self._mark_bytes = mark_bytes
         self._refetched = -1
         self._is_busy = False
@@ -203,7 +204,8 @@ class FrontierDigest:
 
     def _went(self, count: int) -> None:
         self._at += count
-        if self._at % self._mark_bytes == 0 or self._at == self._size_bytes:
+        is_due = self._at % self._mark_bytes == 0 or self._at == self._size_bytes
+        if is_due and (self._size_bytes > self._mark_bytes or self._expected):
             self._mark()
 
     def _mark(self) -> None:

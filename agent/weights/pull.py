@@ -373,7 +373,8 @@ class Pull:
         with self._change:
             self._unsealed -= 1
             is_last = self._unsealed == 0
-            self._change.notify_all()
+            if is_last:
+                self._change.notify_all()
         if is_last:
             self._ended()
 
