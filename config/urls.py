@@ -10,6 +10,8 @@ from .patterns import pattern
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
 """Source: RFC 3986, 2.3."""
 
+_IN_PATHS = _UNRESERVED | {"/"}
+
 _USUAL = pattern(
     r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9._~-]+)*/?)"
 )
@@ -54,7 +56,7 @@ def split(url: str) -> Url:
 
 def quote(text: str, *, safe: str = "/") -> str:
     """Percent-encode all but letters, digits, ``_.-~`` and what is safe."""
-    kept = _UNRESERVED.union(safe)
+    kept = _IN_PATHS if safe == "/" else _UNRESERVED.union(safe)
     if kept.issuperset(text):
         return text
     return "".join([each if each in kept else _encoded(each) for each in text])

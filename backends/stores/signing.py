@@ -122,7 +122,7 @@ class Signer:
 
 def encoded_key(key: str) -> str:
     """An object key as it stands in a request's target, slashes kept."""
-    return quote(key, safe="/~")
+    return quote(key)
 
 
 class StoreClock:
