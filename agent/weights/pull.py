@@ -372,11 +372,10 @@ class Pull:
         self._journal.sealed(file, seal, part.marks)
         with self._change:
             self._unsealed -= 1
-            is_last = self._unsealed == 0
-            if is_last:
-                self._change.notify_all()
-        if is_last:
-            self._ended()
+            if self._unsealed:
+                return
+            self._change.notify_all()
+        self._ended()
 
     def _fetch_again(self, file: int, blocks: range) -> None:
         """Only these: all before them are right, and all behind them are still to be digested."""
