@@ -110,7 +110,9 @@ def replace(value: T, **changes: object) -> T:
     Raises:
         TypeError: It has no such field.
     """
-    return type(value)(**{**as_table(value), **changes})
+    names = cast("tuple[str, ...]", getattr(value, "__match_args__"))  # noqa: B009  # of any class
+    given = [changes.pop(name) if name in changes else getattr(value, name) for name in names]
+    return type(value)(*given, **changes)  # what is left is no field, which is told there
 
 
 def as_table(value: object) -> dict[str, object]:

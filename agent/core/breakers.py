@@ -11,6 +11,7 @@ Source:
 from collections import deque
 
 from ...config.frozen import frozen
+from .requests import End
 
 FAULTS = frozenset({500, 502, 504})
 """Statuses that are a fault; everything else is a lack of room, or the client's doing."""
@@ -31,21 +32,6 @@ NODE_WITHIN_S, NODE_LEAST, NODE_RATIO = 120.0, 20, 0.8
 
 NODE_PAUSE_S, NODE_LONGEST_S = 60.0, 300.0
 """The first such pause; each one doubles, up to the longest."""
-
-
-@frozen
-class Ended:
-    """How one request of a line ended.
-
-    Attributes:
-        model: The build it was for.
-        status: 200, or the ``status_code`` of its error.
-        text: What the error said; empty without one.
-    """
-
-    model: str
-    status: int = 200
-    text: str = ""
 
 
 @frozen
@@ -78,21 +64,22 @@ class Breakers:
         """All of them, also such as are over by now."""
         return tuple(self._pauses.values())
 
-    def ended(self, ended: Ended, now_s: float) -> None:
+    def ended(self, end: End, now_s: float) -> None:
         """A request of the line has ended; one that went well closes what was open."""
-        is_fault = ended.status in FAULTS
+        model, status, text = end
+        is_fault = status in FAULTS
         self._ends.append((now_s, is_fault))
-        if ended.status == 200:  # noqa: PLR2004  # HTTP's word for well
+        if status == 200:  # noqa: PLR2004  # HTTP's word for well
             self._row = self._times = 0
-            self._faults.pop(ended.model, None)
-            for name in (ended.model, ""):
+            self._faults.pop(model, None)
+            for name in (model, ""):
                 self._pauses.pop(name, None)
             return
-        if any(words in ended.text for words in SKIP_TEXTS):
-            self._pause(ended.model, now_s + SKIP_S, f"its last request failed: {ended.text}")
+        if any(words in text for words in SKIP_TEXTS):
+            self._pause(model, now_s + SKIP_S, f"its last request failed: {text}")
         if is_fault:
             self._row += 1
-            self._fault(ended.model, now_s)
+            self._fault(model, now_s)
 
     def _fault(self, model: str, now_s: float) -> None:
         faults = self._faults.setdefault(model, deque(maxlen=MODEL_FAULTS))

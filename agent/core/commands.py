@@ -82,10 +82,11 @@ class Commands:
     def look(self) -> list[Said]:
         """Tell what has become of commands, as far as it is known."""
         said: list[Said] = []
-        here = {s.model for s in self._loads.stays.all() if s.state in HOLDS_MEMORY}
-        for line, model in [each for each in self._unloads if each[1] not in here]:
-            self._unloads.remove((line, model))
-            said.append(Send(line, UnloadModelStatus(model_id=model, status="unloaded")))
+        if self._unloads:
+            here = {s.model for s in self._loads.stays.all() if s.state in HOLDS_MEMORY}
+            for line, model in [each for each in self._unloads if each[1] not in here]:
+                self._unloads.remove((line, model))
+                said.append(Send(line, UnloadModelStatus(model_id=model, status="unloaded")))
         if self._asked is not None and self._moves.move is None:
             asked, self._asked = self._asked, None
             is_applied = self._moves.given_up == asked.given_up

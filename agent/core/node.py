@@ -5,7 +5,7 @@ outside: what it knows came in as an event, and what it wants goes out as an eff
 is the whole interface; ``snapshot`` lets others look.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from ...backends.hosts.base import HostFacts
@@ -32,7 +32,7 @@ from .orders import Orders
 from .pool import pool_of
 from .rest import Rest
 from .session import Session, State, Step
-from .slots import HOLDS_MEMORY
+from .slots import HOLDS_MEMORY, SlotState
 from .stays import LoadEnded, Outcome
 from .voice import Voice
 from .wanted import Wanted, wanted_of
@@ -115,14 +115,9 @@ class Node:
         effects = [] if self.machine.facts is None else self._step(self.session.woke(now_s), now_s)
         effects += self._carry(self._on(event, now_s), now_s)
         self.standing.ended(self.answers.ledger.ends(), now_s)
-        effects += self._carry(self.moves.look(now_s), now_s)
-        effects += self._carry(self.rest.look(now_s, unix_s), now_s)
-        if self.loads.drains.is_cut(now_s):
-            effects += self._carry(self.answers.stop_all(), now_s)
-        effects += self._carry([*self.commands.look(), *self.orders.look()], now_s)
-        effects += self._carry(self.loads.look(self.machine.stocks, now_s), now_s)
-        effects += self._carry(self._swap(now_s), now_s)
-        effects += self._carry(self._leave(now_s), now_s)
+        for said in self._looked(now_s, unix_s):
+            if said:  # nothing, nearly always
+                effects += self._carry(said, now_s)
         if self.machine.facts is not None:
             effects += self._step(self.session.due(now_s), now_s)
         if self._slots() != before:
@@ -173,6 +168,18 @@ class Node:
                 self.machine.sample.memory_total_bytes,
             ),
         )
+
+    def _looked(self, now_s: float, unix_s: float | None) -> Iterator[Sequence[Said]]:
+        """What each part wants as things are now; the next one looks once that is carried on."""
+        yield self.moves.look(now_s)
+        yield self.rest.look(now_s, unix_s)
+        if self.loads.drains.is_cut(now_s):
+            yield self.answers.stop_all()
+        yield self.commands.look()
+        yield self.orders.look()
+        yield self.loads.look(self.machine.stocks, now_s)
+        yield self._swap(now_s)
+        yield self._leave(now_s)
 
     # ── one event ─────────────────────────────────────────────────────────────────────
 
@@ -298,10 +305,6 @@ class Node:
     def _news(self, now_s: float) -> list[Said]:
         return [*self._voice.news(self.snapshot(now_s))]
 
-    def _is_stale(self) -> bool:
-        is_moving = self.moves.deadline_s is not None  # or has just moved
-        return not is_moving and self._voice.is_stale(self.settings, self.loads.pool.advertised)
-
     def _lost(self, line: int, now_s: float) -> list[Said]:
         """A line is gone, and with it everyone who waited on it."""
         self.standing.line_lost()
@@ -374,7 +377,8 @@ class Node:
         """Go on leaving, or go over to a new line, as far as nobody is harmed."""
         is_idle = not len(self.answers.ledger)
         if not self._leaving.is_begun:
-            if is_idle and self._is_stale():
+            is_still = is_idle and self.moves.deadline_s is None  # nor has moved just now
+            if is_still and self._voice.is_stale(self.settings, self.loads.pool.advertised):
                 return list(self._step(self.session.redial(now_s), now_s))
             return []
         is_empty = is_idle and not self.loads.stays.all() and not self.standing.is_unsettled
@@ -389,7 +393,8 @@ class Node:
         wanted = frozenset(entry.model for entry in self.answers.ledger.entries())
         return self.loads.swap(self.machine.stocks, wanted, now_s)
 
-    def _slots(self) -> list[tuple[str, str]]:
-        here = [stay for stay in self.loads.stays.all() if stay.state in HOLDS_MEMORY]
-        told = [("epoch", str(self.choice.assignment.epoch)), ("", str(self.loads.is_draining))]
-        return [*told, *((stay.model, stay.state) for stay in here)]
+    def _slots(self) -> tuple[int, bool, list[tuple[str, SlotState]]]:
+        """What a heartbeat says that no coordinator should wait for."""
+        stays = self.loads.stays.all()
+        here = [(stay.model, stay.state) for stay in stays if stay.state in HOLDS_MEMORY]
+        return self.choice.assignment.epoch, self.loads.is_draining, here

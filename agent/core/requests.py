@@ -12,7 +12,6 @@ line is gone nobody can be answered, and nothing is said.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -120,7 +119,7 @@ class Ledger:
         """
         if key in self._entries:
             return False
-        self._put(Entry(key, RequestState.OPENING, now_s))
+        self._put(Entry(key, RequestState.OPENING, now_s, "", 0, None))
         return True
 
     def move(
@@ -134,12 +133,13 @@ class Ledger:
     ) -> Entry:
         """Write how far a request is."""
         before = self._entries[key]
-        after = replace(
-            before,
-            state=state,
-            model=model or before.model,
-            max_tokens=max_tokens or before.max_tokens,
-            why=why or before.why,
+        after = Entry(
+            key,
+            state,
+            before.since_s,
+            model or before.model,
+            max_tokens or before.max_tokens,
+            why or before.why,
         )
         self._put(after)
         return after

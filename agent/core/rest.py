@@ -108,6 +108,8 @@ class Rest:
         said = self._ask(now_s)
         if unix_s is not None:
             self._look_at_the_wall(now_s, unix_s)
+        if self._is_free:
+            return [*said, *self._wake(now_s), *self._unload_idle(now_s)]
         was_resting, was_held = self._is_resting, self.code is not None
         self._hold(now_s, unix_s)
         if self._is_resting:
@@ -152,6 +154,12 @@ class Rest:
             drains.begin("owner", now_s, cut_s=now_s + patience_s, sign=sign)
 
     @property
+    def _is_free(self) -> bool:
+        """Whether nothing asks for a rest and nothing drains: so it is at nearly every look."""
+        is_open = self.moment.phase is Phase.OPEN and not self.verdict.is_owners
+        return is_open and not self._loads.drains.is_draining
+
+    @property
     def _is_resting(self) -> bool:
         """Whether models have to leave memory; they may come back while the hours still wake."""
         is_closed = self.moment.phase in {Phase.CLOSING, Phase.CLOSED}
@@ -194,11 +202,12 @@ class Rest:
 
     def _idle_ends(self) -> dict[str, float]:
         """When each idle model leaves; for none while a request may yet turn out to be its own."""
-        if self._answers.ledger.is_opening:
+        idle_unload_s = self._settings.slots.idle_unload_s
+        if not idle_unload_s or self._answers.ledger.is_opening:
             return {}
         return idle_ends(
             self._loads.stays.all(),
-            idle_unload_s=self._settings.slots.idle_unload_s,
+            idle_unload_s=idle_unload_s,
             busy=self._busy,
             pinned=self._loads.pins.of(self._settings),
         )

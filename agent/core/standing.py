@@ -81,11 +81,12 @@ class Standing:
 
     def ended(self, ends: Iterable[tuple[str, int, str]], now_s: float) -> None:
         """Requests of its line have ended, well or not: model, status and text of each."""
-        for model, status, text in ends:
-            from .breakers import Breakers, Ended  # noqa: PLC0415  # not before the first request
+        for end in ends:
+            if self._breakers is None:
+                from .breakers import Breakers  # noqa: PLC0415  # not before the first request
 
-            self._breakers = self._breakers or Breakers()
-            self._breakers.ended(Ended(model, status, text), now_s)
+                self._breakers = Breakers()
+            self._breakers.ended(end, now_s)
 
     def barrier(self, request_id: str) -> None:
         """A barrier was sent: the coordinator answers it once all is settled."""

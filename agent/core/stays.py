@@ -6,14 +6,13 @@ stay that ends says so as a value: :class:`LoadEnded` for whoever asked for a lo
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
 from ...backends.engines.base import Load, Loaded
 from ...backends.stores.base import Build, Progress
 from ...config.errors import AgentError
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from ...config.refusals import InsufficientMemory, SlotsBusy
 from . import placement
 from .admission import Holding

@@ -13,6 +13,8 @@ from ...backends.engines.base import Delta, Endpoint, FinishReason, Native, Usag
 
 _AFTER_WORDS = '},"finish_reason":null}]}'
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 @dataclass(slots=True)
 class Chunks:
@@ -118,4 +120,4 @@ class Chunks:
             "choices": choices,
             **more,
         }
-        return json.dumps(chunk, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _JSON.encode(chunk)

@@ -68,18 +68,18 @@ class Lanes:
             ``False`` if the line was shut meanwhile: nobody will read it.
         """
         # looked at again after each wait: room for one lets every waiting writer go on
-        while not (self.has_room or self._is_shut):
+        while not self.has_room:
+            if self._is_shut:
+                return False
             self._room.clear()
             await self._room.wait()
-        return self.put_chunk_now(frame)
+        self.put_chunk_now(frame)
+        return True
 
-    def put_chunk_now(self, frame: bytes) -> bool:
-        """Queue a chunk, if there is room and the line was not shut."""
-        if not self.has_room:
-            return False
+    def put_chunk_now(self, frame: bytes) -> None:
+        """Queue a chunk; for whoever has just seen that there is room."""
         self.chunks += 1
         self._queue(frame)
-        return True
 
     async def calm(self) -> None:
         """Wait while a peer that asks and does not read has too many frames to its credit."""
@@ -125,7 +125,8 @@ class Lanes:
     def _queue(self, frame: bytes) -> None:
         self._chunks.append(frame)
         self._waiting_bytes += len(frame)
-        self._tell()
+        if not self._is_telling:  # most come while others wait
+            self._tell()
 
     def _tell(self) -> None:
         if self.told is not None and not self._is_telling:

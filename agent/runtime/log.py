@@ -131,11 +131,8 @@ class Log:
 
     def _failure(self, event: Event) -> AgentError | None:
         """Why an event is a failure, if it is one."""
-        for name in event.__match_args__:
-            value: object = getattr(event, name)
-            if isinstance(value, AgentError):
-                return value
-        return None
+        error: AgentError | None = getattr(event, "error", None)
+        return error
 
     def _passes(self, level: int, kind: tuple[str, object, object]) -> bool:
         """Whether a line of this kind is written; how many were not is told beside it."""

@@ -147,13 +147,21 @@ class Performer:
 
     def perform(self, effect: Effect) -> None:
         """Start the work that the effect asks for."""
-        match effect:
+        match effect:  # what a busy node does all the time comes first
+            case effects.Send(line, message):
+                self._link.send(line, message)
+            case (
+                effects.OpenRequest()
+                | effects.StartGeneration()
+                | effects.CancelGeneration()
+                | effects.ForgetRequest()
+                | effects.EndLocal()
+            ):
+                self._answer(effect)
             case effects.Dial(line):
                 self._link.dial(line)
             case effects.HangUp(line, is_polite):
                 self._link.hang_up(line, is_polite=is_polite)
-            case effects.Send(line, message):
-                self._link.send(line, message)
             case effects.SampleHost() | effects.ReadActivity():
                 self._look(effect)
             case effects.PersistAssignment():
@@ -166,14 +174,6 @@ class Performer:
             case effects.StopEngine(model):
                 self._shelf.used(model)
                 self._residents.stop(model)
-            case (
-                effects.OpenRequest()
-                | effects.StartGeneration()
-                | effects.CancelGeneration()
-                | effects.ForgetRequest()
-                | effects.EndLocal()
-            ):
-                self._answer(effect)
             case _:
                 self._bring(effect)
 

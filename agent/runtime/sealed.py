@@ -15,8 +15,8 @@ class Lane(Protocol):
         """Whether a chunk would be queued at once."""
         ...
 
-    def put_chunk_now(self, frame: bytes) -> bool:
-        """Queue a chunk, if there is room and the line still stands."""
+    def put_chunk_now(self, frame: bytes) -> None:
+        """Queue a chunk; for whoever has just seen that there is room."""
         ...
 
     async def put_chunk(self, frame: bytes) -> bool:
@@ -43,7 +43,10 @@ class Sealed:
 
     def now(self, line: bytes) -> bool:
         """See :meth:`.relay.Carrier.now`; nothing is sealed for which there is no room."""
-        return self._lane.has_room and self._lane.put_chunk_now(self._frame(line))
+        if not self._lane.has_room:
+            return False
+        self._lane.put_chunk_now(self._frame(line))
+        return True
 
     async def carry(self, line: bytes) -> bool:
         """See :meth:`.relay.Carrier.carry`."""

@@ -11,7 +11,7 @@ Source:
 
 import binascii
 
-from nacl.bindings import crypto_box_afternm
+from nacl.bindings import crypto_secretbox_easy
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 from nacl.signing import SigningKey
@@ -53,7 +53,8 @@ class RequestBox:
         if len(nonce) != NONCE_BYTES:
             msg = f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
             raise ValueError(msg)
-        sealed = nonce + crypto_box_afternm(plaintext, nonce, self._shared)
+        # what a box is once its key is derived, by the binding that copies the least
+        sealed = nonce + crypto_secretbox_easy(plaintext, nonce, self._shared)
         return binascii.b2a_base64(sealed, newline=False)
 
 

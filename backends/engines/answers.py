@@ -47,6 +47,9 @@ class Answer:
 
     def add(self, row: Row) -> None:
         """Take what the child said; what nobody takes at once is put to what is unread."""
+        is_awaited = self._waiter is not None
+        if is_awaited and self._is_taken(row):
+            return
         self.unread_tokens += row.tokens
         self._among.keeps(row.tokens)
         if row.text:
@@ -58,17 +61,22 @@ class Answer:
             self._reasoning.append(row.reasoning)
         if row.calls:
             self._calls.extend(row.calls)
-        if self._waiter is not None and self._has_words:
-            if self._is_taken():
-                self.drop()
-            else:
-                self.wake()
+        if is_awaited and self._has_words:
+            self.wake()
 
-    def _is_taken(self) -> bool:
-        """Whether all that is unread is words, and somebody took them at once."""
-        if self.offer is None or self._reasoning or self._calls or not self.is_open:
+    def _is_taken(self, row: Row) -> bool:
+        """Whether all that is unread, and this, is words, and somebody took them at once."""
+        if self.offer is None or not self.is_open:
             return False
-        return self.offer("".join(self._text), self.unread_tokens)
+        if row.reasoning or row.calls or self._reasoning or self._calls:
+            return False
+        is_behind = self._text or self.unread_tokens
+        text = "".join((*self._text, row.text)) if is_behind else row.text
+        if not text or not self.offer(text, self.unread_tokens + row.tokens):
+            return False
+        if is_behind:
+            self.drop()
+        return True
 
     def end(self, how: Finished | AgentError) -> None:
         """Nothing more will come; only the first end counts."""

@@ -7,7 +7,6 @@ exactly a message is a :class:`FrameBroken`, and a decoder that met one stays br
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Generic, TypeGuard, TypeVar, cast
 
 from .base import FinishReason, ToolCall
@@ -66,12 +65,7 @@ def encode(message: ToChild | FromChild, *, limit_bytes: int = TO_CHILD_BYTES) -
         FrameBroken: It holds what JSON cannot.
     """
     try:
-        text = json.dumps(
-            [message.TAG, *_fields(message)],
-            separators=(",", ":"),
-            allow_nan=False,
-            default=_fields,
-        )
+        text = _WRITTEN.encode([message.TAG, *_fields(message)])
     except (TypeError, ValueError, RecursionError) as error:
         problem = f"a {message.TAG} message cannot be said in JSON"
         raise FrameBroken(problem) from error
@@ -88,9 +82,12 @@ def _fields(value: object) -> list[object]:
         TypeError: It is none.
     """
     if isinstance(value, Message | Row | ToolCall):
-        return [cast("object", getattr(value, part.name)) for part in fields(value)]
+        return [cast("object", getattr(value, name)) for name in value.__match_args__]
     problem = "not a part of any message"
     raise TypeError(problem)
+
+
+_WRITTEN = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_fields)
 
 
 class Decoder(Generic[M]):

@@ -11,14 +11,19 @@ from poolhand.agent.core.breakers import (
     NODE_PAUSE_S,
     SKIP_S,
     Breakers,
-    Ended,
 )
 from poolhand.agent.core.request_key import LOCAL, RequestKey
+from poolhand.agent.core.requests import End
 from poolhand.backends.engines.errors import EngineDied
 from tests.journeys.world import World
 
-DIED = Ended("a", 500, "engine died")
-GOOD = Ended("a")
+
+def end(model: str, status: int = 200, text: str = "") -> End:
+    return model, status, text
+
+
+DIED = end("a", 500, "engine died")
+GOOD = end("a")
 
 
 def left(breakers: Breakers, now_s: float) -> dict[str, float]:
@@ -26,7 +31,7 @@ def left(breakers: Breakers, now_s: float) -> dict[str, float]:
     return {one.model: one.until_s - now_s for one in breakers.pauses if one.until_s > now_s}
 
 
-def told(*ends: tuple[float, Ended]) -> Breakers:
+def told(*ends: tuple[float, End]) -> Breakers:
     breakers = Breakers()
     for at_s, ended in ends:
         breakers.ended(ended, at_s)
@@ -37,7 +42,7 @@ def test_two_faults_of_one_model_within_a_minute_pause_it_for_five() -> None:
     assert left(told((0.0, DIED)), 0.0) == {}
     assert left(told((0.0, DIED), (60.0, DIED)), 60.0) == {"a": MODEL_PAUSE_S}
     assert left(told((0.0, DIED), (61.0, DIED)), 61.0) == {}
-    assert left(told((0.0, DIED), (1.0, Ended("b", 502))), 1.0) == {}
+    assert left(told((0.0, DIED), (1.0, end("b", 502))), 1.0) == {}
     assert left(told((0.0, DIED), (1.0, GOOD), (2.0, DIED)), 2.0) == {}
 
 
@@ -45,30 +50,30 @@ def test_two_faults_of_one_model_within_a_minute_pause_it_for_five() -> None:
     "text", ["model load failed: engine_died", "insufficient memory to load model 'a'"]
 )
 def test_a_model_that_could_not_be_loaded_for_a_request_is_skipped(text: str) -> None:
-    assert left(told((0.0, Ended("a", 503, text))), 0.0) == {"a": SKIP_S}
+    assert left(told((0.0, end("a", 503, text))), 0.0) == {"a": SKIP_S}
 
 
 @pytest.mark.parametrize("status", [503, 429, 499, 400])
 def test_a_full_house_is_no_fault(status: int) -> None:
-    ends = [(float(at), Ended("a", status, "queue full")) for at in range(40)]
+    ends = [(float(at), end("a", status, "queue full")) for at in range(40)]
     assert left(told(*ends), 40.0) == {}
 
 
 def test_five_faults_in_a_row_pause_the_node_longer_each_time() -> None:
-    breakers = told(*((100.0 * at, Ended(f"m{at}", 504)) for at in range(5)))
+    breakers = told(*((100.0 * at, end(f"m{at}", 504)) for at in range(5)))
     assert left(breakers, 400.0) == {"": NODE_PAUSE_S}
     for at in range(5, 10):
-        breakers.ended(Ended(f"m{at}", 504), 100.0 * at)
+        breakers.ended(end(f"m{at}", 504), 100.0 * at)
     assert left(breakers, 900.0) == {"": 2 * NODE_PAUSE_S}
     for at in range(10, 40):
-        breakers.ended(Ended(f"m{at}", 504), 100.0 * at)
+        breakers.ended(end(f"m{at}", 504), 100.0 * at)
     assert left(breakers, 3900.0) == {"": NODE_LONGEST_S}
-    breakers.ended(Ended("m40"), 3901.0)
+    breakers.ended(end("m40"), 3901.0)
     assert left(breakers, 3901.0) == {}, "an answer closes it"
 
 
 def test_most_of_twenty_in_two_minutes_pause_the_node_too() -> None:
-    mixed = [Ended("g") if at % 5 == 4 else Ended(f"m{at}", 500) for at in range(24)]
+    mixed = [end("g") if at % 5 == 4 else end(f"m{at}", 500) for at in range(24)]
     breakers = told(*((float(at), ended) for at, ended in enumerate(mixed)))
     assert "" in left(breakers, 23.0)
     slow = told(*((30.0 * at, ended) for at, ended in enumerate(mixed)))
@@ -81,7 +86,7 @@ def test_no_pause_is_longer_than_the_longest_and_none_outlives_an_answer(
 ) -> None:
     breakers = Breakers()
     for at, (model, status) in enumerate(ends):
-        breakers.ended(Ended(model, status), float(at))
+        breakers.ended(end(model, status), float(at))
         pauses = left(breakers, float(at))
         assert all(one <= NODE_LONGEST_S for one in pauses.values())
         assert status != 200 or not {model, ""} & pauses.keys()

@@ -72,7 +72,7 @@ async def test_whoever_listens_is_told_once_a_turn_and_of_the_end() -> None:
     await asyncio.sleep(0)
     assert not told
     lanes.put(b"one")
-    assert lanes.put_chunk_now(b"two")
+    lanes.put_chunk_now(b"two")
     assert not told
     await asyncio.sleep(0)
     assert told == [3]
@@ -85,7 +85,7 @@ def test_nobody_needs_a_loop_to_shut_what_nobody_listens_to() -> None:
     lanes = Lanes()
     lanes.shut()
     assert lanes.is_over
-    assert not lanes.put_chunk_now(b"late")
+    assert not lanes.has_room
     assert lanes.chunks == 0
 
 

@@ -52,16 +52,18 @@ class Line(Lanes):
     def has_room(self) -> bool:
         return not (self.is_full or self.is_gone)
 
-    def put_chunk_now(self, frame: bytes) -> bool:
-        if self.has_room:
-            self._read(frame)
-        return self.has_room
+    def put_chunk_now(self, frame: bytes) -> None:
+        assert self.has_room
+        self._read(frame)
 
     async def put_chunk(self, frame: bytes) -> bool:
         if self.is_full:
             await self.frees.wait()
             self.is_full = False
-        return self.put_chunk_now(frame)
+        if self.is_gone:
+            return False
+        self.put_chunk_now(frame)
+        return not self.is_gone
 
 
 class Coordinator:
