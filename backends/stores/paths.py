@@ -237,6 +237,8 @@ def _refuse_meeting_names(files: list[RemoteFile], model: str) -> None:
             raise WeightsUnsafe(model=model, reason=reason)
         if folded in seen:
             reason = f"{seen[folded]!a} and {file.path!a} are one file where case is ignored"
+            if seen[folded] == file.path:  # which of two versions the answers are of, nobody knows
+                reason = f"{file.path!a} is listed more than once"
             raise WeightsUnsafe(model=model, reason=reason)
         seen[folded] = file.path
 

@@ -151,6 +151,12 @@ def test_pickles_refuse_a_build_unless_there_are_tensors_too(suffix: str) -> Non
     assert kept(*both) == ["config.json", "model.safetensors"]
 
 
+def test_a_name_that_is_there_twice_refuses_the_build() -> None:
+    for choose in (wanted, everything):
+        with pytest.raises(WeightsUnsafe, match=r"'b\.json' is listed more than once"):
+            choose(listed("a.json", "b.json", "b.json"), model="m")
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
