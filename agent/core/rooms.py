@@ -7,7 +7,7 @@ and what comes of it goes back through the loads, which know who waits for it.
 from collections.abc import Collection
 
 from . import events as happened
-from .effects import SampleHost
+from .effects import RefreshInventory, SampleHost
 from .loads import Loads, Said
 
 
@@ -34,11 +34,12 @@ def told(
         case happened.WeightsVerified(model, build):
             return loads.verified(model, build, now_s)
         case happened.WeightsFailed(model, error):
-            return loads.came(stays.weights_failed(model, error, now_s))
+            # what was here may be gone: nobody looks while a model is in memory, or comes
+            return [*loads.came(stays.weights_failed(model, error, now_s)), RefreshInventory()]
         case happened.EngineLoaded(model, loaded):
             return [*loads.loaded(model, loaded, now_s), SampleHost()]
         case happened.EngineStopped(model):
-            return loads.came(stays.stopped(model, now_s))
+            return [*loads.came(stays.stopped(model, now_s)), RefreshInventory()]
         case happened.EngineFailed(model, error):
             if stays.ready(model) is not None and not loads.is_draining:
                 loads.restarts.crashed(model, now_s)

@@ -22,7 +22,7 @@ from poolhand.agent.wire.types import DesiredModel, SlotCapacity
 from poolhand.backends.engines.base import Loaded
 from poolhand.backends.engines.errors import EngineDied
 from poolhand.backends.stores.base import Progress, Stock
-from poolhand.backends.stores.errors import StoreUnreachable
+from poolhand.backends.stores.errors import DiskFailed, StoreUnreachable
 from tests.journeys.world import (
     World,
     beats,
@@ -200,6 +200,26 @@ def test_a_desired_build_that_does_not_come_is_tried_again_later_and_later(
         assert only(world.after(1.0), do.FetchWeights) == [do.FetchWeights("org/a")]
     world.tell(happened.WeightsFailed("org/a", error))
     assert done(world.hear(wanted("org/a", "org/b"))) == [do.FetchWeights("org/a")], "a new wish"
+
+
+@pytest.mark.parametrize("is_prefetch", [False, True])
+def test_after_a_failure_it_is_looked_what_is_still_here(
+    world: World, *, is_prefetch: bool
+) -> None:
+    """Whoever removed the cache's folder shall not read for long that the model is here."""
+    if is_prefetch:
+        world.hear(PrefetchModel(model_id="org/a"))
+    else:
+        world.load_model("org/a")
+    error = DiskFailed(path="/cache/models", reason="No such file or directory")
+    effects = world.tell(happened.WeightsFailed("org/a", error))
+    assert only(effects, do.RefreshInventory) == [do.RefreshInventory()]
+
+
+def test_after_a_model_has_left_it_is_looked_what_is_still_here(world: World) -> None:
+    world.resident("org/a")
+    effects = world.tell(happened.EngineStopped("org/a"))
+    assert only(effects, do.RefreshInventory) == [do.RefreshInventory()]
 
 
 def test_prefetches_come_one_at_a_time_and_the_most_wanted_first(world: World) -> None:
