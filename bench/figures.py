@@ -42,9 +42,10 @@ def write(rows: Iterable[Row], results: Path) -> None:
 def told(rows: Sequence[Row], results: Path) -> int:
     """Print figures and write them down; 1 if a demand is missed."""
     width = max(len(row.name) for row in rows)
-    print(f"{'figure':{width}} {'value':>10} {'demand':>10}   met")
+    print(f"{'figure':{width}} {'value':>10} {'demand':>8} {'aim':>8}   met")
     for row in rows:
         met = {True: "yes", False: "NO", None: "-"}[row.met]
-        print(f"{row.name:{width}} {row.value:10g} {row.demand or '-':>10}   {met}")
+        demand, aim = ("-" if asked is None else f"{asked:g}" for asked in (row.demand, row.aim))
+        print(f"{row.name:{width}} {row.value:10g} {demand:>8} {aim:>8}   {met}")
     write(rows, results)
     return 1 if any(row.met is False for row in rows) else 0

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import weights_overlap
-from figures import Row, high, low, write
+from figures import Row, high, low, told, write
 from weights_peers import commands, receive
 from weights_rig import (
     MIB,
@@ -331,13 +331,9 @@ class Bench:
             value = statistics.median(self.single["share"])
             yield high("16 x 80 MB/s at 50 ms: share of the link", [value], 0.70, 0.85)
 
-    def told(self) -> None:
-        """Write down what is known so far."""
-        write(self.rows(), RESULTS)
-
     def print_clients(self) -> None:
         """Every client's medians, and how far its rounds lay apart."""
-        print(f"\n{'':24}{'wall s':>9}{'verified s (min-max)':>28}{'CPU s':>8}{'verified':>9}")
+        print(f"{'':24}{'wall s':>9}{'verified s (min-max)':>28}{'CPU s':>8}{'verified':>9}")
         for scheme, shape, client in sorted(self.took):
             told = self.took[scheme, shape, client]
             low, high = min(t.verified_s for t in told), max(t.verified_s for t in told)
@@ -348,6 +344,7 @@ class Bench:
             spread = f"{verified_s:.2f} ({low:.2f}-{high:.2f})"
             name = f"{scheme} {shape} {client}"
             print(f"{name:26}{wall_s:7.2f}{spread:>28}{cpu_s:8.2f}{all_cpu_s:9.2f}")
+        print()
 
 
 def _check(ran: Ran) -> None:
@@ -387,15 +384,11 @@ def main() -> None:
             with Link(Path(root), rate_bytes_s=LINK_RATE, delay_s=LINK_DELAY_S) as link:
                 bench.on_the_link(link)
                 bench.agent(link)
-            bench.told()  # the last part takes engines that may fail to start
+            write(bench.rows(), RESULTS)  # the last part takes engines that may fail to start
             bench.overlap()
     hot.close()
-    bench.told()
     bench.print_clients()
-    print(f"\n{'figure':58}{'value':>9}{'demand':>8}{'aim':>7}")
-    for row in bench.rows():
-        met = "" if row.met else "  NOT MET"
-        print(f"{row.name:58}{row.value:9.3f}{row.demand:8.2f}{row.aim:7.2f}{met}")
+    _ = told(list(bench.rows()), RESULTS)  # on a busy machine a miss is no failure of the run
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from figures import Row, low, write
+from figures import Row, low, told
 from weights_rig import MIB, PREFIX, Shape, lay, listing
 
 from poolhand.agent.weights.lines import FetchJob, encode_job
@@ -374,10 +374,7 @@ def main() -> None:
             "apart": _rounds("half a second apart", asked.rounds, made, store, apart_s=0.5),
         }
     rows = _rows(asked.nodes, sets, is_bounded=isinstance(lan, Lan))
-    for row in rows:
-        met = "" if row.met else "  NOT MET"
-        print(f"{row.name:66}{row.value:9.3f}{row.demand:8.2f}{row.aim:7.2f}{met}")
-    write(rows, RESULTS)
+    _ = told(rows, RESULTS)
 
 
 if __name__ == "__main__":
