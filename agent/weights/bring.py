@@ -36,6 +36,8 @@ from .record import RECORD_NAME
 from .reuse import here_now, keep_own, pieces_of, still_reused, take_over
 from .source import Source
 from .targets import targets_of
+from .telling import Telling
+from .tempo import Pace
 from .tensors import Arriving
 from .verify import changed_files, read_record, verify
 
@@ -196,10 +198,16 @@ class Bring:
 
     def _take_in_place(self, targets: list[Target], promise: manifest.Manifest | None) -> None:
         total = sum(target.remote.size_bytes for target in targets)
-        self._tell("verify", Progress(0, total))
-        place = Path(self._job.ref.path)
+        place, pace = Path(self._job.ref.path), Pace()
+
+        def tell(done: int, now_s: float) -> None:
+            pace.told(done, now_s)
+            rate, eta_s = pace.rate_bytes_s, pace.left_s(total - done)
+            self._tell("verify", Progress(done, total, 0, rate, eta_s=eta_s))
+
+        told, is_stopped = Telling(tell, tick_s=self._tick_s), self._stopped.is_set
         digests = digest_in_place(
-            place, targets, model=self._job.model, is_stopped=self._stopped.is_set
+            place, targets, model=self._job.model, is_stopped=is_stopped, told=told
         )
         publish(self._folder, place, self._job, digests, is_promised=promise is not None)
 
@@ -272,29 +280,18 @@ class Bring:
         # the record comes last: what an older build left must not lie beside it
         sweep(self._folder, [found.target.remote.path for found in digests])
         boot = None if self._syncs_first else self._boot
-        publish(
-            self._folder,
-            self._folder,
-            self._job,
-            digests,
-            is_promised=is_promised,
-            unsynced_boot=boot,
-        )
+        place, job = self._folder, self._job
+        publish(place, place, job, digests, is_promised=is_promised, unsynced_boot=boot)
         for name in (JOURNAL_NAME, SHARED_NAME):
             (self._folder / name).unlink(missing_ok=True)
 
     def _taking_over(self, total: int) -> Callable[[int], None]:
         """Who tells that so many bytes more were taken over."""
-        done, told_s = 0, 0.0
 
-        def told(count: int) -> None:
-            nonlocal done, told_s
-            done += count
-            if (now_s := time.monotonic()) - told_s >= self._tick_s:
-                told_s = now_s
-                self._tell("fetch", Progress(done, total, done, bytes_reused=done))
+        def tell(done: int, _now_s: float) -> None:
+            self._tell("fetch", Progress(done, total, done, bytes_reused=done))
 
-        return told
+        return Telling(tell, tick_s=self._tick_s)
 
     def _prepare(
         self,

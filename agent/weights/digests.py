@@ -246,8 +246,20 @@ def told_of(path: Path, told: str, buffer: memoryview) -> str:
     return taken.told()
 
 
-def sha256_of(path: Path, buffer: memoryview, *, is_stopped: Callable[[], bool]) -> str:
+def sha256_of(
+    path: Path,
+    buffer: memoryview,
+    *,
+    is_stopped: Callable[[], bool],
+    told: Callable[[int], None] = lambda _: None,
+) -> str:
     """Digest a whole file.
+
+    Args:
+        path: The file.
+        buffer: Where pieces are read into.
+        is_stopped: Asked after every piece.
+        told: Hears how long each was.
 
     Returns:
         Lower-case hex.
@@ -257,7 +269,7 @@ def sha256_of(path: Path, buffer: memoryview, *, is_stopped: Callable[[], bool])
         OSError: The file cannot be read.
     """
     sha256 = hashlib.sha256()
-    _take_whole(path, sha256, buffer, is_stopped=is_stopped)
+    _take_whole(path, sha256, buffer, is_stopped=is_stopped, told=told)
     return sha256.hexdigest()
 
 
@@ -267,9 +279,11 @@ def _take_whole(
     buffer: memoryview,
     *,
     is_stopped: Callable[[], bool] = lambda: False,
+    told: Callable[[int], None] = lambda _: None,
 ) -> None:
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             if is_stopped():
                 raise Interrupted
             taken.update(buffer[:count])
+            told(count)

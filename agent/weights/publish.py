@@ -157,9 +157,21 @@ def _contents(
 
 
 def digest_in_place(
-    place: Path, targets: Sequence[Target], *, model: str, is_stopped: Callable[[], bool]
+    place: Path,
+    targets: Sequence[Target],
+    *,
+    model: str,
+    is_stopped: Callable[[], bool],
+    told: Callable[[int], None] = lambda _: None,
 ) -> list[Digested]:
     """Digest files where they lie, a few at once; nothing is copied.
+
+    Args:
+        place: Their folder.
+        targets: The files, and what was promised of them.
+        model: For messages.
+        is_stopped: Asked after every piece.
+        told: Hears, from several threads, how many bytes more are digested.
 
     Raises:
         ModelMissing: A file is gone.
@@ -176,7 +188,7 @@ def digest_in_place(
         if before is None:
             raise ModelMissing(model=model, reason=f"{path} is gone")
         view = memoryview(mmap.mmap(-1, _PIECE_BYTES))
-        sha256 = sha256_of(file, view, is_stopped=is_stopped)
+        sha256 = sha256_of(file, view, is_stopped=is_stopped, told=told)
         if fingerprint(file) != before or before.size_bytes != target.remote.size_bytes:
             raise WeightsChanged(model=model, file=path)
         if target.sha256 not in {None, sha256}:
@@ -186,6 +198,7 @@ def digest_in_place(
 
     if is_stopped():
         raise Interrupted
+    told(0)
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # no fetch needs it
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:

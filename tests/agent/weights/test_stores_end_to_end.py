@@ -8,10 +8,13 @@ import pytest
 from weights_origin import lay, manifest_of, quick, toy
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+from poolhand.agent.weights.bring import Bring
 from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.fetch import FetchJob, fetch, sizes
 from poolhand.agent.weights.inventory import inventory
 from poolhand.agent.weights.manifest import weight_hash
+from poolhand.backends.stores.base import Progress
+from poolhand.backends.stores.catalog import store_for
 from poolhand.backends.stores.errors import ModelMissing, StoreDenied, WeightsCorrupt
 from poolhand.config.refs import ModelRef
 from poolhand.config.settings import S3, ModelEntry, Stores
@@ -82,6 +85,21 @@ async def test_a_folder_is_verified_where_it_lies(tmp_path: Path) -> None:
     assert {path.name for path in Cache(cache).folder(MODEL).iterdir()} == {"manifest.ok", ".lock"}
     again = await fetch(local_job(place, cache), told=lambda _: None, command=("false",))
     assert again == build
+
+
+def test_how_far_a_folder_is_read_where_it_lies_is_told(tmp_path: Path) -> None:
+    place, cache = tmp_path / "here", tmp_path / "cache"
+    _ = lay(place, toy())
+    told: list[tuple[str, Progress]] = []
+
+    def tell(phase: str, progress: Progress) -> None:
+        told.append((phase, progress))
+
+    _ = Bring(local_job(place, cache), store_for, tell, tick_s=0.0).run()
+    done = [at.bytes_done for phase, at in told if phase == "verify"]
+    assert (done[0], done[-1]) == (0, TOTAL)
+    assert done == sorted(done)
+    assert {at.bytes_total for phase, at in told if phase == "verify"} == {TOTAL}
 
 
 async def test_a_folder_that_changed_is_looked_at_again(tmp_path: Path) -> None:
