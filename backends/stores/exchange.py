@@ -4,10 +4,13 @@ The library's client costs a millisecond a request, fifteen to import, and reads
 four layers; small files and short starts are made of such. So this stands in its place where
 weights move: a head that is checked line by line, and a body that goes from the socket to
 where it belongs. Whatever is odd ends the exchange. Source: RFC 9112.
+
+It stands on ``_socket``, which is below the library's ``socket``: to give names to the numbers
+of the system takes that one a twentieth of a fetching child's start, and nobody here reads them.
 """
 
+import _socket
 import re
-import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -91,17 +94,15 @@ class Exchange:
         self._is_over = True
         self.is_usable = True
         with ExitStack() as undo:
-            # a text is looked at by a codec that takes a millisecond to import
-            name = cast("str", host.encode() if host.isascii() else host)
-            sock = socket.create_connection((name, port), connect_timeout_s)
-            _ = undo.enter_context(sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = _connected(host, port, connect_timeout_s)
+            _ = undo.callback(sock.close)
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             tick_s = min(_TICK_S, stall_timeout_s)
             if context is None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(stall_timeout_s))
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _timeval(stall_timeout_s))
                 self._fill = _plain(sock, tick_s)
             else:
-                sock = tls = context.wrap_socket(sock, server_hostname=host)
+                sock = tls = _wrapped(sock, context, host)
                 self._fill = _over_tls(tls, tick_s)
             _ = undo.pop_all()  # from here on :meth:`close` does
         self._sock = sock
@@ -116,7 +117,7 @@ class Exchange:
         try:
             # not SSLSocket's own: it forgets its keys, and the reading thread would then
             # take what is still in the kernel's buffer for plain bytes
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            _socket.socket.shutdown(self._sock, _socket.SHUT_RDWR)
         except OSError:
             return  # it is closed already
 
@@ -300,11 +301,40 @@ Fill = Callable[[memoryview, bool], "int | None"]
 """Takes a buffer, and whether to fill it; bytes that came, ``None`` if a tick passed in silence."""
 
 
-def _plain(sock: socket.socket, tick_s: float) -> Fill:
+def _connected(host: str, port: int, limit_s: float) -> _socket.socket:
+    """A connection to the first of a host's addresses that takes one."""
+    # a text is looked at by a codec that takes a millisecond to import
+    name = host.encode() if host.isascii() else host
+    failed: list[OSError] = []
+    for *kind, _name, address in _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM):
+        sock = None
+        try:
+            sock = _socket.socket(*kind)
+            sock.settimeout(limit_s)
+            sock.connect(address)
+        except OSError as error:
+            failed.append(error)
+            if sock is not None:
+                sock.close()
+        else:
+            return sock
+    raise failed[0] if failed else OSError(host)
+
+
+def _wrapped(sock: _socket.socket, context: "ssl.SSLContext", host: str) -> "ssl.SSLSocket":
+    from socket import socket  # noqa: PLC0415  # it is imported already where there is TLS
+
+    limit_s = sock.gettimeout()
+    with socket(fileno=sock.detach()) as whole:
+        whole.settimeout(limit_s)
+        return context.wrap_socket(whole, server_hostname=host)
+
+
+def _plain(sock: _socket.socket, tick_s: float) -> Fill:
     # with a time-out of Python's, every read would be two calls of the kernel
     sock.settimeout(None)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(tick_s))
-    receive, whole = sock.recv_into, socket.MSG_WAITALL
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(tick_s))
+    receive, whole = sock.recv_into, _socket.MSG_WAITALL
 
     def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
         try:

@@ -2,6 +2,8 @@
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -328,3 +330,35 @@ def test_no_bytes_are_more_than_garbled(noise: bytes) -> None:
         except (Garbled, OSError):
             return
         assert head.length is None or len(body) <= head.length
+
+
+def test_nobody_listens_at_any_address_of_a_host() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(ConnectionRefusedError):
+            _ = Exchange(host, port, None, stall_timeout_s=1.0)
+
+
+def test_a_host_is_reached_at_whichever_address_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # not at ::1, where there is one
+        line = Exchange("localhost", listener.getsockname()[1], None, stall_timeout_s=1.0)
+        accepted, _ = listener.accept()
+        line.close()
+        assert accepted.recv(1) == b""
+        accepted.close()
+
+
+def test_plain_lines_do_without_the_librarys_sockets() -> None:
+    program = """
+import sys
+was_here = "socket" in sys.modules
+from poolhand.config.postponed import import_later
+import_later()
+import poolhand.agent.weights.fetcher
+print(was_here or "socket" not in sys.modules)
+"""
+    ended = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.strip() == "True"
