@@ -20,11 +20,6 @@ OWN_NAMES = frozenset({".partial", ".journal", ".journal.new", ".lock", "manifes
 """What the folder of an unfinished fetch holds beside the files."""
 
 
-def is_held(job: FetchJob) -> bool:
-    """Whether every file of the job is held to a list of checksums."""
-    return job.alone is not None and job.alone.is_verified and job.alone.checksums is not None
-
-
 async def all_targets(
     store: Store, job: FetchJob, alone: Alone
 ) -> tuple[list[Target], manifest.Manifest | None]:

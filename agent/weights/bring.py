@@ -18,7 +18,6 @@ from ...backends.stores.errors import FetchDied, StoreUnreachable, WeightsChange
 from ...backends.stores.etags import is_other
 from ...config.refs import ModelRef
 from . import manifest
-from .alone import is_held
 from .behind import Syncing
 from .boot import boot_id
 from .cache import SHARED_NAME, Cache
@@ -257,7 +256,7 @@ class Bring:
             total, total, pull.bytes_resumed, bytes_peers=brought(), bytes_reused=reused
         )
         self._tell("publish", told)
-        is_promised = promise is not None or is_held(self._job)
+        is_promised = promise is not None or self._job.is_held
         self._publish(digests, is_promised=is_promised)
 
     def _begin(self, pull: Pull) -> None:

@@ -23,7 +23,6 @@ from ...backends.stores.catalog import store_for
 from ...config.errors import AgentError
 from .bring import Bring, FindStore
 from .digests import Interrupted
-from .disk import disk_error
 from .lines import (
     EXIT_FAILED,
     EXIT_STOPPED,
@@ -59,6 +58,8 @@ def main(find_store: FindStore = store_for) -> int:
         _say(encode_error(named(error, job)))
         return EXIT_FAILED
     except OSError as error:
+        from .disk import disk_error  # noqa: PLC0415  # hardly ever
+
         _say(encode_error(disk_error(error, job.cache_dir)))
         return EXIT_FAILED
     _say(encode_result(result))

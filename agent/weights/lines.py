@@ -79,6 +79,12 @@ class FetchJob:
     peers: "Peers" = field(default_factory=_no_peers)
     weight_hash: str | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether every file is held to a list of checksums."""
+        alone = self.alone
+        return alone is not None and alone.is_verified and alone.checksums is not None
+
 
 @frozen
 class Result:

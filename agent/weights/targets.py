@@ -6,7 +6,6 @@ from ...backends.stores.base import RemoteFile, Store
 from ...backends.stores.errors import WeightsCorrupt, WeightsUnsafe
 from ...backends.stores.paths import is_wanted, spares
 from . import manifest
-from .alone import all_targets
 from .lines import FetchJob
 from .parts import Target
 from .publish import expect
@@ -23,6 +22,8 @@ async def targets_of(store: Store, job: FetchJob) -> tuple[list[Target], manifes
     """
     model = job.model
     if job.alone is not None:
+        from .alone import all_targets  # noqa: PLC0415  # a pool's model is never such
+
         return await all_targets(store, job, job.alone)
     found = await store.files()
     for file in found:

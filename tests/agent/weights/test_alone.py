@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolhand.agent.weights.alone import OWN_NAMES, check_names, hold, is_held, read_checksums
+from poolhand.agent.weights.alone import OWN_NAMES, check_names, hold, read_checksums
 from poolhand.agent.weights.lines import Alone, FetchJob
 from poolhand.backends.stores.base import RemoteFile
 from poolhand.backends.stores.errors import WeightsCorrupt, WeightsUnsafe
@@ -29,7 +29,7 @@ def listing(*names: str) -> dict[str, RemoteFile]:
 )
 def test_who_is_held(alone: Alone | None, *, expected: bool) -> None:
     ref = ModelRef.parse("s3://bucket/a")
-    assert is_held(FetchJob("m", ref, Stores(), Weights(), "", alone)) == expected
+    assert FetchJob("m", ref, Stores(), Weights(), "", alone).is_held == expected
 
 
 @pytest.mark.parametrize(
