@@ -304,7 +304,7 @@ class RangeReader:
 
 def _headers(location: HttpLocation, span: Span) -> dict[str, str]:
     headers = dict(location.headers)
-    if "accept-encoding" not in {name.lower() for name in headers}:
+    if "accept-encoding" not in map(str.lower, headers):
         headers["Accept-Encoding"] = "identity"
     if not span.is_whole:
         headers["Range"] = f"bytes={span.start}-{span.stop - 1}"

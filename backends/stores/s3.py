@@ -183,14 +183,7 @@ class S3Store:
                 more=more,
             )
         headers["accept-encoding"] = "identity"
-        return HttpLocation(
-            host=place.host,
-            port=place.port,
-            is_tls=place.is_tls,
-            target=target,
-            headers=headers,
-            ca_file=state.ca_file,
-        )
+        return HttpLocation(place.host, place.port, place.is_tls, target, headers, state.ca_file)
 
     def note_server_date(self, date: str) -> None:
         """Sign by the store's clock from now on.
