@@ -33,12 +33,12 @@ _PIECE_BYTES = 16 * 1024
 _MOST_INTERIM = 8
 _MOST_TRAILERS = 64
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
-_FIELDS = re.compile(r"(?:\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r?)*")
+_FIELDS = re.compile(r"(?:\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00\r\n]*+\r?)*+")
 _CHUNK = pattern(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _UNFIT = re.compile("[\x00-\x20\x7f]")
 _UNFIT_LINE = re.compile("[\x00\r\n]")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_LINE_END = pattern(rb"\r?\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
+_LINE_END = pattern(rb"\n")
 
 
 class Garbled(Exception):  # not a failure yet: whoever asked says what it means
@@ -233,7 +233,7 @@ class Exchange:
         return Head(code, fields, self._left)
 
     def _begin(self, status: int, fields: Mapping[str, str], *, is_old: bool) -> None:
-        words = {word.strip().lower() for word in fields.get("connection", "").split(",")}
+        words = map(str.strip, fields.get("connection", "").lower().split(","))
         coding = fields.get("transfer-encoding", "").lower()
         self._chunk_left = self._left = None
         if coding:
@@ -241,7 +241,7 @@ class Exchange:
                 raise Garbled
             self._chunk_left = 0
         elif "content-length" in fields:
-            lengths = {word.strip() for word in fields["content-length"].split(",")}
+            lengths = set(map(str.strip, fields["content-length"].split(",")))
             length = lengths.pop()
             if lengths or not (length.isascii() and length.isdecimal()) or len(length) > 18:  # noqa: PLR2004  # 2^63
                 raise Garbled
@@ -253,19 +253,20 @@ class Exchange:
         self._is_over = self._left == 0 and status >= 200  # noqa: PLR2004  # as above
 
     def _until(self, end: re.Pattern[bytes], most_bytes: int) -> bytes:
-        """What comes before an end; what comes behind it is spared."""
+        """What comes before an end and the return before it; what comes behind it is spared."""
         got, until_s = self._spare, time.monotonic() + self._stall_timeout_s
         while (found := end.search(got)) is None:
-            count = 0
+            before, count = bytes(got), 0  # it may lie in the piece
             if len(got) < most_bytes:
                 count = self._next(self._piece, is_filled=False)
             if not count:
                 raise Garbled
-            got = memoryview(bytes(got) + self._piece[:count])
+            came = self._piece[:count]
+            got = memoryview(before + came) if before else came
             if time.monotonic() > until_s:  # so few bytes: a drip of them is no progress
                 raise TimeoutError
         self._spare = got[found.end() :]
-        return bytes(got[: found.start()])
+        return bytes(got[: found.start()]).removesuffix(b"\r")
 
     # ── a body in pieces ──────────────────────────────────────────────────────────────
 
