@@ -61,8 +61,8 @@ def check_header(file: BinaryIO, *, size_bytes: int) -> int:
         file: Read up to the header's end.
         size_bytes: Length of the whole file.
     """
-    tensors = tensor_spans(file, size_bytes=size_bytes)
-    return sum(len(span) for span in tensors.values())
+    base, _ = _laid(file, size_bytes)
+    return size_bytes - base
 
 
 def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
@@ -75,6 +75,12 @@ def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
     Raises:
         HeaderInvalid: The header does not hold together.
     """
+    base, extents = _laid(file, size_bytes)
+    return {one.name: range(base + one.start, base + one.stop) for one in extents}
+
+
+def _laid(file: BinaryIO, size_bytes: int) -> tuple[int, list[_Extent]]:
+    """Where the tensors begin, and which they are, side by side from there to the file's end."""
     length = file.read(PREFIX_BYTES)
     header_bytes = int.from_bytes(length, "little")
     rest_bytes = size_bytes - PREFIX_BYTES - header_bytes
@@ -93,8 +99,7 @@ def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
         at = extent.stop
     if at != rest_bytes:
         raise HeaderInvalid(problem="the tensors are not as long as the file")
-    base = size_bytes - rest_bytes
-    return {one.name: range(base + one.start, base + one.stop) for one in extents}
+    return size_bytes - rest_bytes, extents
 
 
 def _extents(text: bytes) -> list[_Extent]:
@@ -132,7 +137,7 @@ def _extent(name: str, tensor: object) -> _Extent:
     if len(offsets) != 2:  # noqa: PLR2004  # begin and end
         raise HeaderInvalid(problem="a tensor has no two data_offsets")
     start, stop = _natural(offsets[0]), _natural(offsets[1])
-    if prod(_natural(side) for side in sides) * bits != (stop - start) * 8:
+    if prod(map(_natural, sides)) * bits != (stop - start) * 8:
         raise HeaderInvalid(problem="a tensor's bytes do not match its shape")
     return _Extent(start, stop, name)
 
