@@ -4,21 +4,18 @@ The library's client costs a millisecond a request, fifteen to import, and reads
 four layers; small files and short starts are made of such. So this stands in its place where
 weights move: a head that is checked line by line, and a body that goes from the socket to
 where it belongs. Whatever is odd ends the exchange. Source: RFC 9112.
-
-It stands on ``_socket``, which is below the library's ``socket``: to give names to the numbers
-of the system takes that one a twentieth of a fetching child's start, and nobody here reads them.
 """
 
-import _socket
+import _socket  # see :mod:`.sockets`
 import re
-import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from ...config.frozen import frozen
 from ...config.patterns import pattern
+from .sockets import Pipe, Plain, Tls, connected
 
 if TYPE_CHECKING:  # plain HTTP does without
     import ssl
@@ -93,17 +90,14 @@ class Exchange:
         self._left: int | None = 0
         self._is_over = True
         self.is_usable = True
+        sock = connected(host, port, connect_timeout_s)
         with ExitStack() as undo:
-            sock = _connected(host, port, connect_timeout_s)
             _ = undo.callback(sock.close)
-            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             tick_s = min(_TICK_S, stall_timeout_s)
             if context is None:
-                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _timeval(stall_timeout_s))
-                self._fill = _plain(sock, tick_s)
+                self._pipe: Pipe = Plain(sock, tick_s=tick_s, limit_s=stall_timeout_s)
             else:
-                sock = tls = _wrapped(sock, context, host)
-                self._fill = _over_tls(tls, tick_s)
+                self._pipe = Tls(sock, context, host, tick_s=tick_s, limit_s=stall_timeout_s)
             _ = undo.pop_all()  # from here on :meth:`close` does
         self._sock = sock
 
@@ -115,9 +109,7 @@ class Exchange:
     def interrupt(self) -> None:
         """End a read that runs in another thread: it raises or sees the end."""
         try:
-            # not SSLSocket's own: it forgets its keys, and the reading thread would then
-            # take what is still in the kernel's buffer for plain bytes
-            _socket.socket.shutdown(self._sock, _socket.SHUT_RDWR)
+            self._sock.shutdown(_socket.SHUT_RDWR)
         except OSError:
             return  # it is closed already
 
@@ -140,7 +132,7 @@ class Exchange:
         """
         self.is_usable = self._is_over = False
         self._spare = memoryview(b"")  # whatever came behind the last answer was not asked for
-        self._sock.sendall(_request(target, headers))
+        self._pipe.send(_request(target, headers))
         for _ in range(_MOST_INTERIM):
             head = self._head()
             if head.status >= 200:  # noqa: PLR2004  # HTTP: those below announce another
@@ -209,7 +201,7 @@ class Exchange:
     def _next(self, view: memoryview, *, is_patient: bool = True, is_filled: bool = True) -> int:
         begun_s = time.monotonic()
         while True:
-            got = self._fill(view, is_filled)
+            got = self._pipe.fill(view, is_filled=is_filled)
             if got is not None:
                 return got
             if not is_patient:
@@ -296,93 +288,6 @@ class Exchange:
 
     def _line(self) -> bytes:
         return self._until(_LINE_END, _LINE_BYTES)
-
-
-Fill = Callable[[memoryview, bool], "int | None"]
-"""Takes a buffer, and whether to fill it; bytes that came, ``None`` if a tick passed in silence."""
-
-
-def _connected(host: str, port: int, limit_s: float) -> _socket.socket:
-    """A connection to the first of a host's addresses that takes one."""
-    # a text is looked at by a codec that takes a millisecond to import
-    name = host.encode() if host.isascii() else host
-    failed: list[OSError] = []
-    for *kind, _name, address in _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM):
-        sock = None
-        try:
-            sock = _socket.socket(*kind)
-            sock.settimeout(limit_s)
-            sock.connect(address)
-        except OSError as error:
-            failed.append(error)
-            if sock is not None:
-                sock.close()
-        else:
-            return sock
-    raise failed[0] if failed else OSError(host)
-
-
-def _wrapped(sock: _socket.socket, context: "ssl.SSLContext", host: str) -> "ssl.SSLSocket":
-    from socket import socket  # noqa: PLC0415  # it is imported already where there is TLS
-
-    limit_s = sock.gettimeout()
-    with socket(fileno=sock.detach()) as whole:
-        whole.settimeout(limit_s)
-        return context.wrap_socket(whole, server_hostname=host)
-
-
-def _plain(sock: _socket.socket, tick_s: float) -> Fill:
-    # with a time-out of Python's, every read would be two calls of the kernel
-    sock.settimeout(None)
-    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval(tick_s))
-    receive, whole = sock.recv_into, _socket.MSG_WAITALL
-
-    def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
-        try:
-            return receive(view, 0, whole if is_filled else 0)
-        except BlockingIOError:
-            return None
-
-    return fill
-
-
-def _timeval(limit_s: float) -> bytes:
-    """A time limit of a socket's, as the kernel wants it."""
-    seconds, rest = divmod(limit_s, 1)
-    return struct.pack("@ll", int(seconds), int(rest * 1e6))
-
-
-class _Records(Protocol):
-    """What decrypts: the library's own object below its socket, or that socket."""
-
-    def read(self, most: int, into: memoryview, /) -> int: ...
-
-
-def _over_tls(sock: "ssl.SSLSocket", tick_s: float) -> Fill:
-    from ssl import SSLEOFError  # noqa: PLC0415  # it is imported already where there is TLS
-
-    sock.settimeout(tick_s)
-    clock = time.monotonic
-    # two layers of the library's lie over this one. A GiB comes in 65,536 records, and while one
-    # thread is between two of them no other can be: a tenth of the time of a verified fetch
-    records = cast("_Records", getattr(sock, "_sslobj", sock))
-    receive = records.read
-
-    def fill(view: memoryview, is_filled: bool) -> int | None:  # noqa: FBT001  # see Fill
-        size, done = len(view), 0
-        until_s = clock() + tick_s
-        try:
-            while count := receive(size - done, view[done:]):
-                done += count
-                if done == size or not is_filled or clock() > until_s:
-                    break
-        except TimeoutError:
-            return done or None
-        except SSLEOFError:  # gone without a word, as many servers go
-            return done
-        return done
-
-    return fill
 
 
 def _request(target: str, headers: Mapping[str, str]) -> bytes:

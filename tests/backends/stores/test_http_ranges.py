@@ -2,21 +2,13 @@
 
 import asyncio
 import json
-import socket
 import ssl
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from stand_ins import Shelf, standing
 
 from poolhand.backends.stores.addresses import Guard, named
@@ -28,7 +20,6 @@ from poolhand.backends.stores.errors import (
     WeightsChanged,
     WeightsError,
 )
-from poolhand.backends.stores.exchange import Exchange
 from poolhand.backends.stores.http_ranges import Answer, HttpClient, refusal
 
 AUTH = {"authorization": "Bearer s3cret"}
@@ -206,66 +197,18 @@ async def test_a_broken_answer(listening: Listening, raw: bytes, why: str) -> No
             await asyncio.to_thread(client.ask, url, most_bytes=100)
 
 
-async def test_a_certificate_that_nobody_vouches_for(listening: Listening, tmp_path: Path) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    trustme(key, cert)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+async def test_a_certificate_that_nobody_vouches_for(
+    listening: Listening, speaks_tls: ssl.SSLContext, ca_file: Path
+) -> None:
     said = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-    async with listening(lambda _: said, context) as numeric:
+    async with listening(lambda _: said, speaks_tls) as numeric:
         url = numeric.replace("127.0.0.1", "localhost")
         guard = Guard("s", [named(url)], lambda _host, _port: ["127.0.0.1"])
         with pytest.raises(StoreUnreachable, match="certificate is not trusted"):
             await asyncio.to_thread(HttpClient("s", guard).ask, url)
-        trusting = HttpClient("s", guard, ca_file=str(cert))
+        trusting = HttpClient("s", guard, ca_file=str(ca_file))
         assert (await asyncio.to_thread(trusting.ask, url, most_bytes=9)).body == b"ok"
         trusting.close()
-
-
-def test_who_leaves_without_a_word_has_ended_what_has_no_length(tmp_path: Path) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    trustme(key, cert)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def say() -> None:
-            sock = context.wrap_socket(listener.accept()[0], server_side=True)
-            with sock:
-                _ = sock.recv(9999)
-                sock.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 40_000)
-                socket.socket.shutdown(sock, socket.SHUT_WR)  # and nothing that says so in TLS
-
-        speaker = threading.Thread(target=say)
-        speaker.start()
-        trusting = ssl.create_default_context(cafile=str(cert))
-        line = Exchange("localhost", listener.getsockname()[1], trusting, stall_timeout_s=20)
-        assert line.ask("/", {"Host": "h"}).status == 200
-        assert line.body(50_000, within_s=20) == b"x" * 40_000
-        assert line.is_over
-        line.close()
-        speaker.join()
-
-
-def trustme(key: Path, cert: Path) -> None:
-    """A certificate for localhost, signed by itself."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begin = datetime.now(UTC) - timedelta(days=1)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=9))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, hashes.SHA256())
-    )
-    cert.write_bytes(made.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 @pytest.mark.parametrize(
