@@ -32,7 +32,7 @@ from .turns import Turns
 from .verify import check_file
 
 BUFFER_BYTES = BLOCK_BYTES
-"""What a kill may lose anyway. Half of it takes a tenth more processor time a GiB, twice no less."""
+"""What a kill may lose anyway. Half of it takes a tenth more processor time, twice no less."""
 
 STACK_BYTES = 512 * 1024
 _PEERS = 32
