@@ -66,6 +66,7 @@ class Child:
         self._process: asyncio.SubprocessTransport | None = None
         self._line: asyncio.Transport | None = None
         self._log = bytearray()
+        self._said: list[bytes] = []
         self._open: set[_Part] = {"process", "line", "log"}
         self._is_leaving = False
         self._gone = asyncio.Event()
@@ -118,9 +119,19 @@ class Child:
             theirs.close()
 
     def say(self, frame: bytes) -> None:
-        """Send a frame; it is kept until the child takes it, and lost if it is gone."""
+        """Send a frame; it is kept until the child takes it, and lost if it is gone.
+
+        What is said in one turn of the loop goes in one piece: an engine that sees all of many
+        requests at once has them begin together.
+        """
+        if not self._said:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._said.append(frame)
+
+    def _hand_over(self) -> None:
+        said, self._said = self._said, []
         if self._line and not self._line.is_closing():
-            self._line.write(frame)
+            self._line.write(b"".join(said))
 
     def listen(self, *, to_more: bool) -> None:
         """Take more bytes from the child, or leave them to it until its own room is full."""

@@ -1,6 +1,8 @@
 """The supervised process: its environment, its log, its end."""
 
+import asyncio
 import sys
+import time
 
 import pytest
 
@@ -13,9 +15,19 @@ class Heard:
     def __init__(self) -> None:
         self.data = b""
         self.exits: list[int | None] = []
+        self._came = asyncio.Event()
 
     def heard(self, data: bytes) -> None:
         self.data += data
+        self._came.set()
+
+    async def until(self, data: bytes) -> None:
+        """Wait for exactly this, from its beginning on."""
+        async with asyncio.timeout(20):
+            while len(self.data) < len(data):
+                self._came.clear()
+                await self._came.wait()
+        assert self.data == data
 
     def gone(self, exit_code: int | None) -> None:
         self.exits.append(exit_code)
@@ -77,3 +89,20 @@ async def test_what_it_started_ends_with_it() -> None:
     child.kill()
     await child.stop([], patience_s=10)
     assert heard.exits == [-9]
+
+
+async def test_what_is_said_in_one_turn_comes_in_one_piece_and_in_order() -> None:
+    heard = Heard()
+    reads = "for _ in range(2):\n    os.write(fd, os.read(fd, 99) + b';')\n"
+    child = Child(program(f"os.write(fd, b'?')\n{reads}"), heard)
+    await child.start()
+    await heard.until(b"?")
+    for frame in (b"one ", b"two ", b"three"):
+        child.say(frame)
+        time.sleep(0.05)  # noqa: ASYNC251  # the turn goes on, and a child could read meanwhile
+    await heard.until(b"?one two three;")
+    child.say(b"more")
+    await heard.until(b"?one two three;more;")
+    await child.stop([b"bye"], patience_s=10)
+    child.say(b"to nobody")
+    await asyncio.sleep(0)
