@@ -187,10 +187,10 @@ async def compare(peer: Peer, engine: MlxEngine, rounds: int) -> list[Row]:
             busy_us.append((beyond_us - idle * through.wall_s * 1e6) / through.chunks)
             token_us.append(beyond_us / through.tokens)
             print(
-                f"  {streams:2} x {tokens}: direct {direct.tps:5.0f} tok/s, "
-                f"{direct.cpu_s:.3f} s CPU; agent {through.tps:5.0f} tok/s, "
-                f"{through.cpu_s:.3f} s CPU, {through.chunks} chunks, {costs_us[-1]:.1f} us each beyond direct, "
-                f"{busy_us[-1]:.1f} without what it takes idle"
+                f"  {streams:2} x {tokens}: direct {direct.tps:5.0f} tok/s, {direct.cpu_s:.3f} s,"
+                f" agent {through.tps:5.0f} tok/s, {through.cpu_s:.3f} s of CPU,"
+                f" {through.chunks} chunks, {costs_us[-1]:.1f} us each beyond direct,"
+                f" {busy_us[-1]:.1f} without what it takes idle"
             )
         is_held = tokens == HELD_TOKENS
         least, most_us = 0.95 if is_held and streams > 1 else None, 25 if is_held else None
