@@ -168,7 +168,7 @@ class WeightsUnsafe(WeightsError):
 
     code = "weights_unsafe"
     retry = Retry.OPERATOR
-    remedy = "Publish the build as safetensors with plain relative names and no code."
+    remedy = "Publish safetensors, each file once, with plain relative names and no code."
 
     def __init__(self, *, model: str, reason: str) -> None:
         self.model = model
