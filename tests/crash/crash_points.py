@@ -151,8 +151,13 @@ class Countdown:
     def _end(self, name: str) -> None:
         self._is_over = True
         if self._disk and self._is_power:
+            # a copy of this thread takes back what was lost: others would go on, and read it
+            if os.fork():
+                os.kill(os.getpid(), signal.SIGKILL)
             self._disk.cut()
-        elif self._disk:
+            _ = self._write(self._told, name.encode())
+            os._exit(0)
+        if self._disk:
             self._disk.keep()
         _ = self._write(self._told, name.encode())
         os.kill(os.getpid(), signal.SIGKILL)
@@ -208,7 +213,7 @@ def fetch(
         os._exit(0)
     os.close(tells)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    call = os.read(hears, 64).decode()
+    call = os.read(hears, 64).decode()  # said when all is taken back; nothing: it did not end so
     os.close(hears)
     assert ended == (-signal.SIGKILL if call else 0), ended
     return call
