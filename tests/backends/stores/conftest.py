@@ -6,17 +6,12 @@ import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
+from tests.certificates import certified
 
 # the stand-ins lie beside the contract suite
 sys.path.insert(0, str(Path(__file__).parents[2] / "contract"))
@@ -100,26 +95,7 @@ async def _listening(answer: Answer, context: ssl.SSLContext | None) -> AsyncGen
 @pytest.fixture(scope="session")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost, signed by itself; its key lies beside it."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begin = datetime.now(UTC) - timedelta(days=1)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=9))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, hashes.SHA256())
-    )
-    cert = tmp_path_factory.mktemp("tls") / "cert.pem"
-    cert.write_bytes(made.public_bytes(Encoding.PEM))
-    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    cert.with_name("key.pem").write_bytes(key)
-    return cert
+    return certified(tmp_path_factory.mktemp("tls"))[0]
 
 
 @pytest.fixture
