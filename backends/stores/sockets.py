@@ -152,22 +152,22 @@ class Tls:
         """See :meth:`Pipe.fill`."""
         decrypt, size, done = self._decrypt, len(view), 0
         until_s = time.monotonic() + self._tick_s
-        try:
-            while True:
-                try:
-                    while done < size and (count := decrypt(size - done, view[done:])):
-                        done += count
-                except self._wants_more:
-                    self._pass_on()  # new keys are asked for now and then
-                else:
-                    return done
-                if done and (not is_filled or time.monotonic() > until_s):
-                    return done
+        while True:
+            try:
+                while done < size and (count := decrypt(size - done, view[done:])):
+                    done += count
+            except self._wants_more:
+                self._pass_on()  # new keys are asked for now and then
+            except self._is_cut_off:  # gone without a word, as many servers go
+                return done
+            else:
+                return done
+            if done and (not is_filled or time.monotonic() > until_s):
+                return done
+            try:
                 self._bring()
-        except BlockingIOError:
-            return done or None
-        except self._is_cut_off:  # gone without a word, as many servers go
-            return done
+            except BlockingIOError:
+                return done or None
 
     def _shake_hands(self, until_s: float) -> None:
         while True:
