@@ -202,12 +202,11 @@ class Rest:
 
     def _idle_ends(self) -> dict[str, float]:
         """When each idle model leaves; for none while a request may yet turn out to be its own."""
-        idle_unload_s = self._settings.slots.idle_unload_s
-        if not idle_unload_s or self._answers.ledger.is_opening:
+        if self._answers.ledger.is_opening:
             return {}
         return idle_ends(
             self._loads.stays.all(),
-            idle_unload_s=idle_unload_s,
+            idle_unload_s=self._settings.slots.idle_unload_s,
             busy=self._busy,
             pinned=self._loads.pins.of(self._settings),
         )
