@@ -203,8 +203,10 @@ class Part:
     def sync(self) -> None:
         """Put what was written on the platter, by an earlier process, too."""
         with self._lock:
-            # killed before it could sync: the claims live on, so their bytes have to
-            is_needed = any(self.have) if self.seal is None else not self._is_synced
+            # open: a block may be claimed before it is noted. Not open: killed before it could
+            # sync, but the claims live on, so their bytes have to
+            is_written = self._fd >= 0 or any(self.have)
+            is_needed = is_written if self.seal is None else not self._is_synced
             if not is_needed:
                 return
             path = self.path if self.seal is None else self.final

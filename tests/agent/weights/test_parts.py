@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from poolhand.agent.weights import parts
 from poolhand.agent.weights.journal import Claims, Header, Listed, Seal, nothing
 from poolhand.agent.weights.parts import Part, Target, prepare, sweep
 from poolhand.agent.weights.plan import Grid
@@ -158,6 +159,21 @@ def test_what_an_earlier_process_wrote_is_synced_too(tmp_path: Path) -> None:
     part.path.unlink()
     with pytest.raises(FileNotFoundError):
         part.sync()
+
+
+def test_what_is_written_is_synced_before_it_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may have claimed a block in the journal, and not yet noted it here."""
+    synced: list[int] = []
+    monkeypatch.setattr(parts, "flush", lambda fd: synced.append(os.fstat(fd).st_ino))
+    part = one_part(tmp_path, claims_of(target()), target())
+    part.sync()
+    assert not synced
+    part.put(memoryview(b"0123"), 0)
+    part.sync()
+    assert synced == [part.path.stat().st_ino]
+    part.close()
 
 
 def test_starting_over_believes_nothing(tmp_path: Path) -> None:
