@@ -225,7 +225,8 @@ class Daemon:
                 for effect in again.handle(event, now_s, unix_s):
                     self._log.done(effect)
                     self._desk.done(effect, now_s)
-                    doers.perform(effect)
+                    if (kept := doers.perform(effect)) is not None:
+                        await kept
                 if isinstance(event, Heard) and isinstance(event.message, DesiredModels):
                     self._name_ignored()
                 if self._node.is_done:

@@ -18,7 +18,7 @@ from ..core.assignment import MOST_EPOCH, Assignment, Source
 from ..core.effects import PersistAssignment, PersistMeasured, PersistOrders
 from ..core.events import AssignmentRead, Event, MeasuredRead, OrdersRead
 from ..core.measured import MOST_MODELS, Measured
-from .state_files import Strict, read_file, write_file
+from .state_files import Pen, Strict, read_file
 
 FILE, ORDERS, MEASURED = "assignment.json", "orders.json", "measured.json"
 ASIDE = "assignment.bad"
@@ -71,11 +71,12 @@ class AssignmentFile:
     Args:
         state_dir: This agent's own folder.
         tell: Puts an event into the inbox.
+        pen: Writes it.
     """
 
-    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None]) -> None:
+    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None], pen: Pen) -> None:
         self._path = state_dir / FILE
-        self._tell = tell
+        self._tell, self._pen = tell, pen
 
     def recall(self) -> None:
         """Read it; ``AssignmentRead`` follows, whatever is in it."""
@@ -86,7 +87,7 @@ class AssignmentFile:
             return
         self._tell(AssignmentRead(None if record is None else _assignment(record)))
 
-    def persist(self, wanted: PersistAssignment) -> None:
+    async def persist(self, wanted: PersistAssignment) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         chosen, now_s = wanted.assignment, time.time()
         moved_s = chosen.moved_s
@@ -100,7 +101,7 @@ class AssignmentFile:
             only=list(chosen.only),
             topology_hash=wanted.topology,
         )
-        write_file(self._path, record, self._tell)
+        await self._pen.write(self._path, record)
 
 
 class OrdersFile:
@@ -109,11 +110,12 @@ class OrdersFile:
     Args:
         state_dir: This agent's own folder.
         tell: Puts an event into the inbox.
+        pen: Writes it.
     """
 
-    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None]) -> None:
+    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None], pen: Pen) -> None:
         self._path = state_dir / ORDERS
-        self._tell = tell
+        self._tell, self._pen = tell, pen
 
     def recall(self) -> None:
         """Read it; ``OrdersRead`` follows if there is anything to tell."""
@@ -125,10 +127,10 @@ class OrdersFile:
         if record is not None:
             self._tell(OrdersRead(tuple(record.pins), record.is_drained))
 
-    def persist(self, wanted: PersistOrders) -> None:
+    async def persist(self, wanted: PersistOrders) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         record = _Orders(pins=list(wanted.pins), is_drained=wanted.is_drained)
-        write_file(self._path, record, self._tell)
+        await self._pen.write(self._path, record)
 
 
 class MeasuredFile:
@@ -137,11 +139,12 @@ class MeasuredFile:
     Args:
         state_dir: This agent's own folder.
         tell: Puts an event into the inbox.
+        pen: Writes it.
     """
 
-    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None]) -> None:
+    def __init__(self, state_dir: Path, *, tell: Callable[[Event], None], pen: Pen) -> None:
         self._path = state_dir / MEASURED
-        self._tell = tell
+        self._tell, self._pen = tell, pen
 
     def recall(self) -> None:
         """Read it; ``MeasuredRead`` follows if there is anything to tell."""
@@ -154,10 +157,10 @@ class MeasuredFile:
             found = (Measured(**each.model_dump()) for each in record.loads)
             self._tell(MeasuredRead(tuple(found)))
 
-    def persist(self, wanted: PersistMeasured) -> None:
+    async def persist(self, wanted: PersistMeasured) -> None:
         """Write it; it is on the disk when this returns, or ``StateUnsaved`` follows."""
         loads = [_Load.model_validate(asdict(each)) for each in wanted.measured]
-        write_file(self._path, _Loads(loads=loads), self._tell)
+        await self._pen.write(self._path, _Loads(loads=loads))
 
 
 def _assignment(record: _Record) -> Assignment:

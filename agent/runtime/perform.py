@@ -1,7 +1,7 @@
 """Turns an effect into work; the one file that knows the other doers.
 
-Each effect is handed to the room that does it and is not waited for. What becomes of it
-comes back through the inbox.
+Each effect is handed to the room that does it and is not waited for, but for what is kept on the
+disk. What becomes of it comes back through the inbox.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from .relay import Relay
 from .residents import Residents
 from .sampler import Sampler
 from .shelf import Shelf
+from .state_files import Pen
 
 if TYPE_CHECKING:
     from .peer_port import PeerPort
@@ -94,9 +95,10 @@ class Performer:
             tasks=tasks,
         )
         self._local = Local(take=self._relay.take, tell=tell)
-        self._assignment = AssignmentFile(world.state_dir, tell=tell)
-        self._orders = OrdersFile(world.state_dir, tell=tell)
-        self._measured = MeasuredFile(world.state_dir, tell=tell)
+        pen = Pen(tell)
+        self._assignment = AssignmentFile(world.state_dir, tell=tell, pen=pen)
+        self._orders = OrdersFile(world.state_dir, tell=tell, pen=pen)
+        self._measured = MeasuredFile(world.state_dir, tell=tell, pen=pen)
         self._tell_owner = world.tell_owner
         self._read_catalog = world.read_catalog
         self._early = Early(self._cache, self._make_early, free_bytes=self._free_bytes, tasks=tasks)
@@ -145,8 +147,13 @@ class Performer:
         """Wait until this machine's own programs have read to the end, or too long."""
         await self._local.settled(patience_s)
 
-    def perform(self, effect: Effect) -> None:
-        """Start the work that the effect asks for."""
+    def perform(self, effect: Effect) -> Awaitable[None] | None:
+        """Start the work that the effect asks for.
+
+        Returns:
+            What has to be over before anything else is done: what is kept has to be on the disk
+            before anybody acts on it. Most often nothing.
+        """
         match effect:  # what a busy node does all the time comes first
             case effects.Send(line, message):
                 self._link.send(line, message)
@@ -164,10 +171,10 @@ class Performer:
                 self._link.hang_up(line, is_polite=is_polite)
             case effects.SampleHost() | effects.ReadActivity():
                 self._look(effect)
-            case effects.PersistAssignment():
-                self._assignment.persist(effect)
-            case effects.PersistOrders() | effects.PersistMeasured() | effects.TellOwner():
-                self._keep(effect)
+            case effects.PersistAssignment() | effects.PersistOrders() | effects.PersistMeasured():
+                return self._keep(effect)
+            case effects.TellOwner():
+                self._tell_owner(effect)
             case effects.LoadEngine(model, build):
                 self._shelf.used(model)
                 self._residents.load(model, build)
@@ -176,17 +183,19 @@ class Performer:
                 self._residents.stop(model)
             case _:
                 self._bring(effect)
+        return None
 
     def _keep(
-        self, effect: effects.PersistOrders | effects.PersistMeasured | effects.TellOwner
-    ) -> None:
+        self,
+        effect: effects.PersistAssignment | effects.PersistOrders | effects.PersistMeasured,
+    ) -> Awaitable[None]:
         match effect:
+            case effects.PersistAssignment():
+                return self._assignment.persist(effect)
             case effects.PersistOrders():
-                self._orders.persist(effect)
+                return self._orders.persist(effect)
             case effects.PersistMeasured():
-                self._measured.persist(effect)
-            case effects.TellOwner():
-                self._tell_owner(effect)
+                return self._measured.persist(effect)
 
     def _look(self, effect: effects.HostEffect) -> None:
         match effect:

@@ -33,7 +33,7 @@ from ..weights.registry import (
     read_listing,
     wanted,
 )
-from .state_files import Strict, read_file, write_file
+from .state_files import Pen, Strict, read_file
 
 FILE = "catalog.json"
 SOON_S = 5.0
@@ -84,7 +84,7 @@ class Registry:
     ) -> None:
         self._policy = settings.catalog.at(_origin(settings))
         self._path = state_dir / FILE
-        self._tell = tell
+        self._tell, self._pen = tell, Pen(tell)
         self._offers = offers
         self._taken = taken
         self._asked = asyncio.Event()
@@ -147,9 +147,9 @@ class Registry:
             self._tell(CatalogRead(aliases, hashes))
         is_new = found != self._known
         self._known = found
-        self._offers(list(found.values()))
         if is_new:
-            self._keep(found.values(), aliases or {})
+            await self._keep(found.values(), aliases or {})
+        self._offers(list(found.values()))
 
     async def _promised(self, build: Listed) -> ModelEntry | None:
         """The build as its manifest promises it; a bad one is told of, and the rest goes on."""
@@ -200,12 +200,14 @@ class Registry:
                 raise StoreUnreachable(store=self._host, reason=reason) from None
         return Peer(self._url, {}, address=peer.address, tls=self._tls)
 
-    def _keep(self, entries: Iterable[ModelEntry], aliases: Mapping[str, Sequence[str]]) -> None:
+    async def _keep(
+        self, entries: Iterable[ModelEntry], aliases: Mapping[str, Sequence[str]]
+    ) -> None:
         models = [
             _Kept(id=one.id, ref=one.ref, weight_hash=one.weight_hash or "") for one in entries
         ]
         rows = {name: list(builds) for name, builds in aliases.items()}
-        write_file(self._path, _File(models=models, aliases=rows), self._tell)
+        await self._pen.write(self._path, _File(models=models, aliases=rows))
 
 
 def _origin(settings: Settings) -> str:

@@ -1,8 +1,10 @@
 """Files of the state folder: strict JSON, replaced in one step, set aside if they make no sense."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,22 +46,43 @@ def read_file(path: Path, shape: type[Found]) -> Found | None:
         raise _damaged(path, _set_aside(path)) from error
 
 
-def write_file(path: Path, record: BaseModel, tell: Callable[[Event], None]) -> None:
-    """Replace a file in one step; it is on the disk when this returns.
+class Pen:
+    """Replaces files in a thread of its own, one after the other.
 
-    If it could not be written, ``StateUnsaved`` is told, and what was there still is.
+    A disk that takes gigabytes of weights at the same time needs seconds to sync one line, and
+    whoever is being answered shall not notice.
+
+    Args:
+        tell: Puts an event into the inbox.
     """
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell = tell
+        # no threads of the loop's: they may all be reading weights
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+
+    async def write(self, path: Path, record: BaseModel) -> None:
+        """Replace a file in one step; it is on the disk when this returns.
+
+        If it could not be written, ``StateUnsaved`` is told, and what was there still is.
+        """
+        text = json.dumps(record.model_dump(), indent=1) + "\n"
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, _replace, path, text)
+        except OSError as error:
+            self._tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
+
+
+def _replace(path: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
-    try:
-        with fresh.open("w") as file:
-            file.write(json.dumps(record.model_dump(), indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(0o600)
-        fresh.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(0o600)
+    fresh.replace(path)
+    _sync(path.parent)
 
 
 def _set_aside(path: Path) -> str:

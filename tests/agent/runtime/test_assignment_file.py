@@ -1,6 +1,8 @@
 """Whose this machine is, on disk."""
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,14 @@ from poolhand.agent.runtime.assignment_file import (
     MeasuredFile,
     OrdersFile,
 )
+from poolhand.agent.runtime.state_files import Pen
 
 CHOSEN = Assignment(("tiny", "tinier"), "load", 7, 90.0, ("org/a",), moved_s=95.0)
 
 
 def recalled(folder: Path) -> AssignmentRead:
     heard: list[Event] = []
-    AssignmentFile(folder, tell=heard.append).recall()
+    AssignmentFile(folder, tell=heard.append, pen=Pen(heard.append)).recall()
     (read,) = heard
     assert isinstance(read, AssignmentRead)
     return read
@@ -41,8 +44,8 @@ def recalled(folder: Path) -> AssignmentRead:
 
 def persist(folder: Path, chosen: Assignment = CHOSEN) -> list[Event]:
     heard: list[Event] = []
-    file = AssignmentFile(folder, tell=heard.append)
-    file.persist(PersistAssignment(chosen, 100.0, "digest"))
+    file = AssignmentFile(folder, tell=heard.append, pen=Pen(heard.append))
+    asyncio.run(file.persist(PersistAssignment(chosen, 100.0, "digest")))
     return heard
 
 
@@ -114,17 +117,17 @@ def test_no_bytes_stop_the_agent(tmp_path: Path, content: bytes) -> None:
 
 def ordered(folder: Path) -> list[Event]:
     heard: list[Event] = []
-    OrdersFile(folder, tell=heard.append).recall()
+    OrdersFile(folder, tell=heard.append, pen=Pen(heard.append)).recall()
     return heard
 
 
 def test_orders_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert ordered(tmp_path) == [], "no file, nothing to tell"
     heard: list[Event] = []
-    file = OrdersFile(tmp_path, tell=heard.append)
-    file.persist(PersistOrders(("org/a", "org/b"), is_drained=True))
+    file = OrdersFile(tmp_path, tell=heard.append, pen=Pen(heard.append))
+    asyncio.run(file.persist(PersistOrders(("org/a", "org/b"), is_drained=True)))
     assert ordered(tmp_path) == [OrdersRead(("org/a", "org/b"), is_drained=True)]
-    file.persist(PersistOrders((), is_drained=False))
+    asyncio.run(file.persist(PersistOrders((), is_drained=False)))
     assert ordered(tmp_path) == [OrdersRead()]
     assert (tmp_path / ORDERS).stat().st_mode & 0o777 == 0o600
     assert heard == []
@@ -142,8 +145,37 @@ def test_damaged_orders_are_set_aside_and_told_of(tmp_path: Path) -> None:
 
 def test_orders_that_cannot_be_written_are_told_of(tmp_path: Path) -> None:
     heard: list[Event] = []
-    OrdersFile(tmp_path / "nowhere", tell=heard.append).persist(PersistOrders((), is_drained=True))
+    file = OrdersFile(tmp_path / "nowhere", tell=heard.append, pen=Pen(heard.append))
+    asyncio.run(file.persist(PersistOrders((), is_drained=True)))
     assert isinstance(heard[0], StateUnsaved)
+
+
+async def test_nobody_waits_for_the_disk_but_whoever_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, order, sync = asyncio.Event(), list[str](), os.fsync
+    loop = asyncio.get_running_loop()
+
+    def slow(fd: int) -> None:
+        asyncio.run_coroutine_threadsafe(synced.wait(), loop).result()
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    heard: list[Event] = []
+    file = OrdersFile(tmp_path, tell=heard.append, pen=Pen(heard.append))
+
+    async def write(pin: str) -> None:
+        await file.persist(PersistOrders((pin,), is_drained=False))
+        order.append(pin)
+
+    async with asyncio.TaskGroup() as tasks:
+        for pin in ("a", "b"):
+            tasks.create_task(write(pin))
+        await asyncio.sleep(0.01)
+        assert not order, "it is not on the disk yet, and the loop turns"
+        synced.set()
+    assert order == ["a", "b"]
+    assert ordered(tmp_path) == [OrdersRead(("b",))]
 
 
 # ── measurements ──────────────────────────────────────────────────────────────────────
@@ -151,7 +183,7 @@ def test_orders_that_cannot_be_written_are_told_of(tmp_path: Path) -> None:
 
 def measured(folder: Path) -> list[Event]:
     heard: list[Event] = []
-    MeasuredFile(folder, tell=heard.append).recall()
+    MeasuredFile(folder, tell=heard.append, pen=Pen(heard.append)).recall()
     return heard
 
 
@@ -159,7 +191,8 @@ def test_measurements_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert measured(tmp_path) == []
     found = (Measured("org/a", 10, 12, 11, None, 3.5), Measured("org/b", 1, 2, None, 9, 0.0))
     heard: list[Event] = []
-    MeasuredFile(tmp_path, tell=heard.append).persist(PersistMeasured(found))
+    file = MeasuredFile(tmp_path, tell=heard.append, pen=Pen(heard.append))
+    asyncio.run(file.persist(PersistMeasured(found)))
     assert (measured(tmp_path), heard) == ([MeasuredRead(found)], [])
 
 

@@ -82,8 +82,8 @@ async def test_every_effect_finds_its_doer(
     async with group() as tasks:
         doers = Performer(world, tell=inbox.tell, hear=inbox.hear, tasks=tasks)
         for effect, leads_to in LEADS_TO.items():
-            doers.perform(effect)
-            await asyncio.sleep(0)
+            kept = doers.perform(effect)
+            await (kept or asyncio.sleep(0))
             if leads_to is not None:
                 counts[leads_to] = counts.get(leads_to, 0) + 1
                 await inbox.first(leads_to, counts[leads_to])

@@ -152,7 +152,7 @@ async def test_a_catalog_behind_tls_is_believed_if_the_coordinator_s_authority_v
     async with listening(good(MODEL), asked, context) as port:
         who = {"url": f"wss://127.0.0.1:{port}", "ca_file": str(cert) if is_trusted else None}
         room = Room(tmp_path, port, who)
-        await room.until(lambda: bool(room.offers or room.told))
+        await room.until(lambda: bool(room.offers or room.failures))
     if is_trusted:
         assert [entry.weight_hash for entry in room.offers[0]] == [HASH]
         assert asked == [CATALOG_PATH, manifest_path(MODEL)]
