@@ -196,11 +196,11 @@ class Bench:
 
     def still_asked(self, scheme: str, shape: str, found: Iterable[str]) -> list[str]:
         """All peers in the first round; then those that may be the best one."""
-        told = {peer: self.took.get((scheme, shape, peer), []) for peer in found}
-        if not any(told.values()):
-            return list(told)
+        tried = {peer: self.took.get((scheme, shape, peer), []) for peer in found}
+        if not any(tried.values()):
+            return list(tried)
         verified_s = {
-            peer: min(one.verified_s for one in each) for peer, each in told.items() if each
+            peer: min(one.verified_s for one in each) for peer, each in tried.items() if each
         }
         best_s = min(verified_s.values())
         return [
@@ -269,9 +269,9 @@ class Bench:
             said = self.job(link.url, shape, self.fresh())
             program = [sys.executable, str(Path(__file__).with_name("weights_agent.py"))]
             done = subprocess.run(program, input=said, capture_output=True, check=True)
-            told: dict[str, float] = json.loads(done.stdout)
-            self.single["lateness"].append(told["p99_ms"])
-            self.single["growth"].append(told["growth_bytes"] / MIB)
+            felt: dict[str, float] = json.loads(done.stdout)
+            self.single["lateness"].append(felt["p99_ms"])
+            self.single["growth"].append(felt["growth_bytes"] / MIB)
 
     # ── what it comes to ──────────────────────────────────────────────────────────────
 
@@ -335,13 +335,12 @@ class Bench:
         """Every client's medians, and how far its rounds lay apart."""
         print(f"{'':24}{'wall s':>9}{'verified s (min-max)':>28}{'CPU s':>8}{'verified':>9}")
         for scheme, shape, client in sorted(self.took):
-            told = self.took[scheme, shape, client]
-            low, high = min(t.verified_s for t in told), max(t.verified_s for t in told)
+            each_s = [one.verified_s for one in self.took[scheme, shape, client]]
             wall_s, verified_s, cpu_s, all_cpu_s = (
                 self.median(scheme, shape, client, what)
                 for what in ("wall_s", "verified_s", "cpu_s", "verified_cpu_s")
             )
-            spread = f"{verified_s:.2f} ({low:.2f}-{high:.2f})"
+            spread = f"{verified_s:.2f} ({min(each_s):.2f}-{max(each_s):.2f})"
             name = f"{scheme} {shape} {client}"
             print(f"{name:26}{wall_s:7.2f}{spread:>28}{cpu_s:8.2f}{all_cpu_s:9.2f}")
         print()

@@ -12,6 +12,7 @@ from ..wire.later import DrainAck
 
 if TYPE_CHECKING:
     from .breakers import Breakers, Pause
+    from .requests import End
 
 
 @frozen
@@ -79,7 +80,7 @@ class Standing:
         """It sent a request: whatever its gates are, we passed them."""
         self._has_sent_work = True
 
-    def ended(self, ends: Iterable[tuple[str, int, str]], now_s: float) -> None:
+    def ended(self, ends: "Iterable[End]", now_s: float) -> None:
         """Requests of its line have ended, well or not: model, status and text of each."""
         for end in ends:
             if self._breakers is None:
