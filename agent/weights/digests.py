@@ -173,8 +173,8 @@ class FrontierDigest:
                 stop = self._frontier()
                 if stop <= self._at:
                     # a finished digest stays busy: its value is given out once, and not before
-                    # whoever wrote the last byte has claimed it
-                    self._is_busy = self._at == stop == self._size_bytes
+                    # whoever wrote some of the bytes has claimed them
+                    self._is_busy = self._at == self._size_bytes and 0 not in self._have
                     return self._sha256.hexdigest() if self._is_busy else None
             self._read_to(stop, buffer, is_stopped)
 

@@ -293,15 +293,18 @@ def test_a_file_that_cannot_be_read_back_is_an_error(tmp_path: Path) -> None:
         _ = digest.advance(memoryview(bytearray(512)), is_stopped=never)
 
 
-def test_nobody_is_told_before_the_last_block_is_claimed(fd: int) -> None:
-    """The file is renamed by whoever is told; until then its last writer writes to it."""
-    digest = FrontierDigest(fd, size_bytes=len(DATA), block_bytes=1000, have=bytearray(11))
+@given(order=st.permutations(range(10)), size_bytes=st.sampled_from([10_000, 9_993]))
+def test_nobody_is_told_before_every_block_is_claimed(
+    fd: int, order: list[int], size_bytes: int
+) -> None:
+    """The file is renamed by whoever is told; until then its writers write to it."""
+    digest = FrontierDigest(fd, size_bytes=size_bytes, block_bytes=1000, have=bytearray(10))
     buffer = memoryview(bytearray(512))
-    digest.take(memoryview(DATA), 0, 0)
-    for block in range(11):
+    digest.take(memoryview(DATA)[:size_bytes], 0, 0)
+    for block in order:
         assert digest.advance(buffer, is_stopped=never) is None
         digest.arrived(block)
-    assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA).hexdigest()
+    assert digest.advance(buffer, is_stopped=never) == hashlib.sha256(DATA[:size_bytes]).hexdigest()
 
 
 def test_with_marks_to_hold_to_everything_is_read_from_the_disk(tmp_path: Path) -> None:
