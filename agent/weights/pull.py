@@ -138,8 +138,8 @@ class Pull:
         """
         is_free = self._brake.rate_bytes_s is None  # else slow is what was asked for
         with self._change:
-            others, stall_s = self._finished if is_free else (), self._source.stall_timeout_s
-            hurry(self._running, others, now_s, stall_timeout_s=stall_s)
+            others = tuple(self._finished) if is_free else ()
+            hurry(self._running, others, now_s, stall_timeout_s=self._source.stall_timeout_s)
         if is_free and self._cuts and self._opening is None:
             with self._change:
                 is_cut = self._tail.share(self._running, self._chunks, self._wanted, now_s)
@@ -262,20 +262,20 @@ class Pull:
     def _fetch(self, chunk: Chunk, reader: RangeReader) -> memoryview | None:
         """Bring a chunk; what is returned is a whole file, of which nothing was written yet."""
         arrival = Arrival(self, chunk, reader.interrupt, holds=self._holds)
-        key = id(arrival)
         with self._change:
-            self._running[key] = arrival
+            self._running[id(arrival)] = arrival
         try:
             self._persist(chunk, reader, arrival)
         finally:
             with self._change:
-                del self._running[key]
+                del self._running[id(arrival)]
                 self._chunks.done(chunk)
                 self.is_untold |= reader.is_untold
                 part = self._parts[chunk.file]
                 part.hear(reader.words.pop(part.target.remote.path, None))
                 self._bytes_counted += arrival.at - arrival.start
-        self._finished.append(arrival.took(time.monotonic()))
+        with self._change:
+            self._finished.append(arrival.took(time.monotonic()))
         return arrival.held
 
     def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:

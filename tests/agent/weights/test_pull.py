@@ -5,12 +5,13 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from weights_origin import Origin, OriginStore, Reply, always, at_first
 
+from poolhand.agent.weights import pull
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
 from poolhand.agent.weights.parts import Target, prepare
 from poolhand.agent.weights.patience import TRIES
@@ -283,6 +284,27 @@ def test_a_connection_that_stands_still_is_not_waited_for(origin: Origin, tmp_pa
     assert run.pull.is_done
     assert time.monotonic() - begun_s < 8.0
     assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
+
+
+def test_reads_that_end_while_others_are_looked_at_change_nothing_there(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many small files end many times while a thread goes through those that ended."""
+    seen: list[tuple[Sequence[tuple[float, int]], int]] = []
+
+    def look(
+        _running: object, finished: Sequence[tuple[float, int]], *_: float, **__: float
+    ) -> None:
+        seen.append((finished, len(finished)))
+
+    monkeypatch.setattr(pull, "hurry", look)
+    run = Run(tmp_path, origin, grid=Grid(16_384, 16_384))
+    run.pull.look(time.monotonic())
+    _ = run.go()
+    run.pull.look(time.monotonic())
+    assert seen[0][1] == 0
+    assert seen[1][1] > 20
+    assert all(len(finished) == count for finished, count in seen)
 
 
 def test_a_drip_is_left_under_a_limit_too(origin: Origin, tmp_path: Path) -> None:
