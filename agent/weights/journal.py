@@ -142,7 +142,7 @@ def read(data: bytes, *, boot_id: str) -> Claims | None:
     counted = 0
     for line in body:
         kind, _, rest = line.partition(b" ")
-        if kind == b"S":
+        if kind == b"S" and rest.isdigit():
             continue
         is_believed = covered is None or counted < covered
         counted += 1

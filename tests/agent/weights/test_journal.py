@@ -155,12 +155,31 @@ def test_an_unknown_boot_is_another_boot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\0" * 8, b"B 9 0", b"B 0 9", b"B 0 -1", b"B 0", b"Q 0 0", b"D 0 abc 1 2 3", b"B 0 \xb2"],
+    [
+        *(
+            b"\0" * 8,
+            b"B 9 0",
+            b"B 0 9",
+            b"B 0 -1",
+            b"B 0",
+            b"Q 0 0",
+            b"D 0 abc 1 2 3",
+            b"B 0 \xb2",
+        ),
+        *(b"S", b"S x", b"S 1B 0 1"),
+    ],
 )
 def test_nothing_behind_garbage_is_believed(tmp_path: Path, garbage: bytes) -> None:
     data = written(tmp_path / "j", [("arrived", 0, 0)])
     claims = read(data + garbage + b"\nB 1 1\n", boot_id="boot-1")
     assert said(claims)[0] == {(0, 0)}
+
+
+def test_a_line_that_a_torn_one_swallowed_has_nobody_count_wrong(tmp_path: Path) -> None:
+    """A full disk took half of an ``S`` line and then had room again: two lines became one."""
+    data = written(tmp_path / "j", [("arrived", 0, 0)])
+    claims = read(data + b"S 1B 0 1\nS 2\nB 1 0\n", boot_id="boot-2")
+    assert said(claims)[0] == {(0, 0)}, "only two lines were synced, and the last is the third"
 
 
 @given(st.binary(max_size=300))
