@@ -7,7 +7,10 @@ it is missing or refused, the sync at the end does all of it.
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from .journal import Journal
+from .parts import Part
 
 _WRITE = 2
 """SYNC_FILE_RANGE_WRITE. Source: sync_file_range(2)."""
@@ -37,6 +40,24 @@ def _call() -> "Callable[[int, int, int, int], int] | None":
         return None
     found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return found
+
+
+def sync_all(parts: Sequence[Part], journal: Journal) -> None:
+    """Put on the platter, and into the journal, what has arrived until now.
+
+    Raises:
+        OSError: The disk would not take some files; nothing that was claimed of them counts now.
+    """
+    count, failed = journal.count, None
+    for file, part in enumerate(parts):
+        try:
+            part.sync()
+        except OSError as error:
+            journal.forget(file)
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    journal.synced(count)
 
 
 class Syncing:

@@ -231,7 +231,7 @@ class Bring:
             grid,
             ended=self._over.set,
         )
-        self._brought = brought
+        self._brought, is_whole = brought, False
         try:
             self._begin(pull)
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
@@ -239,10 +239,13 @@ class Bring:
             if pull.is_untold:
                 self._hold_to_listing(plane, store, targets)
             drop_lies(parts, journal, model=self._job.model)
+            if self._syncs_first:  # what an earlier fetch left, too: the record is about to say so
+                pull.sync()
+            is_whole = True
         finally:
             pull.stop()
             is_kept = self._syncs_first or not pull.is_done
-            if is_kept:
+            if is_kept and not is_whole:
                 with contextlib.suppress(OSError):  # a full or dead disk has told already
                     pull.sync()
             journal.close(is_kept=is_kept)

@@ -87,6 +87,7 @@ class Part:
         self.is_second_reading = False
         self.weights_bytes: int | None = None
         self._is_synced = False
+        self._lost: OSError | None = None
         self._word: Word | None = None
         self._grid = grid
         self._fd = -1
@@ -203,6 +204,8 @@ class Part:
     def sync(self) -> None:
         """Put what was written on the platter, by an earlier process, too."""
         with self._lock:
+            if self._lost is not None:  # a second try would succeed although the bytes are lost
+                raise self._lost
             # open: a block may be claimed before it is noted. Not open: killed before it could
             # sync, but the claims live on, so their bytes have to
             is_written = self._fd >= 0 or any(self.have)
@@ -214,6 +217,9 @@ class Part:
         # the lock is free meanwhile: others go on writing, which is for the next sync
         try:
             flush(fd)
+        except OSError as error:
+            self._lost = error
+            raise
         finally:
             os.close(fd)
         if self.seal is not None and path == self.final:

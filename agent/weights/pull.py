@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 from ...config.errors import AgentError
 from .arrival import Arrival, hurry
-from .behind import writing_behind
+from .behind import sync_all, writing_behind
 from .brake import Brake
 from .digesting import Digesting, Trails, Work
 from .digests import Interrupted, PieceBad
@@ -179,10 +179,7 @@ class Pull:
 
     def sync(self) -> None:
         """Put on the platter, and into the journal, what has arrived until now."""
-        count = self._journal.count
-        for part in self._parts:
-            part.sync()
-        self._journal.synced(count)
+        sync_all(self._parts, self._journal)
 
     def _missing(self, index: int, have: Sequence[int] = ()) -> list[Chunk]:
         part = self._parts[index]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from weights_origin import Origin, OriginStore, manifest_of, quick, stores_of, toy
 
+from poolhand.agent.weights import parts
 from poolhand.agent.weights.bring import Bring
 from poolhand.agent.weights.cache import Cache, allocated_bytes
 from poolhand.agent.weights.digests import Interrupted
@@ -98,6 +99,27 @@ def rot(path: Path) -> None:
     data[FLIPPED] ^= 4
     _ = path.write_bytes(data)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_what_the_disk_would_not_take_of_an_earlier_build_is_no_build(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it lies here, unsynced; the fetch is to sync it, and cannot."""
+    put(origin, toy(), model=None)
+    _ = bring(origin, tmp_path, OLD)
+    place = "s3://elsewhere/toy"
+    weights = quick(chunk_bytes=CHUNK_BYTES, sync_first=True)
+    job = FetchJob(OLD, ModelRef.parse(place), stores_of(origin), weights, str(tmp_path))
+    lost = (Cache(tmp_path).folder(OLD) / "tokenizer.json").stat().st_ino
+
+    def flush(fd: int) -> None:
+        if os.fstat(fd).st_ino == lost:
+            raise OSError(5, "no disk")
+
+    monkeypatch.setattr(parts, "flush", flush)
+    with pytest.raises(OSError, match="no disk"):
+        _ = Bring(job, lambda _, __, ___: OriginStore(origin.port), lambda _, __: None).run()
+    assert Cache(tmp_path).build(OLD, place) is None
 
 
 @pytest.mark.parametrize("promise", ["manifest", "tags"])
