@@ -94,7 +94,6 @@ class Bring:
         self.is_asking = False
         self._stopped = threading.Event()
         self._over = threading.Event()
-        self._pull: Pull | None = None
         self._brought: Brought = lambda: 0
         self._boot = boot_id()
         # a machine that does not tell its boots cannot tell what a power cut took, either
@@ -114,9 +113,7 @@ class Bring:
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Bring no more than this a second from now on; ``None``: as much as comes."""
-        self._limit = max_bytes_per_s
-        if self._pull is not None:
-            self._pull.limit(max_bytes_per_s)
+        self._limit = max_bytes_per_s  # heeded with the next tick
 
     def sizes(self) -> Result:
         """List only."""
@@ -163,10 +160,10 @@ class Bring:
             plane.ask(store.close)
 
     def _ask(self, plane: Plane, begin: Begin[T]) -> T:
-        if self._stopped.is_set():
-            raise Interrupted
         try:
             self.is_asking = True
+            if self._stopped.is_set():  # asked for after this, a stop raises by itself
+                raise Interrupted
             return plane.ask(begin)
         finally:
             self.is_asking = False
@@ -268,7 +265,6 @@ class Bring:
         is_asked = weights.connections == weights.max_connections
         cores = 0 if is_asked else os.cpu_count() or 1
         pull.start(weights.connections, most=weights.max_connections, cores=cores)
-        self._pull = pull
 
     def _hold_to_listing(self, plane: Plane, store: Store, targets: list[Target]) -> None:
         """Where answers do not tell their version, only a second look tells a mixture of two."""
@@ -378,6 +374,7 @@ class Bring:
             )
             # all of it may be here before the last of it is digested
             self._tell("fetch" if outlook.left_bytes else "verify", told)
+            pull.limit(self._limit)
             pull.look(now_s)
             if arriving is not None:
                 forgotten = [pull.forgotten.popleft() for _ in range(len(pull.forgotten))]
