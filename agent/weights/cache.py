@@ -18,7 +18,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -113,15 +113,13 @@ class Cache:
         if folder.is_symlink():
             reason = f"its folder {folder} is a symbolic link"
             raise WeightsUnsafe(model=model, reason=reason)
-        folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(folder / _LOCK_NAME, flags, 0o644)
-        try:
-            _lock(fd, model, give_up_s=time.monotonic() + patience_s)
+        give_up_s, is_held = time.monotonic() + patience_s, False
+        with ExitStack() as locks:
+            while not is_held:  # whoever had it may have deleted the folder, and its lock with it
+                folder.mkdir(parents=True, exist_ok=True)
+                is_held = locks.enter_context(_locked(folder, model, give_up_s=give_up_s))
             _take_links_away(folder)
             yield
-        finally:
-            os.close(fd)
 
     def listed(self) -> dict[str, int]:
         """Sizes of builds as they were last listed: ``"model ref"`` to bytes."""
@@ -177,6 +175,25 @@ def _take_links_away(folder: Path) -> None:
                 waiting.append(entry.path)
 
 
+@contextmanager
+def _locked(folder: Path, model: str, *, give_up_s: float) -> Generator[bool]:
+    """Hold the lock that lies in a folder; whether it lies there still."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(folder / _LOCK_NAME, flags, 0o644)
+    try:
+        _lock(fd, model, give_up_s=give_up_s)
+        yield _is_in(folder, fd)
+    finally:
+        os.close(fd)
+
+
+def _is_in(folder: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), (folder / _LOCK_NAME).lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _lock(fd: int, model: str, *, give_up_s: float) -> None:
     while True:
         try:
@@ -221,19 +238,13 @@ def remove(folder: Path, *, model: str) -> int:
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return 0
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(folder / _LOCK_NAME, flags, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CacheBusy(model=model) from error
+    with _locked(folder, model, give_up_s=0.0) as is_held:
+        if not is_held:
+            raise CacheBusy(model=model)  # deleted already, and somebody made it anew
         size_bytes = allocated_bytes(folder)
         (folder / RECORD_NAME).unlink(missing_ok=True)
         leaving = folder.with_name(f"{LEAVING_PREFIX}{folder.name}-{os.getpid()}")
         _ = folder.rename(leaving)
-    finally:
-        os.close(fd)
     import shutil  # noqa: PLC0415  # seldom needed, and no small thing in an idle agent
 
     shutil.rmtree(leaving, ignore_errors=True)

@@ -1,8 +1,11 @@
 """The cache folder, and what the inventory makes of it."""
 
+import fcntl
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -169,6 +172,44 @@ def test_the_lock_holds_between_processes_and_waits_if_told(tmp_path: Path) -> N
         other.stdin.close()
         with Cache(tmp_path).lock(ENTRY.id, patience_s=20):
             pass
+
+
+def test_the_lock_of_a_folder_that_was_dropped_meanwhile_is_none(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next one would make the folder and its lock anew, and two would write there."""
+    with ExitStack() as first:
+        first.enter_context(cache.lock(ENTRY.id))
+
+        def rest(_seconds: float) -> None:
+            first.close()
+            _ = cache.drop(ENTRY.id)
+
+        monkeypatch.setattr(time, "sleep", rest)
+        with cache.lock(ENTRY.id, patience_s=20):
+            assert cache.folder(ENTRY.id).is_dir()
+            with pytest.raises(CacheBusy), cache.lock(ENTRY.id):
+                pass
+
+
+def test_who_comes_late_drops_nothing_that_is_made_anew(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real, is_first = fill(cache), fcntl.flock, True
+    with ExitStack() as other:
+
+        def flock(fd: int, how: int) -> None:
+            nonlocal is_first
+            if is_first:
+                is_first = False
+                _ = cache.drop(ENTRY.id)
+                other.enter_context(cache.lock(ENTRY.id))
+            real(fd, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with pytest.raises(CacheBusy):
+            _ = cache.drop(ENTRY.id)
+        assert folder.is_dir()
 
 
 def test_a_folder_that_is_a_link_is_refused(cache: Cache, tmp_path: Path) -> None:
