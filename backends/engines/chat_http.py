@@ -191,6 +191,8 @@ async def _heard(
 ) -> AsyncGenerator[list[str], None]:
     """The data of what comes, block by block; comments are no sign that anything will.
 
+    A ping's is blank, for what servers write there is not always JSON.
+
     Raises:
         AnswerBroken: It is no stream of events, or it was cut, or has no event for too long.
     """
@@ -199,7 +201,8 @@ async def _heard(
     try:
         async with aclosing(answer.blocks()) as blocks:
             async for block in blocks:
-                came = [event.data for event in events.feed(block)]
+                told = events.feed(block)
+                came = ["" if event.name == "ping" else event.data for event in told]
                 if came:
                     yield came
                     heard_s = clock_s()
@@ -211,7 +214,7 @@ async def _heard(
 
 
 def _take(transcript: Reader, came: Sequence[str]) -> tuple[AnswerBroken, str] | None:
-    """Take in what came, as far as the answer goes; some keep a line open by data that is blank.
+    """Take in what came, as far as the answer goes; data that is blank keeps the line open.
 
     Returns:
         How it broke, and at what; ``None`` if it did not.

@@ -233,6 +233,13 @@ async def test_the_kind_of_an_answer_is_named_in_any_case(serve: Serve) -> None:
         assert isinstance((await hear(peer))[-1], Finished)
 
 
+async def test_events_that_keep_the_line_open_say_nothing(serve: Serve) -> None:
+    ping = b"event: ping\r\ndata: 2026-11-22 13:00:00.000001\r\n\r\n"
+    async with serve(saying(HEAD, ping + said("a", "stop") + ping + USAGE)) as peer:
+        pieces = await hear(peer)
+    assert [type(piece) for piece in pieces] == [Started, Delta, Finished]
+
+
 async def test_comments_are_no_sign_of_an_answer(serve: Serve) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
