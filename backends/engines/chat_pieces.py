@@ -20,7 +20,7 @@ from typing import Protocol, cast
 
 from .asked import mapping
 from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
-from .dialects import Json, text
+from .dialects import Json, taken, text
 
 DONE = "[DONE]"
 
@@ -191,11 +191,9 @@ class Transcript:
         if not self._is_started and (self._has_spoken or self._prompt_tokens is not None):
             self._is_started = True
             said.append(Started(self._prompt_tokens))
-        words, reasoning = "".join(self._text), "".join(self._reasoning)
+        words, reasoning = taken(self._text), taken(self._reasoning)
         if words or reasoning:
             said.append(Delta(words, reasoning, (), self._new_tokens()))
-            self._text.clear()
-            self._reasoning.clear()
         return said
 
     def end(self) -> list[Piece]:
@@ -267,7 +265,7 @@ class Transcript:
             problem = "a tool call names no function"
             raise AnswerBroken(problem)
         return tuple(
-            ToolCall(call.id or f"call_{nth}", call.name, "".join(call.arguments) or "{}")
+            ToolCall(call.id or f"call_{nth}", call.name, taken(call.arguments) or "{}")
             for nth, call in enumerate(self._calls)
         )
 

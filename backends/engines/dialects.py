@@ -57,6 +57,26 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def taken(parts: list[str]) -> str:
+    """The parts as one text of whole characters.
+
+    Servers that count in UTF-16 may cut a character in two. What is taken leaves the list; half
+    of a character at the end stays there until its other half comes.
+    """
+    words = "".join(parts)
+    parts.clear()
+    if words.isascii():
+        return words
+    if "\ud800" <= words[-1] <= "\udbff":
+        parts.append(words[-1])
+        words = words[:-1]
+    try:
+        _ = words.encode()
+    except UnicodeEncodeError:
+        return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return words
+
+
 def messages(body: Json) -> list[Json]:
     """The messages of a chat, each with a known role.
 

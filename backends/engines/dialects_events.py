@@ -14,7 +14,7 @@ from typing import cast
 from .asked import mapping
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
 from .chat_pieces import REASONS, AnswerBroken, Uncounted, broken_off, count
-from .dialects import Json, text
+from .dialects import Json, taken, text
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """What was read is told in three parts, which OpenAI's dialect counts as one."""
@@ -73,11 +73,9 @@ class Message:
     def pieces(self) -> list[Piece]:
         """What came since the last call, everything that was said in one delta."""
         said, self._pieces = self._pieces, []
-        words, thoughts = "".join(self._text), "".join(self._reasoning)
+        words, thoughts = taken(self._text), taken(self._reasoning)
         if words or thoughts or self._calls:
             said.append(Delta(words, thoughts, tuple(self._calls), self._new_tokens()))
-            self._text.clear()
-            self._reasoning.clear()
             self._calls.clear()
         return said
 
@@ -115,7 +113,7 @@ class Message:
 
     def _close(self, nth: int) -> None:
         name_id, name, arguments = self._open.pop(nth)
-        self._calls.append(ToolCall(name_id, name, "".join(arguments) or "{}"))
+        self._calls.append(ToolCall(name_id, name, taken(arguments) or "{}"))
 
     def _begin(self, nth: int, block: Json) -> None:
         match block.get("type"):

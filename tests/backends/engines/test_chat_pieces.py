@@ -54,6 +54,45 @@ def test_chunks_that_came_together_are_one_delta() -> None:
     ]
 
 
+@pytest.mark.parametrize("each", [True, False])
+def test_a_character_that_comes_in_halves_is_said_whole(*, each: bool) -> None:
+    pieces = read(
+        chunk({"content": "up \ud83d", "reasoning_content": "so \ud83d"}),
+        chunk({"content": "\ude80 away", "reasoning_content": "\ude80"}),
+        chunk({"content": " \ud83d"}, "stop"),
+        chunk(usage=USAGE),
+        each=each,
+    )
+    deltas = [piece for piece in pieces if isinstance(piece, Delta)]
+    assert "".join(delta.text for delta in deltas) == "up 🚀 away ", "half of one is none"
+    assert "".join(delta.reasoning for delta in deltas) == "so 🚀"
+    assert sum(delta.tokens for delta in deltas) == 3
+
+
+def test_half_a_character_without_the_other_is_marked() -> None:
+    (delta,) = [
+        piece
+        for piece in read(chunk({"content": "\ude80 \ud83d!"}, "stop"), chunk(usage=USAGE))
+        if isinstance(piece, Delta) and piece.text
+    ]
+    assert delta.text == "\ufffd \ufffd!"
+
+
+def test_a_tool_is_given_whole_characters() -> None:
+    def part(arguments: str, **more: str) -> str:
+        function = {"arguments": arguments, **more}
+        return chunk({"tool_calls": [{"index": 0, "id": "c", "function": function}]})
+
+    pieces = read(
+        part('{"a": "\ud83d', name="f"),
+        part('\ude80"}'),
+        chunk({}, "tool_calls"),
+        chunk(usage=USAGE),
+    )
+    (call,) = [call for piece in pieces if isinstance(piece, Delta) for call in piece.tool_calls]
+    assert call == ToolCall("c", "f", '{"a": "🚀"}')
+
+
 def test_usage_with_every_chunk_is_believed() -> None:
     def counted(answered: int) -> dict[str, object]:
         details = {"cached_tokens": 4}

@@ -120,6 +120,15 @@ def test_what_came_together_is_one_delta() -> None:
     assert delta == Delta("Hello", "", (ToolCall("toolu_1", "f", '{"city": "Paris"}'),), 1)
 
 
+def test_a_character_that_comes_in_halves_is_said_whole() -> None:
+    halves = [
+        more(0, {"type": "text_delta", "text": "up \ud83d"}),
+        more(0, {"type": "text_delta", "text": "\ude80"}),
+    ]
+    pieces = heard([start(), TEXT[0], *halves, closed(0), *ending()])
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Delta)) == "up 🚀"
+
+
 def test_a_call_and_a_thought() -> None:
     pieces = heard([start(), *THOUGHT, *CALL, *ending("tool_use")])
     assert Delta(reasoning="hm", tokens=1) in pieces
