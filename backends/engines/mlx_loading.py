@@ -16,6 +16,8 @@ from typing import cast
 
 import mlx.core as mx
 import mlx_lm
+from jinja2 import TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model, load_tokenizer
 
@@ -120,6 +122,18 @@ def _bound_template(template: object) -> None:
     if any(isinstance(text, str) and len(text) > TEMPLATE_CHARS for text in named.values()):
         problem = f"a chat template of more than {TEMPLATE_CHARS} characters"
         raise ValueError(problem)
+    if any(isinstance(text, str) and _has_powers(text) for text in named.values()):
+        problem = "a chat template that computes powers: one alone can take for ever"
+        raise ValueError(problem)
+
+
+def _has_powers(template: str) -> bool:
+    """Whether it has the one operator whose single step no clock can cut short."""
+    try:
+        words = list(ImmutableSandboxedEnvironment().lex(template))
+    except TemplateSyntaxError:
+        return False  # whoever chats is told
+    return any((kind, word) == ("operator", "**") for _, kind, word in words)
 
 
 def _document(path: Path) -> Mapping[str, object]:

@@ -229,6 +229,10 @@ def hide_a_long_template(folder: Path) -> None:
     add_to(folder, "tokenizer_config.json", chat_template="{# " + "x" * 2**16 + " #}hello")
 
 
+def bring_a_power(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}{{ 9 ** (9 ** 9) }}")
+
+
 def break_the_config(folder: Path) -> None:
     (folder / "config.json").write_bytes(b'{"model_type": "llama", \xff')
 
@@ -250,6 +254,7 @@ def name_an_unknown_type(folder: Path) -> None:
         bring_a_pickle_alone,
         bring_a_long_template,
         hide_a_long_template,
+        bring_a_power,
         break_the_config,
         name_an_unknown_type,
     ],
