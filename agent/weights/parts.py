@@ -186,7 +186,7 @@ class Part:
             return value != sha256
         return told_of(self.path, told, memoryview(bytearray(_READ_BYTES))) != told
 
-    def _found(self) -> str | None:
+    def found(self) -> str | None:
         """What the file was found to be, in the best terms that its store has for it."""
         word, found = self._word, self._digest and self._digest.told
         if word is None or (found == self.target.told and found is not None):
@@ -240,7 +240,7 @@ class Part:
             found = os.fstat(fd)
             mark = Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
             self._is_synced = syncs_first
-            self.seal = Seal(sha256, mark, self._found())
+            self.seal = Seal(sha256, mark, self.found())
         self.marks = digest.marks
         self.close()
         return self.seal

@@ -9,12 +9,12 @@ from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorru
 from ...config.frozen import frozen
 from .answers import is_answers
 from .digests import MARK_BYTES, Interrupted, sha256_of
+from .doubt import lying
 from .journal import Journal, Seal
 from .lines import FetchJob
 from .manifest import weight_hash
 from .parts import Part, Target
 from .record import RECORD_NAME, Record, RecordFile
-from .told import Checked, lies
 from .verify import Contents, check_build, check_file, fingerprint, write_atomically
 
 _PIECE_BYTES = 2**20
@@ -84,21 +84,16 @@ def drop_lies(parts: Sequence[Part], journal: Journal, *, model: str) -> None:
     Raises:
         WeightsCorrupt: A file is something else; its name is gone, and so is its claim.
     """
-    wrong = lies(Checked(part.target.remote.path, part.target.told, _found(part)) for part in parts)
-    for number, part in enumerate(parts):
-        if part.target.remote.path in wrong:
-            journal.forget(number)
-            part.final.unlink(missing_ok=True)
+    wrong = lying(parts)
+    for number in wrong:
+        journal.forget(number)
+        parts[number].final.unlink(missing_ok=True)
     if wrong:
         reason = (
             "the store's own tag or checksum is of other bytes (if its tags are no MD5s, "
             "set stores.s3.etag_is_md5 = false)"
         )
-        raise WeightsCorrupt(model=model, file=wrong[0], reason=reason)
-
-
-def _found(part: Part) -> str | None:
-    return None if part.seal is None else part.seal.told
+        raise WeightsCorrupt(model=model, file=parts[wrong[0]].target.remote.path, reason=reason)
 
 
 def expect(found_hash: str, job: FetchJob, *, file: str) -> None:

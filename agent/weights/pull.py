@@ -1,9 +1,8 @@
 """The threads that bring the bytes: range, write, journal, digest, rename.
 
-Each worker owns one connection and one buffer, so memory is bounded by their number and
-not by the model. A block is written, then journalled; a file is digested behind its
-frontier by whichever worker completes it, looked into, and only then renamed. What fails
-for a moment is tried again here and nowhere else.
+Each worker owns one connection and one buffer, so memory is bounded by their number and not by
+the model. A block is written, then journalled; a file is digested behind its frontier by whoever
+completes it, looked into, and only then renamed. Only here is tried again what fails for a moment.
 """
 
 import mmap
@@ -19,6 +18,7 @@ from .behind import sync_all, writing_behind
 from .brake import Brake
 from .digesting import Digesting, Trails, Work
 from .digests import Interrupted, PieceBad
+from .doubt import doubted, holds
 from .journal import Journal
 from .outlook import Standing
 from .pace import Crew, Opening, buffer_bytes
@@ -29,7 +29,6 @@ from .ranges import CredentialsStale, Hiccup, RangeReader, Span
 from .source import Renewal, Source
 from .tail import Tail
 from .turns import Turns
-from .verify import check_file
 
 BUFFER_BYTES = BLOCK_BYTES
 """What a kill may lose anyway. Half of it takes a tenth more processor time, twice no less."""
@@ -247,12 +246,11 @@ class Pull:
 
     def _fail(self, error: AgentError | OSError) -> None:
         with self._change:
-            is_first = self.error is None and not self._stop.is_set()
-            if is_first:
-                self.error = error
-        if is_first:
-            self.stop()
-            self._ended()
+            if self.error is not None or self._stop.is_set():
+                return
+            self.error = error
+        self.stop()
+        self._ended()
 
     # ── one chunk ─────────────────────────────────────────────────────────────────────
 
@@ -359,23 +357,25 @@ class Pull:
     def _conclude(self, file: int, sha256: str, held: memoryview | None = None) -> None:
         """Now that its digest is known, give the file its name, or have it read once more."""
         part = self._parts[file]
-        if part.is_other(sha256):
+        if not holds(part, sha256, held, model=self._source.model):
             self._read_again(file)
             return
-        path, is_plain, model = part.target.remote.path, part.target.is_plain, self._source.model
-        opened = part.path if held is None else held
-        part.weights_bytes = check_file(opened, path=path, model=model, is_plain=is_plain)
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
         with self._change:
             self._unsealed -= 1
             if self._unsealed:
                 return
+            again = doubted(self._parts)
+            self._unsealed = len(again)
             self._change.notify_all()
-        self._ended()
+        for other in again:
+            self._read_again(other)
+        if not again:
+            self._ended()
 
     def _fetch_again(self, file: int, blocks: range) -> None:
-        """Only these: all before them are right, and all behind them are still to be digested."""
+        # only these: all before them are right, and all behind them are still to be digested
         have = bytearray(b"\x01" * len(self._parts[file].have))
         have[blocks.start : blocks.stop] = bytes(len(blocks))
         self._want_again(file, self._missing(file, have))

@@ -229,8 +229,7 @@ def lies(files: Iterable[Checked]) -> tuple[str, ...]:
     words = [
         (file.path, file.told, file.found)
         for file in files
-        # else an answer told better: that its tag is of other bytes, or another checksum
-        if file.told and file.found and _kind(file.told) == _kind(file.found)
+        if file.told and file.found and _is_comparable(file.told, file.found)
     ]
     agreed = {_kind(told) for _, told, found in words if told == found}
     tags = sum(_kind(told) == ETAG for _, told, _ in words)
@@ -240,6 +239,16 @@ def lies(files: Iterable[Checked]) -> tuple[str, ...]:
         for path, told, found in words
         if told != found and (not _is_unsure(_kind(told)) or _kind(told) in sure)
     )
+
+
+def is_apart(told: str | None, found: str | None) -> bool:
+    """Whether a file is not what its store's word says, if that is one about its bytes."""
+    return bool(told and found and told != found and _is_comparable(told, found))
+
+
+def _is_comparable(told: str, found: str) -> bool:
+    """Else an answer told better: that its tag is of other bytes, or another checksum."""
+    return _kind(told) == _kind(found)
 
 
 def _is_unsure(kind: str) -> bool:

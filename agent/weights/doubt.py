@@ -1,0 +1,61 @@
+"""What is read once more before it is called damaged.
+
+A byte may change on its way, or in what an earlier run left; so a complete file that is not what
+was promised comes a second time. Where the store's tag is the only word, and may be no MD5, that
+is known only when another file's tag was seen to be right, or when nothing else is to come.
+"""
+
+from collections.abc import Sequence
+
+from ...backends.stores.errors import WeightsCorrupt
+from .parts import Part
+from .told import Checked, is_apart, lies
+from .verify import check_file
+
+
+def holds(part: Part, sha256: str, held: memoryview | None, *, model: str) -> bool:
+    """Look into a complete file.
+
+    Args:
+        part: All of it is here.
+        sha256: Its digest.
+        held: The file, if it lies in memory.
+        model: For messages.
+
+    Returns:
+        Whether it may have its name; else it is to be read once more.
+
+    Raises:
+        WeightsCorrupt: It makes no sense, and there is nothing to say that it was meant otherwise.
+    """
+    if part.is_other(sha256):
+        return False
+    path, is_plain = part.target.remote.path, part.target.is_plain
+    opened = part.path if held is None else held
+    try:
+        part.weights_bytes = check_file(opened, path=path, model=model, is_plain=is_plain)
+    except WeightsCorrupt:
+        if part.is_second_reading or not is_apart(part.target.told, part.found()):
+            raise
+        return False
+    return True
+
+
+def lying(parts: Sequence[Part]) -> list[int]:
+    """The files that are not what the store tells, once all of them are here."""
+    wrong = set(
+        lies(
+            Checked(part.target.remote.path, part.target.told, part.seal and part.seal.told)
+            for part in parts
+        )
+    )
+    return [number for number, part in enumerate(parts) if part.target.remote.path in wrong]
+
+
+def doubted(parts: Sequence[Part]) -> list[int]:
+    """Those of them that were read only once; they lose their names."""
+    again = [number for number in lying(parts) if not parts[number].is_second_reading]
+    for part in (parts[number] for number in again):
+        part.final.unlink(missing_ok=True)
+        part.seal = None
+    return again
