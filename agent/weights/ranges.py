@@ -8,7 +8,7 @@ what it raises what has to happen first.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...backends.stores.base import FileLocation, HttpLocation, Location
@@ -32,7 +32,12 @@ Sink = Callable[[memoryview, int], None]
 """Takes bytes and the file offset they belong to; may raise whatever it likes."""
 
 _ERROR_BODY_BYTES = 4096
-_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+_BROKEN_FROM = 500
+_NEVER_STATUS = frozenset({501, 505})
+"""Of those from 500 on, what no second try changes. Whatever else a store, or a proxy before it,
+makes up, as Cloudflare's do from 520 to 527, is trouble that passes."""
+
 _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
 _STALE_CODES = STALE | {SKEWED}
 _ELSEWHERE = frozenset({301, 307})
@@ -250,10 +255,11 @@ class RangeReader:
         region = head.fields.get("x-amz-bucket-region", "")
         if (status in _ELSEWHERE or code == "AuthorizationHeaderMalformed") and region:
             raise CredentialsStale(code, region=region)
-        if status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
+        is_broken = status >= _BROKEN_FROM and status not in _NEVER_STATUS
+        if is_broken or status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES:
             raise Hiccup(
                 reason=words,
-                wait_s=_retry_after_s(head.fields.get("retry-after")),
+                wait_s=_retry_after_s(head.fields),
                 is_refusal=status in {429, 503} or code == "SlowDown",
             )
         if status in {412, 416}:
@@ -313,9 +319,22 @@ def _headers(location: HttpLocation, span: Span) -> dict[str, str]:
     return headers
 
 
-def _retry_after_s(text: str | None) -> float | None:
-    # the other form, a date, is treated as if the store had not said
-    return float(text) if text is not None and text.isdecimal() and len(text) < 7 else None  # noqa: PLR2004  # 11 days
+def _retry_after_s(fields: Mapping[str, str]) -> float | None:
+    """What a store asks for, in either form; a date is held against the store's own clock."""
+    text = fields.get("retry-after", "")
+    if text.isdecimal():
+        return float(text) if len(text) < 7 else None  # noqa: PLR2004  # 11 days
+    then_s, now_s = _date_s(text), _date_s(fields.get("date", ""))
+    return None if then_s is None or now_s is None else max(0.0, then_s - now_s)
+
+
+def _date_s(text: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only for a store that hesitates
+
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _words(error: Exception) -> str:

@@ -17,6 +17,7 @@ from poolhand.backends.stores.errors import (
 )
 
 DATA = bytes(range(256)) * 40
+NOW, LATER = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:40 GMT"
 
 
 @pytest.fixture
@@ -120,7 +121,13 @@ def test_nobody_there(origin: Origin, reader: RangeReader) -> None:
     [
         (Reply(status=503), None),
         (Reply(status=429, headers={"Retry-After": "3"}), 3.0),
-        (Reply(status=500, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}), None),
+        (Reply(status=500, headers={"Retry-After": LATER}), None),
+        (Reply(status=500, headers={"Retry-After": LATER, "Date": NOW}), 40.0),
+        (Reply(status=503, headers={"Retry-After": NOW, "Date": LATER}), 0.0),
+        (Reply(status=503, headers={"Retry-After": "soon", "Date": NOW}), None),
+        (Reply(status=509), None),
+        (Reply(status=520), None),
+        (Reply(status=599), None),
         (Reply(status=400, body=b"<Code>RequestTimeout</Code>"), None),
         (Reply(cut_bytes=0), None),
         (Reply(cut_bytes=2500), None),
@@ -190,6 +197,7 @@ FINAL: dict[str, tuple[Fault, type[WeightsError]]] = {
     "412": (always(Reply(status=412)), WeightsChanged),
     "416": (always(Reply(status=416)), WeightsChanged),
     "307": (always(Reply(status=307, headers={"Location": "/"})), StoreUnreachable),
+    "501": (always(Reply(status=501)), StoreUnreachable),
     "418": (always(Reply(status=418)), StoreUnreachable),
     "204": (always(Reply(status=204, body=b"")), StoreUnreachable),
     "the whole for a part": (always(Reply(ignores_range=True)), StoreUnreachable),
