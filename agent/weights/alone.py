@@ -16,8 +16,11 @@ from . import manifest
 from .lines import Alone, FetchJob
 from .parts import Target
 
-OWN_NAMES = frozenset({".partial", ".journal", ".journal.new", ".lock", "manifest.ok.new"})
-"""What the folder of an unfinished fetch holds beside the files."""
+OWN_NAMES = frozenset(
+    {".partial", ".journal", ".journal.new", ".lock", "manifest.ok.new", ".poolhand"}
+)
+"""What the folder of an unfinished fetch holds beside the files, and that folder's own name: it is
+deleted once they are where they belong."""
 
 
 async def all_targets(

@@ -94,6 +94,15 @@ def test_every_object_and_nothing_else(origin: Origin, tmp_path: Path) -> None:
     assert remembered(copy_to(tmp_path)) == record
 
 
+@pytest.mark.parametrize("name", [STAGE_NAME, f"{STAGE_NAME}/a.json", ".PoolHand/a.json"])
+def test_an_object_named_as_the_stage_is_refused(tmp_path: Path, name: str) -> None:
+    """The stage is deleted in the end, and with it whatever a store put there."""
+    with Origin({**OBJECTS, name: b"{}"}) as origin:
+        with pytest.raises(WeightsUnsafe, match="keeps for itself"):
+            _ = run(origin, tmp_path)
+        assert not any(name for name in listed(tmp_path / "to") if not name.startswith("."))
+
+
 def test_the_second_run_brings_only_what_changed(origin: Origin, tmp_path: Path) -> None:
     _ = run(origin, tmp_path)
     asked = len(origin.ranges)
