@@ -271,10 +271,9 @@ class _Document:
         self._text: list[str] = []
         # of each element that is open: where its children's texts go, if anybody wants them
         self._tables: list[dict[str, str] | None] = []
-        if b"<!" in body:
-            raise ValueError(len(body))
         parser = ParserCreate()
         parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = self._refuse
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text.append
@@ -282,6 +281,10 @@ class _Document:
             _ = parser.Parse(body, True)  # noqa: FBT003  # the library's: this is all of it
         except ExpatError as error:
             raise ValueError(error.code) from None
+
+    @staticmethod
+    def _refuse(name: str, *_: object) -> None:
+        raise ValueError(name[:64])
 
     def _start(self, name: str, _attributes: object) -> None:
         table: dict[str, str] | None = None

@@ -112,6 +112,16 @@ async def test_ten_thousand_keys_over_ten_pages(listening: Listening) -> None:
     ]
 
 
+async def test_a_listing_with_a_comment_and_marked_text(listening: Listening) -> None:
+    body = page("tiny/a.json").replace(b"<Contents>", b"<!-- all of it --><Contents>")
+    body = body.replace(b"tiny/a.json", b"<![CDATA[tiny/a.json]]>")
+    async with listening(always(reply(body)), None) as url:
+        store = S3Store(REF, S3(endpoint=url, unsigned=True), {})
+        files = await store.files()
+        await store.close()
+    assert [file.path for file in files] == ["a.json"]
+
+
 def always(answer: bytes) -> Callable[[str], bytes]:
     return lambda _: answer
 
@@ -120,6 +130,13 @@ BAD: dict[str, tuple[bytes, type[Exception]]] = {
     "no XML": (reply(b"hello"), StoreUnreachable),
     "another document": (reply(b"<Html/>"), StoreUnreachable),
     "entities": (reply(b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>'), StoreUnreachable),
+    "entities in UTF-16": (
+        reply(
+            '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY b "c">]>'
+            "<ListBucketResult/>".encode("utf-16")
+        ),
+        StoreUnreachable,
+    ),
     "a size in words": (reply(page("tiny/a.json").replace(b">8<", b">many<")), StoreUnreachable),
     "no size": (reply(page("tiny/a.json").replace(b"<Size>8</Size>", b"")), StoreUnreachable),
     "a size beyond all": (
