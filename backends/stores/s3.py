@@ -22,6 +22,7 @@ from .etags import is_fit, is_other, quoted, told
 from .loops import need_loop, within
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .s3_errors import (
+    SKEWED,
     STALE,
     Answered,
     answer_errors,
@@ -30,7 +31,7 @@ from .s3_errors import (
     of_answer,
     of_failure,
 )
-from .s3_lean import LeanSession, is_elsewhere, suffices
+from .s3_lean import LeanClient, LeanSession, is_elsewhere, suffices
 from .s3_session import Body, Client, Session, Way
 from .signing import Credentials, Signer, StoreClock, encoded_key
 
@@ -230,15 +231,28 @@ class S3Store:
             async with within(self._patience_s):
                 return await question(state.client)
         except answer_errors() as error:
-            if state.signer is None or code_and_status(error)[0] not in STALE:
+            code = code_and_status(error)[0]
+            # the library goes by this machine's clock, and has no other
+            is_skewed = code == SKEWED and not isinstance(state.client, LeanClient)
+            if state.signer is None or not (is_skewed or code in STALE):
                 raise
         if self._open is state:  # else who asks beside us has done it
             self._left.append(state.client)  # who asks beside us may still use it
-            async with within(self._patience_s):
-                self._open = await self._connect(state)
+            if is_skewed:
+                self._open = self._by_the_stores_clock(state)
+            else:
+                async with within(self._patience_s):
+                    self._open = await self._connect(state)
         state = await self._opened()
         async with within(self._patience_s):
             return await question(state.client)
+
+    def _by_the_stores_clock(self, state: _Open) -> _Open:
+        endpoint = replace(state.endpoint, region=state.way.region)
+        client = LeanClient(
+            endpoint, state.signer, state.ca_file, self._clock, patience_s=self._patience_s
+        )
+        return replace(state, client=client)
 
     async def _opened(self) -> _Open:
         if self._open is None:
