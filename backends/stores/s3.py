@@ -45,6 +45,9 @@ PATIENCE_S = 60.0
 _MOST_PAGES = 200
 """A listing that goes on longer, however little it lists, is not one of a model."""
 
+_SAID = frozenset({"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"})
+"""A page says one of them; the library takes the words of a portal, or none, for an empty page."""
+
 _NOT_FOUND = "no credentials were found, and the store does not serve this without"
 _NOT_WANTED = "it does not serve this without credentials, and stores.s3.unsigned sends none"
 
@@ -316,10 +319,14 @@ class S3Store:
     async def _page(self, asked: Mapping[str, object]) -> Mapping[str, object]:
         with self._told():
             try:
-                return await self._ask(lambda client: client.list_objects_v2(**asked))
+                page = await self._ask(lambda client: client.list_objects_v2(**asked))
             except Answered as error:
                 if not self._is_lean or not is_elsewhere(error):
                     raise
+            else:
+                if page.keys().isdisjoint(_SAID):
+                    raise StoreUnreachable(store=self.name, reason="it sends no listing")
+                return page
         self._is_lean = False  # another region: the library knows how to follow
         self._open = None  # whoever begins anew, beside a loop, must not find the lean one
         await self.refresh()
@@ -361,7 +368,6 @@ class S3Store:
                 unsigned_why=_NOT_WANTED if self._config.unsigned else _NOT_FOUND,
             ) from None  # the original carries the store's own words
         except failures() as error:
-            # ValueError: botocore read a number or a date where the store wrote none
             raise of_failure(error, store=self.name) from None
 
 

@@ -166,7 +166,8 @@ def failures() -> tuple[type[Exception], ...]:
     from aiohttp import ClientError as HttpError  # noqa: PLC0415  # likewise
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # likewise
 
-    return (BotoCoreError, HttpError, OSError, ValueError)
+    # the last two: botocore read a number where there is none, or one word where there are two
+    return (BotoCoreError, HttpError, OSError, ValueError, AttributeError)
 
 
 def code_and_status(error: Exception) -> tuple[str, int]:

@@ -218,11 +218,14 @@ async def test_another_range_than_asked_is_none_of_the_object(listening: Listeni
             _ = await store.read(file, start=1, stop=3)
 
 
+@pytest.mark.usefixtures("is_lean")
 @pytest.mark.parametrize(
     ("body", "error"),
     [
         (b"not xml at all", StoreUnreachable),
+        (b"", StoreUnreachable),
         (HTML, StoreUnreachable),
+        (LISTING.replace(b"<Key>", b"<Key>two</Key><Key>"), StoreUnreachable),
         (b"<ListBucketResult>" + ENTRY % b"-1" + b"</ListBucketResult>", StoreUnreachable),
         (b"<ListBucketResult>" + ENTRY % b"soon" + b"</ListBucketResult>", StoreUnreachable),
         (b"<ListBucketResult><Contents/></ListBucketResult>", StoreUnreachable),
