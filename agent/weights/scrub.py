@@ -231,7 +231,9 @@ def _forget(fd: int) -> None:
 def _remember(folder: Path, record: Record, files: list[RecordFile], piece_bytes: int) -> None:
     fresh = replace(renewed(record, files), chunk_bytes=piece_bytes)
     if fresh != record:
-        write_atomically(folder / RECORD_NAME, fresh.encode())
+        # a disk that takes no more, or was made read-only, says nothing against what was read
+        with contextlib.suppress(OSError):
+            write_atomically(folder / RECORD_NAME, fresh.encode())
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.suppress(OSError):
         fd = os.open(folder / SCRUBBED_NAME, flags, 0o644)

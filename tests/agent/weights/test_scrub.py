@@ -65,6 +65,16 @@ def test_a_clean_build(cache: Cache) -> None:
     assert cache.build(MODEL, str(REF)) is not None
 
 
+def test_a_clean_build_on_a_disk_that_takes_nothing(cache: Cache) -> None:
+    """It cannot be remembered, which says nothing of what was read."""
+    folder = fill(cache)
+    before = (folder / RECORD_NAME).read_bytes()
+    (folder / f"{RECORD_NAME}.new").mkdir()
+    found = scrub(folder, model=MODEL)
+    assert (found.bad, found.read_bytes) == ((), TOTAL)
+    assert (folder / RECORD_NAME).read_bytes() == before
+
+
 def test_rot_that_no_fingerprint_shows(cache: Cache) -> None:
     folder = fill(cache)
     rot(folder / SHARD, 500_000)
