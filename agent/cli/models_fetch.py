@@ -32,7 +32,7 @@ from ..weights.remote_code import asks_for_code
 from ..weights.verify import config_of, read_record, verify
 from .bar import Bar
 from .exits import Exit
-from .models_place import Place, in_use, place_of
+from .models_place import Place, kept, place_of
 from .render import plain, size, span
 
 if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
@@ -160,7 +160,11 @@ def _built(args: Namespace, place: Place, job: FetchJob, told: Callable[[Progres
 
         cache.remember(place.model, str(place.ref), size_bytes)
         for name in shelves.make_room(
-            cache, place.model, size_bytes, settings=place.cache, protected=in_use(args)
+            cache,
+            place.model,
+            size_bytes,
+            settings=place.cache,
+            protected=kept(args, place.pinned),
         ):
             print(f"poolhand: {name} left the cache to make room", file=sys.stderr)
 

@@ -23,7 +23,7 @@ from ..weights.tempo import Pace
 from ..weights.verify import read_record, verify
 from .bar import Bar
 from .exits import Exit
-from .models_place import Ground, ground_of, id_of, in_use
+from .models_place import Ground, ground_of, id_of, in_use, kept
 from .render import plain, size, table, told
 
 
@@ -115,7 +115,8 @@ def models_prune(args: Namespace) -> int:
     cache = Cache(ground.cache_dir)
     known = [entry.id for entry in ground.entries] or None
     before = {one.folder: one for one in shelves.held(cache)}
-    gone = shelves.prune(cache, settings=ground.cache, known=known, protected=in_use(args))
+    stay = kept(args, ground.pinned)
+    gone = shelves.prune(cache, settings=ground.cache, known=known, protected=stay)
     freed = sum(before[name].size_bytes for name in gone if name in before)
     lines = [f"{plain(name)}: {size(before[name].size_bytes)} freed" for name in gone]
     said = {"gone": list(gone), "freed_bytes": freed}

@@ -4,8 +4,10 @@ A configuration is used if there is one and never needed: without, a model is na
 reference, the cache is the platform's, and stores are reached as the environment says.
 """
 
+import json
 import os
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,13 +20,16 @@ from ..weights.light import Table
 from ..weights.lines import LIGHT_SCHEMES
 from ..weights.manifest import folder_name
 from ..weights.verify import read_record
-from .places import cache_of, config_of, socket_of
+from .places import cache_of, config_of, socket_of, state_of
 from .render import items, table
 
 if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
     from ...config.peers import Peers
     from ...config.settings import Cache as CacheSettings
     from ...config.settings import ModelEntry, Settings, Stores, Weights
+
+ORDERS_NAME = "orders.json"
+"""In the state folder: what ``runtime/assignment_file.py`` writes, read without its library."""
 
 _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
 """States of a model that no engine has and no fetch brings."""
@@ -41,6 +46,7 @@ class Place:
         stores: As configured, or by default.
         weights: As configured, or by default.
         peers: As configured, or nobody.
+        pinned: Ids of what the configuration pins.
     """
 
     model: str
@@ -50,6 +56,7 @@ class Place:
     stores: "Stores"
     weights: "Weights"
     peers: "Peers"
+    pinned: frozenset[str] = frozenset()
 
 
 @frozen
@@ -66,6 +73,11 @@ class Ground:
     weights: "Weights"
     peers: "Peers"
     entries: "tuple[ModelEntry, ...]" = ()
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Ids of what the configuration pins."""
+        return frozenset(entry.id for entry in self.entries if entry.pinned)
 
 
 def ground_of(args: Namespace, *, is_light: bool = False) -> Ground:
@@ -129,7 +141,7 @@ def place_of(args: Namespace, text: str, *, is_light: bool = False) -> Place:
     named = cast("str | None", getattr(args, "id", None))
     model = named or (entry.id if entry is not None else model_of(ref))
     here, stores, weights = ground.cache_dir, ground.stores, ground.weights
-    return Place(model, ref, here, ground.cache, stores, weights, ground.peers)
+    return Place(model, ref, here, ground.cache, stores, weights, ground.peers, ground.pinned)
 
 
 def in_use(args: Namespace) -> set[str]:
@@ -143,6 +155,20 @@ def in_use(args: Namespace) -> set[str]:
         return set()
     models = [table(one) for one in items(read(code, body).get("models"))]
     return {str(one.get("id")) for one in models if one.get("state") not in _AT_REST}
+
+
+def kept(args: Namespace, pinned: Collection[str]) -> set[str]:
+    """Models that make way for no other: in use, or pinned.
+
+    Args:
+        args: The verb's arguments.
+        pinned: What the configuration pins; what an operator's order does is found here.
+    """
+    try:
+        orders = json.loads((state_of(args) / ORDERS_NAME).read_bytes())
+    except (OSError, ValueError):
+        orders = None  # nobody has ordered anything, or the agent is to see to its file
+    return in_use(args).union(pinned, map(str, items(table(orders).get("pins"))))
 
 
 def model_of(ref: ModelRef) -> str:

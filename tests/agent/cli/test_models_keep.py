@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.cli.exits import Exit
+from poolhand.agent.cli.models_place import ORDERS_NAME
+from poolhand.agent.runtime.assignment_file import ORDERS
+from poolhand.agent.weights.cache import Cache
 
 from .conftest import Cli, Daemon
 
@@ -68,6 +71,31 @@ def test_a_copy_is_verified_and_mended(cli: Cli, place: Path, tmp_path: Path) ->
     assert (ended.returncode, "repaired" in ended.stdout) == (Exit.OK, True)
     assert {path.name: path.read_bytes() for path in to.iterdir()} == OBJECTS
     assert cli("models", "verify", "--to", to).returncode == Exit.OK
+
+
+@pytest.mark.parametrize("by", ["configuration", "order", "nobody"])
+def test_what_is_pinned_makes_way_for_no_other(
+    cli: Cli, place: Path, tmp_path: Path, by: str
+) -> None:
+    """No agent runs: what it was told is in its files."""
+    assert ORDERS_NAME == ORDERS
+    state, config = tmp_path / "state", tmp_path / "a.toml"
+    state.mkdir()
+    if by == "order":
+        _ = (state / ORDERS_NAME).write_text('{"pins": ["a"], "is_drained": false}')
+    pinned = "true" if by == "configuration" else "false"
+    _ = config.write_text(
+        '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
+        f'[cache]\ndir = "{tmp_path}/c"\nquota_gib = 0.0000001\nreserve_gib = 0\n'
+        f'[[models]]\nid = "a"\nref = "file://{place}"\npinned = {pinned}\n'
+    )
+    folder = Cache(tmp_path / "c").folder("a")
+    folder.mkdir(parents=True)
+    _ = (folder / "model.safetensors").write_bytes(bytes(9000))
+    ended = cli("models", "prune", "--config", config, "--state-dir", state, "--json")
+    assert ended.returncode == Exit.OK, ended.stderr
+    assert (json.loads(ended.stdout)["gone"] == []) is (by != "nobody")
+    assert folder.exists() is (by != "nobody")
 
 
 def test_pruning_and_removing_spare_what_is_in_use(
