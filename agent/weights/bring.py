@@ -251,10 +251,8 @@ class Bring:
             for part in parts
             if part.seal is not None
         ]
-        reused = still_reused(got, parts)
-        told = Progress(
-            total, total, pull.bytes_resumed, bytes_peers=brought(), bytes_reused=reused
-        )
+        done, reused = pull.bytes_resumed, still_reused(got, parts)
+        told = Progress(total, total, done, bytes_peers=brought(), bytes_reused=reused)
         self._tell("publish", told)
         is_promised = promise is not None or self._job.is_held
         self._publish(digests, is_promised=is_promised)

@@ -9,6 +9,7 @@ is no longer wanted. Code that comes with weights is never run.
 # The library has no types; what comes from it is cast where it enters.
 
 import inspect
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -128,12 +129,18 @@ def _bound_template(template: object) -> None:
 
 
 def _has_powers(template: str) -> bool:
-    """Whether it has the one operator whose single step no clock can cut short."""
+    """Whether it has the one operator whose single step no clock can cut short.
+
+    The same two stars before the last arguments of a call are none.
+    """
     try:
-        words = list(ImmutableSandboxedEnvironment().lex(template))
+        words = [word for word in ImmutableSandboxedEnvironment().lex(template) if word[2].strip()]
     except TemplateSyntaxError:
         return False  # whoever chats is told
-    return any((kind, word) == ("operator", "**") for _, kind, word in words)
+    return any(
+        word[1:] == ("operator", "**") and last[2] not in "(,"
+        for last, word in itertools.pairwise(words)
+    )
 
 
 def _document(path: Path) -> Mapping[str, object]:

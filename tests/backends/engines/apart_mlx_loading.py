@@ -133,6 +133,25 @@ def test_a_template_has_a_greatest_length(folder: Path, chars: int, *, is_refuse
         assert context_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("template", "is_refused"),
+    [
+        ("{{ 9 ** (9 ** 9) }}", True),
+        ("{% set a = b**c %}", True),
+        ("{{ dict(messages[0], **{'a': 1}) }}", False),
+        ("{{ dict( ** messages[0]) }} ** {# 2 ** 3 #}", False),
+        ("{% generation %}", False),
+    ],
+)
+def test_a_template_computes_no_powers(folder: Path, template: str, *, is_refused: bool) -> None:
+    (folder / "chat_template.jinja").write_text(template)
+    if is_refused:
+        with pytest.raises(ValueError, match="computes powers"):
+            context_of(folder)
+    else:
+        assert context_of(folder)
+
+
 def test_what_is_told_of_the_library_is_measured() -> None:
     held = mlx_loading.memory()
     assert held.peak_bytes >= held.active_bytes >= 0
