@@ -7,7 +7,7 @@ goes through :func:`~.render.plain`, for texts may come from a coordinator.
 
 from collections.abc import Iterator, Mapping
 
-from .render import items, percent, plain, size, span, table
+from .render import items, percent, plain, size, span, table, time_left
 
 Part = Mapping[str, object]
 
@@ -223,9 +223,11 @@ def _stay(stay: Part) -> Iterator[str]:
         and total > 0
     ):
         yield bar(done / total)
-        rate = stay.get("rate_bytes_s")
-        if isinstance(rate, int | float) and rate > 0:
-            yield f"{size(rate)}/s, {span((total - done) / rate)} left"
+        rate, left_s = stay.get("rate_bytes_s"), stay.get("eta_s")
+        how = [f"{size(rate)}/s"] if isinstance(rate, int | float) and rate > 0 else []
+        how += [f"{time_left(left_s)} left"] if isinstance(left_s, int | float) else []
+        if how:
+            yield ", ".join(how)
         return
     yield _for(stay.get("for_s"))
     if stay.get("holds_bytes"):

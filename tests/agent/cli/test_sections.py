@@ -73,17 +73,29 @@ def test_the_pool_says_since_when_and_what_keeps_the_machine_there() -> None:
     assert rows(sections.pool, source="none") == ["(nobody has chosen yet)"]
 
 
-def test_a_download_is_a_bar_with_a_rate_and_an_end() -> None:
+@pytest.mark.parametrize(
+    ("rate_bytes_s", "eta_s", "end"),
+    [
+        (GIB / 20, 14.0, "50 %  51.2 MiB/s, 14 s left"),  # as it was foreseen, which knows more
+        (GIB / 20, None, "50 %  51.2 MiB/s"),
+        (None, 200.0, "50 %  3 min 20 s left"),
+        (None, None, "50 %"),
+    ],
+)
+def test_a_download_is_a_bar_with_a_rate_and_an_end(
+    rate_bytes_s: float | None, eta_s: float | None, end: str
+) -> None:
     stay = {
         "model": "org/a",
         "state": "downloading",
         "bytes_done": GIB // 2,
         "bytes_total": GIB,
-        "rate_bytes_s": GIB / 20,
+        "rate_bytes_s": rate_bytes_s,
+        "eta_s": eta_s,
     }
     (_, row) = rows(sections.slots, max=1, stays=[stay])
     assert row.strip().startswith("org/a  downloading  [############............] 50 %")
-    assert row.endswith("51.2 MiB/s, 10 s left")
+    assert row.endswith(end)
 
 
 def test_a_download_without_a_size_has_no_bar() -> None:
