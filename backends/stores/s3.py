@@ -151,7 +151,9 @@ class S3Store:
         if file.etag is not None:
             asked["IfMatch"] = file.etag
         with self._told(file.path):
-            answer, content = await self._ask(lambda client: _object(client, asked))
+            answer, content = await self._ask(
+                lambda client: _object(client, asked, most_bytes=end - start + 1)
+            )
         told = answer.get("ETag")
         if is_other(file.etag, told if isinstance(told, str) else None):
             raise WeightsChanged(model=self._model, file=file.path)
@@ -372,8 +374,13 @@ class S3Store:
 
 
 async def _object(
-    client: Client, asked: Mapping[str, object]
+    client: Client, asked: Mapping[str, object], *, most_bytes: int
 ) -> tuple[Mapping[str, object], bytes]:
     answer = await client.get_object(**asked)
+    got = bytearray()
     async with cast("Body", answer["Body"]) as body:
-        return answer, await body.read()
+        while len(got) < most_bytes and (piece := await body.read(most_bytes - len(got))):
+            got += piece
+        if len(got) == most_bytes:
+            body.close()
+    return answer, bytes(got)

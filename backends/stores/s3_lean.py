@@ -17,6 +17,7 @@ from ...config.urls import quote, unquote_plus
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
 from .loops import beside
+from .s3_bounds import MOST_ANSWER_BYTES
 from .s3_errors import SKEWED, Answered, code_and_status
 from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from .signing import Credentials, Signer, StoreClock, encoded_key
@@ -31,7 +32,6 @@ _FIRST_WAIT_S = 0.1
 _STALLS = 6
 _TRANSIENT_FROM = 500
 _TOO_MANY = 429
-_MOST_ANSWER_BYTES = 64 * 2**20
 _FILES_OF_THE_CHAIN = (
     ("AWS_CONFIG_FILE", ".aws/config"),
     ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
@@ -191,7 +191,7 @@ class LeanClient:
         self._lines.add(line)
         try:
             head = line.ask(f"{target}?{asked}" if asked else target, headers)
-            body = line.body(_MOST_ANSWER_BYTES + 1, within_s=self._patience_s)
+            body = line.body(MOST_ANSWER_BYTES + 1, within_s=self._patience_s)
         finally:
             self._lines.discard(line)
             line.close()
@@ -226,9 +226,13 @@ class _Held:
     async def __aexit__(self, *_: object) -> None:
         """Nothing is open."""
 
-    async def read(self) -> bytes:
-        """All of it."""
-        return self._body
+    async def read(self, most_bytes: int) -> bytes:
+        """What comes next."""
+        piece, self._body = self._body[:most_bytes], self._body[most_bytes:]
+        return piece
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _keys(environ: Mapping[str, str]) -> Credentials | None:
@@ -244,7 +248,7 @@ def _paid(asked: Mapping[str, object]) -> dict[str, str]:
 
 
 def _body(status: int, body: bytes, *, date: str) -> bytes:
-    if len(body) > _MOST_ANSWER_BYTES:
+    if len(body) > MOST_ANSWER_BYTES:
         raise ValueError(len(body))
     if status not in {200, 206}:
         try:

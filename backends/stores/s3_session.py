@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Protocol, Self, cast
 
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin, profile_of
+from .s3_bounds import BoundedSession
 from .signing import Credentials
 
 CONNECT_TIMEOUT_S = 2.0
@@ -36,8 +37,12 @@ class Body(Protocol):
         """Give the connection back."""
         ...
 
-    async def read(self) -> bytes:
-        """Everything that is left."""
+    async def read(self, most_bytes: int) -> bytes:
+        """What comes next, as far as that goes for now; nothing at the end."""
+        ...
+
+    def close(self) -> None:
+        """Leave what is left, and the connection with it."""
         ...
 
 
@@ -144,6 +149,7 @@ class Session:
         """Open a client; the caller closes it."""
         config_type = importlib.import_module("aiobotocore.config").AioConfig
         options: dict[str, object] = {
+            "http_session_cls": BoundedSession,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "read_timeout": READ_TIMEOUT_S,
             "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
