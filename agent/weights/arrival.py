@@ -77,7 +77,7 @@ class Arrival:
         self.held: memoryview | None = None
         self._block = chunk.start // ground.grid.block_bytes
         self._interrupt = interrupt
-        self._is_hurried = False
+        self._is_hurried = self._is_given_up = False
         self._patience = 1
         self._begun_s = self._origin_s = time.monotonic()
         self._seen: tuple[float, int] | None = None
@@ -129,8 +129,13 @@ class Arrival:
         self._patience *= 2
         self._origin_s = now_s
         self._seen = None
-        self._is_hurried = is_free
+        self._is_hurried, self._is_given_up = is_free, not is_free
         self._interrupt()
+
+    def explained(self, hiccup: Hiccup) -> Hiccup:
+        """Why the last read ended: its reader cannot know that we ended it."""
+        was, self._is_given_up = self._is_given_up, False
+        return Hiccup(reason="sends hardly a byte any more") if was else hiccup
 
     def was_hurried(self) -> bool:
         """Whether the last read was ended by :meth:`hurry`, which costs no try at first."""

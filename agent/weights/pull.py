@@ -289,7 +289,7 @@ class Pull:
                 if self._stop.is_set():
                     raise Interrupted from hiccup
                 if not hiccup.is_free and not arrival.was_hurried():
-                    self._rest(patience, hiccup, arrival.at - span.start)
+                    self._rest(patience, arrival.explained(hiccup), arrival.at - span.start)
             except CredentialsStale as stale:
                 if was_refreshed:
                     raise StoreDenied(store=self._source.store, reason=stale.reason) from stale

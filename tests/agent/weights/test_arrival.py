@@ -7,6 +7,7 @@ from pathlib import Path
 
 from poolhand.agent.weights.arrival import Arrival
 from poolhand.agent.weights.plan import Chunk, Grid
+from poolhand.agent.weights.ranges import Hiccup
 
 
 class Ground:
@@ -50,6 +51,18 @@ def test_a_block_is_claimed_when_its_last_byte_is_written(tmp_path: Path) -> Non
     assert ground.claimed == [6, 7, 8, 9], "the last block is short"
     assert ground.counts == [9, 11, 15]
     assert (tmp_path / "f").read_bytes()[60:] == b"a" * 9 + b"b" * 11 + b"c" * 15
+    ground.file.close()
+
+
+def test_a_read_that_we_ended_says_why(tmp_path: Path) -> None:
+    ground, ended = Ground(tmp_path / "f"), Hiccup(reason="ended early")
+    arrival = Arrival(ground, Chunk(0, 60, 95), lambda: None)
+    assert arrival.explained(ended) is ended
+    arrival.hurry(1.0)
+    assert arrival.explained(ended) is ended, "it was only slower than others"
+    arrival.hurry(2.0, is_free=False)
+    assert "hardly a byte" in arrival.explained(ended).reason
+    assert arrival.explained(ended) is ended, "the next one may have a reason of its own"
     ground.file.close()
 
 

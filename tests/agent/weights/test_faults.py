@@ -88,6 +88,14 @@ async def test_a_slow_drip_is_left_for_another_connection(tmp_path: Path) -> Non
         hold(origin, tmp_path)
 
 
+async def test_silence_for_good_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Each connection is left before its own time-out, which is no early end of the store's."""
+    with Origin(toy()) as origin:
+        origin.fault = at_numbers(range(7, 10**6), Reply(cut_bytes=500, stall_s=45.0))
+        with pytest.raises(StoreUnreachable, match="hardly a byte"):
+            _ = await bring(origin, tmp_path, stall_timeout_s=1.0)
+
+
 async def test_a_stall_is_over_long_before_two_time_outs(tmp_path: Path) -> None:
     with Origin(toy()) as origin:
         origin.fault = at_numbers(range(7, 8), Reply(cut_bytes=500, stall_s=45.0))
