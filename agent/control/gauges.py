@@ -84,6 +84,10 @@ def _models(of: Gauges, snapshot: Snapshot) -> None:
     for stay in snapshot.stays:
         if stay.state in {SlotState.READY, SlotState.DRAINING}:
             of["slot_loaded_bytes"].put(stay.holds_bytes, stay.model)
+        if stay.state is SlotState.DOWNLOADING and (told := stay.progress) is not None:
+            of["download_done_bytes"].put(told.bytes_done, stay.model)
+            of["download_whole_bytes"].put(told.bytes_total, stay.model)
+            of["download_left_seconds"].put(told.eta_s, stay.model)
     for model, load in snapshot.loads.items():
         of["decode_tokens_per_second"].put(load.decode_tps, model)
         of["generated_tokens_total"].put(load.generated_tokens, model)

@@ -149,6 +149,20 @@ def test_what_is_so_is_told(world: Counted) -> None:
     assert world.value("last_ack_age_seconds") == 1.5
 
 
+def test_how_far_a_download_is() -> None:
+    world = Counted()
+    world.start()
+    world.load_model("org/a")
+    names = ("download_done_bytes", "download_whole_bytes", "download_left_seconds")
+    seen: list[list[float | None]] = []
+    for told in (Progress(30, 100), Progress(90, 100, eta_s=4.5)):
+        world.tell(happened.WeightsProgressed("org/a", told))
+        seen.append([world.value(name, model="org/a") for name in names])
+    assert seen == [[30, 100, None], [90, 100, 4.5]]
+    world.stage("org/a")
+    assert [world.value(name, model="org/a") for name in names] == [None, None, None]
+
+
 def test_what_peers_did(world: Counted) -> None:
     assert world.value("peers_sent_bytes_total") == 7
     assert world.value("peers_asks_total") == 6
