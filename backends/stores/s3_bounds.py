@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Protocol, Self, cast
 
-MOST_ANSWER_BYTES = 64 * 2**20
-"""A thousand keys of the longest kind are 4 MiB."""
+from .s3_session import MOST_ANSWER_BYTES
 
 _ERRORS_FROM = 300
 

@@ -17,9 +17,8 @@ from ...config.urls import quote, unquote_plus
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
 from .loops import beside
-from .s3_bounds import MOST_ANSWER_BYTES
 from .s3_errors import SKEWED, Answered, code_and_status
-from .s3_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from .s3_session import CONNECT_TIMEOUT_S, MOST_ANSWER_BYTES, READ_TIMEOUT_S
 from .signing import Credentials, Signer, StoreClock, encoded_key
 
 if TYPE_CHECKING:  # the fetching child has plain values of the same names, and seldom TLS

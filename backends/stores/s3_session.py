@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from typing import Protocol, Self, cast
 
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin, profile_of
-from .s3_bounds import BoundedSession
 from .signing import Credentials
 
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 10.0
+MOST_ANSWER_BYTES = 64 * 2**20
+"""A thousand keys of the longest kind are 4 MiB."""
+
 ATTEMPTS = 2
 """One more for a connection that a store had closed meanwhile; the next fetch does the rest."""
 
@@ -147,6 +149,8 @@ class Session:
 
     async def client(self, endpoint: Endpoint, *, is_signed: bool, ca_file: str | None) -> Client:
         """Open a client; the caller closes it."""
+        from .s3_bounds import BoundedSession  # noqa: PLC0415  # with the library, and not before
+
         config_type = importlib.import_module("aiobotocore.config").AioConfig
         options: dict[str, object] = {
             "http_session_cls": BoundedSession,
