@@ -206,14 +206,15 @@ class ModelCrashed(RequestError):
     """
 
     code = "model_crashed"
-    remedy = "Look in the log for what it ended of; given up, it comes back when it is asked for."
+    remedy = "Look in the log for what it ended of; given up, it comes back by load_model."
 
     def __init__(self, *, model: str, times: int, waits_s: float | None) -> None:
         self.model = model
         self.waits_s = waits_s
         when = "not by itself" if waits_s is None else f"in {waits_s:.0f} s"
-        self.told = f"model {quoted(model)} not loaded: it is on its way back"
         ended = f"its engine ended {times} time(s)"
+        told = ended if waits_s is None else "it is on its way back"
+        self.told = f"model {quoted(model)} not loaded: {told}"
         super().__init__(f"model {quoted(model)} not loaded: {ended}, it comes back {when}")
 
 

@@ -147,6 +147,10 @@ def test_the_texts_are_spelled_as_agreed() -> None:
     assert resting.load_text == resting.request_text == "provider draining: resting"
     assert refusals.Overloaded(running=1, most=1).request_text == "request rejected: queue full"
     assert refusals.RequestCancelled().request_text == "request cancelled"
+    returning = refusals.ModelCrashed(model="org/x", times=2, waits_s=4.0)
+    assert returning.request_text == "model 'org/x' not loaded: it is on its way back"
+    given_up = refusals.ModelCrashed(model="org/x", times=3, waits_s=None)
+    assert given_up.request_text == "model 'org/x' not loaded: its engine ended 3 time(s)"
     starved = engines.EngineStartFailed(engine="e", kind="out_of_memory", reason="")
     assert class_of(starved.load_text) == "insufficient_memory"
 
