@@ -174,8 +174,9 @@ class Transcript:
             problem = "a chunk is no JSON object"
             raise AnswerBroken(problem)
         said = cast("Json", chunk)
-        if said.get("error"):
-            raise broken_off(said["error"])
+        # vLLM's older versions and LMDeploy do not wrap what is wrong
+        if error := said if said.get("object") == "error" else said.get("error"):
+            raise broken_off(error)
         choices = said.get("choices")
         is_counted = self._count(said)
         for choice in cast("list[object]", choices) if isinstance(choices, list) else []:

@@ -150,6 +150,14 @@ async def test_a_refusal_in_the_stream_before_a_word_is_one(serve: Serve) -> Non
         assert "canary" not in str(refused.value) + repr(refused.value.refusal)
 
 
+async def test_a_refusal_that_is_not_wrapped_is_one_as_well(serve: Serve) -> None:
+    flat = {"object": "error", "message": "canary", "type": "BadRequestError", "code": 400}
+    stream = b"data: " + json.dumps(flat).encode() + b"\n\ndata: [DONE]\n\n"
+    async with serve(saying(HEAD, stream)) as peer:
+        with pytest.raises(Refused, match="status 400"):
+            await hear(peer)
+
+
 @pytest.mark.parametrize(
     "stream",
     [said("a") + failing(400), failing(500), failing("400"), failing(None), failing(200)],
