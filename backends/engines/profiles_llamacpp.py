@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from .profiles import SERVED_NAME, CannotServe, Launch, Plan, boards, listen_on_port
 
-_SHARD = re.compile(r"-([0-9]{5})-of-[0-9]{5}\.gguf$")
+_SHARD = re.compile(r"-([0-9]{5})-of-([0-9]{5})\.gguf$")
 
 
 class LlamacppProfile:
@@ -75,7 +75,7 @@ def gguf_file(files: Sequence[str]) -> str:
         files: Names in the build's folder.
 
     Raises:
-        CannotServe: There is none, or more than one that could be meant.
+        CannotServe: There is none, or more than one that could be meant, or a shard is missing.
     """
     found = sorted(name for name in files if name.endswith(".gguf") and not is_projector(name))
     shards = [(_SHARD.search(name), name) for name in found]
@@ -83,4 +83,10 @@ def gguf_file(files: Sequence[str]) -> str:
     if len(first) != 1:
         problem = f"llama.cpp takes one GGUF model, and {len(first)} are here"
         raise CannotServe(problem)
+    if (shard := _SHARD.search(first[0])) is not None:
+        name, total = first[0][: shard.start()], int(shard[2])
+        wanted = {f"{name}-{nth:05}-of-{total:05}.gguf" for nth in range(1, total + 1)}
+        if missing := len(wanted.difference(found)):
+            problem = f"the GGUF model has {missing} of {total} shards missing"
+            raise CannotServe(problem)
     return first[0]

@@ -94,6 +94,12 @@ def test_the_gguf_file_is_found(files: list[str], found: str) -> None:
     assert gguf_file(files) == found
 
 
+def test_a_shard_that_is_missing_is_told_before_the_server_starts() -> None:
+    there = ["m-00001-of-00003.gguf", "m-00003-of-00003.gguf", "n-00002-of-00003.gguf"]
+    with pytest.raises(CannotServe, match="1 of 3 shards missing"):
+        gguf_file(there)
+
+
 @pytest.mark.parametrize(
     "files", [[], ["model.safetensors"], ["a.gguf", "b.gguf"], ["m-00002-of-00002.gguf"]]
 )
