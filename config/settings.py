@@ -194,6 +194,9 @@ class ModelEntry(Section):
 
     @whole
     def _is_here_or_elsewhere(self) -> None:
+        together = 'engine = "attach" and [models.attach] with url or socket go together'
+        if self.engine == "attach" and not self.attach.is_named:
+            raise ValueError(together)
         if (self.external is not None or self.attach.is_named) == bool(self.ref):
             said = "both" if self.ref else "neither"
             problem = f"say either ref (weights here) or external (a provider), not {said}"
@@ -208,9 +211,8 @@ class ModelEntry(Section):
         if self.is_streamed and not is_readable:
             problem = 'load_format = "stream" is for an s3:// ref and engine = "vllm" or "sglang"'
             raise ValueError(problem)
-        if (self.engine == "attach") != self.attach.is_named:
-            problem = 'engine = "attach" and [models.attach] with url or socket go together'
-            raise ValueError(problem)
+        if self.attach.is_named and self.engine != "attach":
+            raise ValueError(together)
 
     @checks("ref")
     @staticmethod

@@ -115,6 +115,12 @@ def entry(**more: object) -> ModelEntry:
     return ModelEntry.model_validate({"id": "m", **more})
 
 
+@pytest.mark.parametrize("words", [{}, {"ref": "file:///m"}, {"external": {"dialect": "openai"}}])
+def test_who_attaches_says_where(words: dict[str, object]) -> None:
+    with pytest.raises(Invalid, match=r"\[models.attach\] with url or socket go together"):
+        _ = entry(engine="attach", **words)
+
+
 def test_an_attached_model_has_its_weights_elsewhere() -> None:
     attached = entry(engine="attach", attach={"url": "http://127.0.0.1:1"})
     assert attached.is_elsewhere
