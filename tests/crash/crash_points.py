@@ -168,8 +168,10 @@ class FolderStore(OriginStore):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(0, folder)
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         self._listed = tuple(
-            RemoteFile(path, len(data), f'"{len(data)}"', path) for path, data in OBJECTS.items()
+            RemoteFile(name, size_bytes, f'"{size_bytes}"', name)
+            for name, size_bytes in sizes.items()
         )
 
     async def files(self) -> tuple[RemoteFile, ...]:
