@@ -194,8 +194,10 @@ class Part:
         return word.told or (VEILED if word.is_veiled else found)
 
     def start_over(self) -> None:
-        """Believe none of the file's bytes any more."""
+        """Believe none of the file's bytes any more, though it has its name."""
         with self._lock:
+            self.final.unlink(missing_ok=True)
+            self.seal = None
             self.have = bytearray(len(self.have))
             self._digest = self._opened = self._word = None
             self.marks = ()
@@ -208,12 +210,10 @@ class Part:
                 raise self._lost
             # open: a block may be claimed before it is noted. Not open: killed before it could
             # sync, but the claims live on, so their bytes have to
-            is_written = self._fd >= 0 or any(self.have)
-            is_needed = is_written if self.seal is None else not self._is_synced
-            if not is_needed:
+            seal, is_written = self.seal, self._fd >= 0 or any(self.have)
+            if not (is_written if seal is None else not self._is_synced):
                 return
-            path = self.path if self.seal is None else self.final
-            fd = os.open(path, _FLAGS & ~os.O_CREAT)
+            fd = os.open(self.path if seal is None else self.final, _FLAGS & ~os.O_CREAT)
         # the lock is free meanwhile: others go on writing, which is for the next sync
         try:
             flush(fd)
@@ -222,7 +222,7 @@ class Part:
             raise
         finally:
             os.close(fd)
-        if self.seal is not None and path == self.final:
+        if seal is not None and self.seal is seal:  # else its name is another file's by now
             self._is_synced = True
 
     def finish(self, sha256: str, *, syncs_first: bool = True) -> Seal:

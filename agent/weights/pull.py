@@ -363,8 +363,8 @@ class Pull:
         seal = part.finish(sha256, syncs_first=self._source.syncs_first)
         self._journal.sealed(file, seal, part.marks)
         with self._change:
-            self._unsealed -= 1
-            if self._unsealed:
+            if self._unsealed > 1:
+                self._unsealed -= 1
                 return
             again = doubted(self._parts)
             self._unsealed = len(again)

@@ -166,7 +166,11 @@ def test_what_is_written_is_synced_before_it_is_noted(
 ) -> None:
     """Another thread may have claimed a block in the journal, and not yet noted it here."""
     synced: list[int] = []
-    monkeypatch.setattr(parts, "flush", lambda fd: synced.append(os.fstat(fd).st_ino))
+
+    def flush(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(parts, "flush", flush)
     part = one_part(tmp_path, claims_of(target()), target())
     part.sync()
     assert not synced
@@ -184,6 +188,39 @@ def test_starting_over_believes_nothing(tmp_path: Path) -> None:
     assert part.have == bytes(3)
     assert part.open()[1] is not first
     part.close()
+
+
+def test_starting_over_takes_the_name_away_too(tmp_path: Path) -> None:
+    """A sync in another thread finds either the file with its name or nothing to do."""
+    part = one_part(tmp_path, claims_of(target(), have=b"\1\1\1"), target())
+    part.put(memoryview(bytes(part.size_bytes)), 0)
+    _ = part.finish("0" * 64, syncs_first=False)
+    part.start_over()
+    assert (part.seal, part.final.exists(), part.here_bytes) == (None, False, 0)
+    part.sync()
+
+
+def test_a_sync_of_what_had_the_name_before_says_nothing_of_what_has_it_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = one_part(tmp_path, claims_of(target()), target())
+    synced: list[int] = []
+
+    def bring() -> None:
+        part.put(memoryview(bytes(part.size_bytes)), 0)
+        _ = part.finish("0" * 64, syncs_first=False)
+
+    def flush(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+        if len(synced) == 1:  # while the disk is at it
+            part.start_over()
+            bring()
+
+    bring()
+    monkeypatch.setattr(parts, "flush", flush)
+    part.sync()
+    part.sync()
+    assert synced[1:] == [part.final.stat().st_ino]
 
 
 def test_a_link_in_the_place_of_the_partial_folder_leads_nowhere(tmp_path: Path) -> None:

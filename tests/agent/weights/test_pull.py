@@ -13,7 +13,7 @@ from weights_origin import Origin, OriginStore, Reply, always, at_first
 
 from poolhand.agent.weights import pull
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
-from poolhand.agent.weights.parts import Target, prepare
+from poolhand.agent.weights.parts import Part, Target, prepare
 from poolhand.agent.weights.patience import TRIES
 from poolhand.agent.weights.plan import Grid
 from poolhand.agent.weights.pull import Pull
@@ -194,6 +194,26 @@ def test_one_piece_that_is_cut_goes_on_where_it_was(origin: Origin, tmp_path: Pa
     assert Run(tmp_path, origin, grid=WIDE).go(connections=1).pull.is_done
     assert (tmp_path / "a.txt").read_bytes() == DATA["a.txt"]
     assert ("a.txt", "bytes=20000-299999") in origin.ranges
+
+
+def test_it_is_not_done_as_long_as_a_file_may_be_doubted(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is asked to stop looks at it at any moment, and would publish a build."""
+    looked: list[bool] = []
+
+    def doubted(parts: Sequence[Part]) -> list[int]:
+        looked.append(run.pull.is_done)
+        return [0] if len(looked) == 1 else []
+
+    monkeypatch.setattr(pull, "doubted", doubted)
+    run = Run(tmp_path, origin)
+    _ = run.go()
+    assert looked == [False, False]
+    assert run.pull.is_done
+    assert run.parts[0].is_second_reading
+    for name, data in DATA.items():
+        assert (tmp_path / name).read_bytes() == data
 
 
 def test_one_piece_of_other_bytes_is_read_twice_and_gets_no_name(
