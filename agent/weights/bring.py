@@ -307,7 +307,6 @@ class Bring:
         )
         claims = carry_over(load(path, boot_id=boot), header)
         here, kept = here_now(self._cache), keep_own(self._folder, targets, claims, ref)
-        (self._folder / RECORD_NAME).unlink(missing_ok=True)
         parts = prepare(self._folder, targets, claims, grid)
         got = take_over(
             parts,
@@ -319,7 +318,10 @@ class Bring:
             is_stopped=self._stopped.is_set,
         )
         got |= {number: parts[number].size_bytes for number in kept if parts[number].seal}
-        return parts, Journal(path, claims), got
+        journal = Journal(path, claims)
+        # not before: what is refused or killed until then leaves the build that was here
+        (self._folder / RECORD_NAME).unlink(missing_ok=True)
+        return parts, journal, got
 
     def _source(self, plane: Plane, store: Store) -> Source:
         def refresh() -> None:

@@ -101,6 +101,22 @@ def rot(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def test_a_fetch_that_cannot_begin_leaves_the_build_that_is_here(
+    origin: Origin, tmp_path: Path
+) -> None:
+    put(origin, toy(), model=None)
+    _ = bring(origin, tmp_path, OLD)
+    obstacle = Cache(tmp_path).folder(OLD) / ".partial"
+    _ = obstacle.write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        _ = bring(origin, tmp_path, OLD, ref="s3://elsewhere/toy")
+    assert Cache(tmp_path).build(OLD, f"s3://models/{OLD}") is not None
+    obstacle.unlink()
+    _ = asked(origin)
+    _ = bring(origin, tmp_path, OLD, ref="s3://elsewhere/toy")
+    assert not asked(origin)
+
+
 def test_what_the_disk_would_not_take_of_an_earlier_build_is_no_build(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
