@@ -38,7 +38,7 @@ from .targets import targets_of
 from .telling import Telling
 from .tempo import Pace
 from .tensors import Arriving
-from .verify import changed_files, read_record, verify
+from .verify import read_record, verify
 
 if TYPE_CHECKING:  # it brings a library that takes half of the start
     from ...config.stores import Stores
@@ -179,12 +179,10 @@ class Bring:
             _ = verify(self._folder, model=self._job.model, is_stopped=self._stopped.is_set)
         except WeightsCorrupt as error:
             if record.folder is None:
-                from .repair import claim  # noqa: PLC0415  # for what is damaged
+                from .repair import claim, unharmed  # noqa: PLC0415  # for what is damaged
 
+                good = unharmed(self._folder, record, error.file, is_stopped=self._stopped.is_set)
                 (self._folder / error.file).unlink(missing_ok=True)
-                # what nobody has touched need not come again
-                doubtful = {file.path for file in changed_files(self._folder, record)}
-                good = {file.path for file in record.files} - doubtful
                 _ = claim(
                     self._folder, record, good=good, chunk_bytes=self._job.weights.chunk_bytes
                 )

@@ -10,10 +10,12 @@ import pytest
 from weights_origin import Origin, OriginStore, manifest_of, quick, stores_of, toy
 
 from poolhand.agent.weights import parts
+from poolhand.agent.weights.boot import boot_id
 from poolhand.agent.weights.bring import Bring
 from poolhand.agent.weights.cache import Cache, allocated_bytes
 from poolhand.agent.weights.digests import Interrupted
 from poolhand.agent.weights.lines import FetchJob
+from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.agent.weights.reuse import here_now
 from poolhand.agent.weights.scrub import scrub
 from poolhand.backends.stores.base import Progress
@@ -115,6 +117,19 @@ def test_a_fetch_that_cannot_begin_leaves_the_build_that_is_here(
     _ = asked(origin)
     _ = bring(origin, tmp_path, OLD, ref="s3://elsewhere/toy")
     assert not asked(origin)
+
+
+def test_after_a_power_cut_only_what_lost_bytes_comes_again(origin: Origin, tmp_path: Path) -> None:
+    """Nothing is believed unread then, and all but one file turns out to be right."""
+    put(origin, toy(shards=3), model=None)
+    _ = bring(origin, tmp_path, OLD)
+    folder = Cache(tmp_path).folder(OLD)
+    record = folder / RECORD_NAME
+    _ = record.write_bytes(record.read_bytes().replace(boot_id().encode(), b"another"))
+    rot(folder / SHARDS[1])
+    _ = asked(origin)
+    _ = bring(origin, tmp_path, OLD)
+    assert asked(origin) == {SHARDS[1]}
 
 
 def test_what_the_disk_would_not_take_of_an_earlier_build_is_no_build(
