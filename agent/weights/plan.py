@@ -58,12 +58,13 @@ def grid_for(*, total_bytes: int, asked_chunk_bytes: int) -> Grid:
     """How to cut a build of ``total_bytes``.
 
     Below 1 GiB a chunk is at most 8 MiB, so that few files still keep every connection
-    busy. A chunk that is no multiple of the block is rounded down to one.
+    busy. A block is a power of two, so that none lies across a mark of a digest: where a piece
+    is fetched again, no byte of the one before it is. A chunk is rounded down to whole blocks.
     """
     chunk_bytes = asked_chunk_bytes
     if total_bytes < _SMALL_BUILD_BYTES:
         chunk_bytes = min(chunk_bytes, _SMALL_BUILD_CHUNK_BYTES)
-    block_bytes = min(BLOCK_BYTES, chunk_bytes)
+    block_bytes = min(BLOCK_BYTES, 1 << chunk_bytes.bit_length() - 1)
     return Grid(block_bytes, chunk_bytes // block_bytes * block_bytes)
 
 

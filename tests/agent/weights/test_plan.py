@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolhand.agent.weights.digests import MARK_BYTES
 from poolhand.agent.weights.plan import (
     BLOCK_BYTES,
     Chunk,
@@ -79,6 +80,7 @@ def test_order_loses_nothing(starts: list[list[int]]) -> None:
         (2**30, 16 * MIB, Grid(MIB, 16 * MIB)),
         (2**40, 64 * MIB, Grid(MIB, 64 * MIB)),
         (2**40, 65536, Grid(65536, 65536)),
+        (2**40, 700_000, Grid(2**19, 2**19)),
         (2**40, 3 * MIB + 5, Grid(MIB, 3 * MIB)),
     ],
 )
@@ -92,6 +94,7 @@ def test_a_chunk_is_whole_blocks_and_a_kill_costs_a_block(total: int, asked: int
     assert grid.chunk_bytes % grid.block_bytes == 0
     assert 0 < grid.block_bytes <= BLOCK_BYTES
     assert grid.block_bytes <= grid.chunk_bytes <= asked
+    assert MARK_BYTES % grid.block_bytes == 0, "a byte that was digested is not written again"
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 40))
