@@ -1,10 +1,8 @@
 """What is said to a job while it is about to begin something is not lost."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from weights_origin import REF, Origin, OriginStore, quick, stores_of, toy
@@ -31,31 +29,33 @@ def bring_of(
     return Bring(job, lambda _, __, ___: store, lambda _, __: None)
 
 
-def test_a_stop_that_comes_as_it_begins_to_ask(origin: Origin, tmp_path: Path) -> None:
+def test_a_stop_that_comes_as_it_begins_to_ask(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once it waits for the store, nothing but the stop itself gets it out of there."""
     asked: list[str] = []
+    looked: list[bool] = []
 
     class Listing(OriginStore):
         async def files(self) -> tuple[RemoteFile, ...]:
             asked.append("files")
             return await super().files()
 
-    bring = bring_of(origin, tmp_path, Listing(origin.port))
+    class Late(threading.Event):
+        def is_set(self) -> bool:
+            """What the child does at SIGTERM, in the moment after it was seen that nobody stops."""
+            was = super().is_set()
+            looked.append(was)
+            if looked == [False] and bring.stop() and bring.is_asking:
+                raise Interrupted
+            return was
 
-    def stop(frame: FrameType, event: str, _said: object) -> None:
-        """What the child does at SIGTERM, in the moment after it was seen that nobody stops."""
-        asker = frame.f_back
-        if event != "return" or frame.f_code.co_name != "is_set" or asker is None:
-            return
-        if asker.f_code.co_name == "_ask" and bring.stop() and bring.is_asking:
-            raise Interrupted
-
-    sys.setprofile(stop)
-    try:
-        with pytest.raises(Interrupted):
-            _ = bring.run()
-    finally:
-        sys.setprofile(None)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Event", Late)
+        bring = bring_of(origin, tmp_path, Listing(origin.port))
+    with pytest.raises(Interrupted):
+        _ = bring.run()
+    assert looked
     assert not asked
 
 
