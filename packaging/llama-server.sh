@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds llama.cpp's server once, for machines whose system has no package of it:
 #   sh packaging/llama-server.sh FOLDER
-# leaves FOLDER/llama-server, a single file of 10 MB. Needs a C++ compiler, cmake and pip; takes
+# leaves FOLDER/llama-server, a single file of 12 MB. Needs a C++ compiler, cmake and pip; takes
 # about fifteen minutes on two cores. The source is what llama-cpp-python 0.3.36 carries, the
 # version that the golden files in tests/data/engines name.
 set -eu
