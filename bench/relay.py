@@ -30,6 +30,7 @@ from pathlib import Path
 import psutil
 from figures import Row, high, low, told
 from relay_ear import ear_of
+from relay_parts import told as told_parts
 from relay_peer import Failed, Peer, Took, body_of, cpu_of, is_in_order
 from websockets.asyncio.server import serve
 
@@ -199,6 +200,7 @@ async def compare(peer: Peer, engine: MlxEngine, rounds: int) -> list[Row]:
         rows.append(low(f"{case}: agent CPU a chunk beyond direct, us", costs_us, most_us))
         rows.append(low(f"{case}: the same, less the idle agent's", busy_us, None))
         rows.append(low(f"{case}: all of it a token, us", token_us, None))
+    print(await where_it_goes(peer, engine, rounds, idle))
     waits: tuple[list[float], list[float]] = ([], [])
     for _ in range(FIRST_TOKENS):
         waits[0].append(await first_token_ms(engine))
@@ -207,6 +209,22 @@ async def compare(peer: Peer, engine: MlxEngine, rounds: int) -> list[Row]:
     added = statistics.median(waits[1]) - statistics.median(waits[0])
     rows.append(low("time to first token: added, ms, median", [added], 5))
     return rows
+
+
+async def where_it_goes(peer: Peer, engine: MlxEngine, rounds: int, idle: float) -> str:
+    """What the time of a chunk is made of, with 8 streams; a line to print."""
+    whole_us, direct_us, idle_us, request_us = (list[float]() for _ in range(4))
+    for _ in range(rounds):
+        short, alone = await peer.run("tiny", "[loop]", 8, 2), await drive(engine, 8, 2)
+        through, direct = (
+            await peer.run("tiny", "[loop]", 8, HELD_TOKENS),
+            await drive(engine, 8, HELD_TOKENS),
+        )
+        whole_us.append(through.cpu_s * 1e6 / through.chunks)
+        direct_us.append(direct.cpu_s * 1e6 / through.chunks)
+        idle_us.append(idle * through.wall_s * 1e6 / through.chunks)
+        request_us.append((short.cpu_s - alone.cpu_s) * 1e6 / through.chunks)
+    return told_parts(*map(statistics.median, (whole_us, direct_us, idle_us, request_us)))
 
 
 async def idle_of(peer: Peer) -> float:
