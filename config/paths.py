@@ -24,6 +24,9 @@ SOCKET_NAME = "control.sock"
 MACHINE_FILE = "machine.json"
 """Holds the machine's number, in the state folder."""
 
+ORDERS_FILE = "orders.json"
+"""Holds what the operator ordered, in the state folder: the agent writes it, verbs look into it."""
+
 SCHEMA_FILE = Path(__file__).with_name("agent.schema.json")
 """The JSON Schema of a configuration; a copy of it lies beside one that ``config init`` wrote."""
 

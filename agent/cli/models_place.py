@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ...config.defaults import defaults
 from ...config.errors import RefInvalid
 from ...config.frozen import frozen
+from ...config.paths import ORDERS_FILE
 from ...config.refs import ModelRef
 from ..weights.cache import Cache
 from ..weights.light import Table
@@ -27,9 +28,6 @@ if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
     from ...config.peers import Peers
     from ...config.settings import Cache as CacheSettings
     from ...config.settings import ModelEntry, Settings, Stores, Weights
-
-ORDERS_NAME = "orders.json"
-"""In the state folder: what ``runtime/assignment_file.py`` writes, read without its library."""
 
 _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
 """States of a model that no engine has and no fetch brings."""
@@ -165,7 +163,7 @@ def kept(args: Namespace, pinned: Collection[str]) -> set[str]:
         pinned: What the configuration pins; what an operator's order does is found here.
     """
     try:
-        orders = json.loads((state_of(args) / ORDERS_NAME).read_bytes())
+        orders = json.loads((state_of(args) / ORDERS_FILE).read_bytes())
     except (OSError, ValueError):
         orders = None  # nobody has ordered anything, or the agent is to see to its file
     return in_use(args).union(pinned, map(str, items(table(orders).get("pins"))))

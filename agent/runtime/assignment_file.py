@@ -14,13 +14,14 @@ from typing import Annotated
 from pydantic import Field
 
 from ...config.errors import StateDamaged
+from ...config.paths import ORDERS_FILE
 from ..core.assignment import MOST_EPOCH, Assignment, Source
 from ..core.effects import PersistAssignment, PersistMeasured, PersistOrders
 from ..core.events import AssignmentRead, Event, MeasuredRead, OrdersRead
 from ..core.measured import MOST_MODELS, Measured
 from .state_files import Pen, Strict, read_file
 
-FILE, ORDERS, MEASURED = "assignment.json", "orders.json", "measured.json"
+FILE, ORDERS, MEASURED = "assignment.json", ORDERS_FILE, "measured.json"
 ASIDE = "assignment.bad"
 
 _Key = Annotated[str, Field(min_length=1, max_length=1024)]

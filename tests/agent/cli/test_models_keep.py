@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from poolhand.agent.cli.exits import Exit
-from poolhand.agent.cli.models_place import ORDERS_NAME
 from poolhand.agent.runtime.assignment_file import ORDERS
 from poolhand.agent.weights.cache import Cache
 
@@ -78,11 +77,10 @@ def test_what_is_pinned_makes_way_for_no_other(
     cli: Cli, place: Path, tmp_path: Path, by: str
 ) -> None:
     """No agent runs: what it was told is in its files."""
-    assert ORDERS_NAME == ORDERS
     state, config = tmp_path / "state", tmp_path / "a.toml"
     state.mkdir()
     if by == "order":
-        _ = (state / ORDERS_NAME).write_text('{"pins": ["a"], "is_drained": false}')
+        _ = (state / ORDERS).write_text('{"pins": ["a"], "is_drained": false}')
     pinned = "true" if by == "configuration" else "false"
     _ = config.write_text(
         '[coordinator]\nurl = "ws://127.0.0.1:1"\n'
