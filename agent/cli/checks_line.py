@@ -196,11 +196,9 @@ async def _upgraded(section: Coordinator) -> tuple[Finding, str | None]:
 
 
 def _skew(date: str, whose: str) -> Finding:
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only once somebody told it
+    from ...config.dates import http_date_s  # noqa: PLC0415  # only once somebody told it
 
-    try:
-        theirs_s = parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    if (theirs_s := http_date_s(date)) is None:
         return skipped("clock.skew", f"the {whose}'s date cannot be read")
     # a date is cut to whole seconds: it stands for the middle of one
     ahead_s = time.time() - (theirs_s + 0.5)

@@ -324,17 +324,10 @@ def _retry_after_s(fields: Mapping[str, str]) -> float | None:
     text = fields.get("retry-after", "")
     if text.isdecimal():
         return float(text) if len(text) < 7 else None  # noqa: PLR2004  # 11 days
-    then_s, now_s = _date_s(text), _date_s(fields.get("date", ""))
+    from ...config.dates import http_date_s  # noqa: PLC0415  # only for a store that hesitates
+
+    then_s, now_s = http_date_s(text), http_date_s(fields.get("date"))
     return None if then_s is None or now_s is None else max(0.0, then_s - now_s)
-
-
-def _date_s(text: str) -> float | None:
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only for a store that hesitates
-
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _words(error: Exception) -> str:

@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import cast
 
+from ...config.dates import http_date_s
 from ...config.frozen import frozen
 from .base import Piece
 from .chat_pieces import AnswerBroken, Reader, Transcript
@@ -308,14 +308,7 @@ def _seconds(value: str | None, unit_s: float) -> float | None:
 
 def _until(value: str | None, now: str | None, unix_s: float) -> float | None:
     """A wait until a date: RFC 9110, 10.2.3."""
-    then_s, now_s = _dated(value), _dated(now)
+    then_s, now_s = http_date_s(value), http_date_s(now)
     if then_s is None:
         return None
     return min(max(0.0, then_s - (unix_s if now_s is None else now_s)), LONGEST_S)
-
-
-def _dated(value: str | None) -> float | None:
-    try:
-        return None if value is None else parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None

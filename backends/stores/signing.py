@@ -146,15 +146,10 @@ class StoreClock:
         Args:
             date: The ``Date`` header of an answer; one that cannot be read changes nothing.
         """
-        from datetime import UTC  # noqa: PLC0415  # for a wrong clock only
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
+        from ...config.dates import http_date_s  # noqa: PLC0415  # for a wrong clock only
 
-        try:
-            at = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        self._ahead_s = aware.timestamp() - self._clock()
+        if (at_s := http_date_s(date)) is not None:
+            self._ahead_s = at_s - self._clock()
 
 
 def _canonical_query(query: str) -> str:
