@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ...backends.stores.errors import WeightsCorrupt
 from .boot import boot_id
 from .cache import PARTIAL_NAME, Cache
-from .digests import MARK_BYTES, sha256_of
+from .digests import MARK_BYTES
 from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
 from .plan import Grid, grid_for
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import changed_files, fingerprint
+from .verify import changed_files, fingerprint, mark_of_same
 
 if TYPE_CHECKING:
     from .scrub import BadFile
@@ -91,21 +91,16 @@ def unharmed(
     """
     view = memoryview(mmap.mmap(-1, _READ_BYTES))
     touched = {file.path for file in changed_files(folder, record)}
+
+    def is_same(file: RecordFile) -> bool:
+        path = folder / file.path
+        return mark_of_same(path, file, view, is_stopped=is_stopped) is not None
+
     return frozenset(
         file.path
         for file in record.files
-        if file.path != bad
-        and (file.path not in touched or _is_same(folder / file.path, file, view, is_stopped))
+        if file.path != bad and (file.path not in touched or is_same(file))
     )
-
-
-def _is_same(
-    path: Path, file: RecordFile, view: memoryview, is_stopped: Callable[[], bool]
-) -> bool:
-    mark = fingerprint(path)
-    if mark is None or mark.size_bytes != file.size_bytes:
-        return False
-    return sha256_of(path, view, is_stopped=is_stopped) == file.sha256
 
 
 def _good_blocks(file: RecordFile, found: "BadFile", grid: Grid) -> bytes:

@@ -23,14 +23,13 @@ from ...config.frozen import frozen, replace
 from ...config.refs import ModelRef
 from .bring import FindStore
 from .cache import Cache
-from .digests import sha256_of
 from .here import bring_here
 from .journal import JOURNAL_NAME
 from .lines import FetchJob
 from .manifest import folder_name
 from .parts import sync_path
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import fingerprint, read_record, write_atomically
+from .verify import fingerprint, mark_of_same, read_record, write_atomically
 
 STAGE_NAME = ".poolhand"
 _COPIES_NAME = "copies"
@@ -186,14 +185,11 @@ def _read_again(copy: Copy, record: Record) -> Record:
     fresh: list[RecordFile] = []
     view = memoryview(mmap.mmap(-1, _PIECE_BYTES))
     for file in record.files:
-        mark = fingerprint(copy.to / file.path)
-        is_doubtful = file.inode < 0 and record.unsynced_boot is not None
-        if is_doubtful and mark is not None and mark.size_bytes == file.size_bytes:
-            found = sha256_of(copy.to / file.path, view, is_stopped=lambda: False)
-            if found == file.sha256:
-                fresh.append(replace(file, mtime_ns=mark.mtime_ns, inode=mark.inode))
-                continue
-        fresh.append(file)
+        path, mark = copy.to / file.path, None
+        if file.inode < 0 and record.unsynced_boot is not None:
+            mark = mark_of_same(path, file, view, is_stopped=lambda: False)
+        found = file if mark is None else replace(file, mtime_ns=mark.mtime_ns, inode=mark.inode)
+        fresh.append(found)
     return replace(record, files=tuple(fresh))
 
 

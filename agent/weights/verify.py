@@ -292,6 +292,29 @@ def verify(folder: Path, *, model: str, is_stopped: Callable[[], bool] = lambda:
     return describe(folder, record)
 
 
+def mark_of_same(
+    path: Path, file: RecordFile, view: memoryview, *, is_stopped: Callable[[], bool]
+) -> Fingerprint | None:
+    """What a file that was touched looks like now, if its bytes are those that were verified.
+
+    Args:
+        path: Where it lies.
+        file: What was verified.
+        view: Where pieces are read into.
+        is_stopped: Asked while it is read.
+
+    Returns:
+        ``None`` if it is gone, or another file.
+
+    Raises:
+        Interrupted: ``is_stopped`` said so.
+    """
+    mark = fingerprint(path)
+    if mark is None or mark.size_bytes != file.size_bytes:
+        return None
+    return mark if sha256_of(path, view, is_stopped=is_stopped) == file.sha256 else None
+
+
 def write_atomically(path: Path, data: bytes, *, is_synced: bool = True) -> None:
     """Replace a file by these bytes; after a crash it holds the old ones or the new.
 
