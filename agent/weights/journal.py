@@ -217,7 +217,7 @@ class Journal:
         with self._lock:
             if self._fd >= 0:
                 os.fsync(self._fd)
-                _ = os.write(self._fd, b"S %d\n" % count)
+                _write_line(self._fd, b"S %d" % count)
 
     def close(self, *, is_kept: bool = True) -> None:
         """Sync the journal's own lines and give back the file; later lines are dropped.
@@ -235,8 +235,23 @@ class Journal:
     def _append(self, line: bytes) -> None:
         with self._lock:
             if self._fd >= 0:  # else a straggler's claim: to be forgotten is always safe
-                _ = os.write(self._fd, line + b"\n")
+                _write_line(self._fd, line)
                 self._count += 1
+
+
+def _write_line(fd: int, line: bytes) -> None:
+    """Write all of a line, or none of it: half a line would spoil all that come behind it.
+
+    Raises:
+        OSError: The disk would not take it; what was there before is what is there.
+    """
+    rest = line + b"\n"
+    try:
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    except OSError:
+        os.ftruncate(fd, os.fstat(fd).st_size - (len(line) + 1 - len(rest)))
+        raise
 
 
 def load(path: Path, *, boot_id: str) -> Claims | None:

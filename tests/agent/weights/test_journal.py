@@ -1,6 +1,8 @@
 """The journal never claims a missing byte: cut anywhere, killed anywhere, after any boot."""
 
+import resource
 import threading
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +182,37 @@ def test_a_line_that_a_torn_one_swallowed_has_nobody_count_wrong(tmp_path: Path)
     data = written(tmp_path / "j", [("arrived", 0, 0)])
     claims = read(data + b"S 1B 0 1\nS 2\nB 1 0\n", boot_id="boot-2")
     assert said(claims)[0] == {(0, 0)}, "only two lines were synced, and the last is the third"
+
+
+@pytest.fixture
+def room() -> Generator[Callable[[Path, int], None]]:
+    """Gives a file so many bytes more; what goes beyond is cut off, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def leave(path: Path, more_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + more_bytes, before[1]))
+
+    yield leave
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("what", ["arrived", "forget", "sealed", "synced"])
+@pytest.mark.parametrize("more_bytes", [0, 1, 3])
+def test_a_line_that_found_no_room_is_none(
+    tmp_path: Path, room: Callable[[Path, int], None], what: str, more_bytes: int
+) -> None:
+    path = tmp_path / "j"
+    journal = Journal(path, nothing(HEADER))
+    journal.arrived(0, 0)
+    before, count = path.read_bytes(), journal.count
+    room(path, more_bytes)
+    with pytest.raises(OSError, match="too large"):
+        play(journal, (what, 1, 0))
+    assert (path.read_bytes(), journal.count) == (before, count)
+    room(path, 100)
+    journal.arrived(1, 1)
+    journal.close()
+    assert said(load(path, boot_id="boot-1"))[0] == {(0, 0), (1, 1)}
 
 
 @given(st.binary(max_size=300))
