@@ -14,7 +14,8 @@ from ...backends.stores.errors import WeightsCorrupt
 from .boot import boot_id
 from .cache import PARTIAL_NAME, Cache
 from .digests import MARK_BYTES
-from .journal import JOURNAL_NAME, Header, Journal, Listed, Seal, nothing
+from .journal import JOURNAL_NAME, Claims, Header, Journal, Listed, Seal, nothing
+from .parts import flush, sync_path
 from .plan import Grid, grid_for
 from .record import RECORD_NAME, Record, RecordFile
 from .verify import changed_files, fingerprint, mark_of_same
@@ -48,7 +49,11 @@ def claim(
             marks find those that are bad behind the first.
 
     Returns:
-        Bytes that need not be fetched again.
+        Bytes that need not be fetched again; not even after a power cut, if the record would have
+        outlived one.
+
+    Raises:
+        OSError: The disk would not take them.
     """
     grid = grid_for(total_bytes=record.size_bytes, asked_chunk_bytes=chunk_bytes)
     listed = tuple(
@@ -68,8 +73,26 @@ def claim(
             _set_back(folder, file.path)
         if record.mark_bytes == MARK_BYTES:
             claimed.marks = file.marks
-    Journal(folder / JOURNAL_NAME, claims).close()
+    is_synced = record.unsynced_boot is None  # else the next fetch does not wait for it, either
+    if is_synced:
+        _sync(folder, record, claims)
+    journal = Journal(folder / JOURNAL_NAME, claims)
+    if is_synced:
+        journal.synced(journal.count)
+    journal.close()
     return claims.bytes_here
+
+
+def _sync(folder: Path, record: Record, claims: Claims) -> None:
+    """Put on the platter what is claimed: names that were changed, and files that were touched."""
+    partial = folder / PARTIAL_NAME
+    paths = [
+        (folder if claimed.seal else partial) / file.path
+        for file, claimed in zip(record.files, claims.files, strict=True)
+        if claimed.seal or any(claimed.have)
+    ]
+    for path in (*paths, *{path.parent for path in paths}):
+        sync_path(path, flush)
 
 
 def unharmed(

@@ -12,6 +12,7 @@ from weights_origin import CHILD, REF, Origin, digested, lay, quick, stores_of, 
 from poolhand.agent.weights.cache import Cache
 from poolhand.agent.weights.digests import Interrupted
 from poolhand.agent.weights.fetch import fetch
+from poolhand.agent.weights.journal import JOURNAL_NAME, load
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.publish import publish
 from poolhand.agent.weights.record import RECORD_NAME
@@ -220,6 +221,21 @@ async def test_what_the_store_has_changed_is_fetched_too(tmp_path: Path) -> None
         _ = set_aside(cache, MODEL, found.record, found.bad, chunk_bytes=chunk_bytes)
         build = await fetch(job, told=lambda _: None, command=CHILD)
         assert (Path(build.folder) / "tokenizer.json").read_bytes() == b"[]"
+
+
+@pytest.mark.parametrize("unsynced_boot", [None, "this boot"])
+def test_after_a_power_cut_what_was_on_the_platter_still_counts(
+    cache: Cache, unsynced_boot: str | None
+) -> None:
+    folder = fill(cache)
+    rot(folder / SHARD, 0)
+    found = scrub(folder, model=MODEL)
+    record = replace(found.record, unsynced_boot=unsynced_boot)
+    kept = set_aside(cache, MODEL, record, found.bad, chunk_bytes=2**20)
+    claims = load(folder / JOURNAL_NAME, boot_id="another boot")
+    assert claims is not None
+    assert kept == TOTAL - len(OBJECTS[SHARD])
+    assert claims.bytes_here == (0 if unsynced_boot else kept)
 
 
 def test_what_is_not_ours_is_not_mended(cache: Cache) -> None:
