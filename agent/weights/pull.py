@@ -298,7 +298,8 @@ class Pull:
                 was_refreshed = True
 
     def _rest(self, patience: Patience, hiccup: Hiccup, got_bytes: int) -> None:
-        self._refusals += hiccup.is_refusal
+        with self._change:
+            self._refusals += hiccup.is_refusal
         wait_s = patience.wait_s(
             got_bytes=got_bytes,
             asked_s=hiccup.wait_s,
