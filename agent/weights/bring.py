@@ -233,7 +233,7 @@ class Bring:
             self._watch(pull, total, arriving, lambda: still_reused(got, parts))
             if pull.is_untold:
                 self._hold_to_listing(plane, store, targets)
-            drop_lies(parts, journal, model=self._job.model)
+            drop_lies(parts, pull.lies, journal, model=self._job.model)
             if self._syncs_first:  # what an earlier fetch left, too: the record is about to say so
                 pull.sync()
             is_whole = True

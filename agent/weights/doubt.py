@@ -41,17 +41,17 @@ def holds(part: Part, sha256: str, held: memoryview | None, *, model: str) -> bo
     return True
 
 
-def lying(parts: Sequence[Part]) -> list[int]:
-    """The files that are not what the store tells, once all of them are here."""
-    wrong = set(
+def doubted(parts: Sequence[Part]) -> tuple[list[int], list[int]]:
+    """The files that are not what the store tells, once all of them are here.
+
+    Returns:
+        All of them, and those that were read only once: they are to lose their names.
+    """
+    lie = set(
         lies(
             Checked(part.target.remote.path, part.target.told, part.seal and part.seal.told)
             for part in parts
         )
     )
-    return [number for number, part in enumerate(parts) if part.target.remote.path in wrong]
-
-
-def doubted(parts: Sequence[Part]) -> list[int]:
-    """Those of them that were read only once; they are to lose their names."""
-    return [number for number in lying(parts) if not parts[number].is_second_reading]
+    wrong = [number for number, part in enumerate(parts) if part.target.remote.path in lie]
+    return wrong, [number for number in wrong if not parts[number].is_second_reading]

@@ -9,7 +9,6 @@ from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorru
 from ...config.frozen import frozen
 from .answers import is_answers
 from .digests import MARK_BYTES, Interrupted, sha256_of
-from .doubt import lying
 from .journal import Journal, Seal
 from .lines import FetchJob
 from .manifest import weight_hash
@@ -78,13 +77,18 @@ def publish(
     return record
 
 
-def drop_lies(parts: Sequence[Part], journal: Journal, *, model: str) -> None:
-    """Hold all that is complete to what the store tells, now that all of it is here.
+def drop_lies(parts: Sequence[Part], wrong: Sequence[int], journal: Journal, *, model: str) -> None:
+    """Publish nothing that is not what its store tells, though it was read twice.
+
+    Args:
+        parts: All files.
+        wrong: Which of them are something else.
+        journal: Where they were claimed.
+        model: For messages.
 
     Raises:
         WeightsCorrupt: A file is something else; its name is gone, and so is its claim.
     """
-    wrong = lying(parts)
     for number in wrong:
         journal.forget(number)
         parts[number].final.unlink(missing_ok=True)

@@ -80,6 +80,7 @@ class Pull:
         self.trails = Trails(parts, small_bytes=grid.chunk_bytes)
         self.error: AgentError | OSError | None = None
         self.is_broken = self.is_untold = False
+        self.lies: Sequence[int] = ()
         self.forgotten: deque[int] = deque()
         self.bytes_resumed = sum(part.here_bytes for part in parts)
         self._bytes_counted = self.bytes_resumed
@@ -127,6 +128,7 @@ class Pull:
         tasks = len(self._chunks) + len(self._catch_up)
         self._grow(min(self._opening.count if self._opening else connections, tasks))
         if not tasks:
+            self.lies, _ = doubted(self._parts)
             self._ended()
 
     def look(self, now_s: float) -> None:
@@ -367,7 +369,7 @@ class Pull:
             if self._unsealed > 1:
                 self._unsealed -= 1
                 return
-            again = doubted(self._parts)
+            self.lies, again = doubted(self._parts)
             self._unsealed = len(again)
             self._change.notify_all()
         for other in again:

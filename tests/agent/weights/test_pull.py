@@ -202,9 +202,9 @@ def test_it_is_not_done_as_long_as_a_file_may_be_doubted(
     """Whoever is asked to stop looks at it at any moment, and would publish a build."""
     looked: list[bool] = []
 
-    def doubted(parts: Sequence[Part]) -> list[int]:
+    def doubted(_parts: Sequence[Part]) -> tuple[list[int], list[int]]:
         looked.append(run.pull.is_done)
-        return [0] if len(looked) == 1 else []
+        return ([0], [0]) if len(looked) == 1 else ([], [])
 
     monkeypatch.setattr(pull, "doubted", doubted)
     run = Run(tmp_path, origin)
