@@ -1,12 +1,10 @@
 """llama.cpp's server, as llama-cpp-python 0.3.36 carries it (pure)."""
 
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from ...config.gguf_names import SHARD, is_projector
 from .profiles import SERVED_NAME, CannotServe, Launch, Plan, boards, listen_on_port
-
-_SHARD = re.compile(r"-([0-9]{5})-of-([0-9]{5})\.gguf$")
 
 
 class LlamacppProfile:
@@ -63,11 +61,6 @@ class LlamacppProfile:
         return Launch((*argv, *more), {"LLAMA_API_KEY": plan.key, **boards(plan)})
 
 
-def is_projector(name: str) -> bool:
-    """Whether a file turns pictures into tokens, by its usual name."""
-    return name.endswith(".gguf") and "mmproj" in name
-
-
 def gguf_file(files: Sequence[str]) -> str:
     """The file that the server is to open.
 
@@ -78,12 +71,12 @@ def gguf_file(files: Sequence[str]) -> str:
         CannotServe: There is none, or more than one that could be meant, or a shard is missing.
     """
     found = sorted(name for name in files if name.endswith(".gguf") and not is_projector(name))
-    shards = [(_SHARD.search(name), name) for name in found]
+    shards = [(SHARD.search(name), name) for name in found]
     first = [name for shard, name in shards if shard is None or int(shard[1]) == 1]
     if len(first) != 1:
         problem = f"llama.cpp takes one GGUF model, and {len(first)} are here"
         raise CannotServe(problem)
-    if (shard := _SHARD.search(first[0])) is not None:
+    if (shard := SHARD.search(first[0])) is not None:
         name, total = first[0][: shard.start()], int(shard[2])
         wanted = {f"{name}-{nth:05}-of-{total:05}.gguf" for nth in range(1, total + 1)}
         if missing := len(wanted.difference(found)):

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from ...config.engines import Attach
 from ...config.errors import SecretUnusable
 from ...config.flags import FLAGS, allowed
+from ...config.gguf_names import is_projector
 from ...config.secrets import from_file
 from ..hosts.nvml import open_boards
 from . import served_boards
@@ -23,7 +24,6 @@ from .errors import EngineMissing, EngineStartFailed
 from .footprint import footprint_bytes
 from .http_call import Peer
 from .profiles import CannotServe, Launch, Plan, Profile, Tuning, kind_of_failure
-from .profiles_llamacpp import is_projector
 from .served_keeper import LOOK_S, STRAGGLERS_S
 from .served_place import Place
 

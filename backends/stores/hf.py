@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urljoin
 
+from ...config.gguf_names import SHARD
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from .addresses import Guard, named
@@ -34,7 +35,6 @@ ENDPOINT = "https://huggingface.co"
 _MOST_PAGES = 200
 _MOST_PAGE_BYTES = 16 * 2**20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_GGUF_SHARD = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.gguf$")
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -266,7 +266,7 @@ def _is_whole(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     try:
         if not any(folder.glob("*.safetensors*")) and (found := sorted(folder.glob("*.gguf"))):
-            shards = [int(named[1]) for one in found if (named := _GGUF_SHARD.search(one.name))]
+            shards = [int(named[2]) for one in found if (named := SHARD.search(one.name))]
             return not shards or len(shards) == max(shards)
         if not index.exists():
             return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))

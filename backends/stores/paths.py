@@ -6,11 +6,11 @@ pickles, for opening one runs code. What is merely of no use is left where it is
 on the list are ever downloaded, and code is not on it.
 """
 
-import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
+from ...config.gguf_names import SHARD, is_projector
 from ...config.patterns import pattern
 from .base import RemoteFile
 from .errors import ModelMissing, WeightsUnsafe
@@ -35,8 +35,6 @@ WANTED = frozenset({"safetensors", "gguf", "json", "jinja", "model", "txt", "tik
 
 TENSORS = frozenset({"safetensors", "gguf"})
 """Suffixes of weights."""
-
-_SHARD = pattern(r"-[0-9]{5}-of-[0-9]{5}\.gguf$", re.IGNORECASE)
 
 PICKLES = frozenset({"bin", "pt", "pth", "pkl", "pickle", "ckpt"})
 """Suffixes of weights that run code when they are opened."""
@@ -140,12 +138,12 @@ def of_one(files: Iterable[RemoteFile], one: str, *, model: str) -> Iterable[Rem
     """
     if not one:
         return files
-    listed, meant = list(files), _SHARD.sub("", one)
-    projectors = [file for file in listed if _is_projector(file.path)]
+    listed, meant = list(files), SHARD.sub("", one)
+    projectors = [file for file in listed if is_projector(file.path)]
     kept = [
         file
         for file in listed
-        if not is_weights(file.path) or _SHARD.sub("", file.path) == meant or [file] == projectors
+        if not is_weights(file.path) or SHARD.sub("", file.path) == meant or [file] == projectors
     ]
     if all(file.path != one for file in kept):
         names = sorted(file.path for file in listed if _suffix(file.path) == "gguf")
@@ -203,20 +201,15 @@ def _refuse_pickles(files: Iterable[RemoteFile], model: str) -> None:
 def _refuse_several_models(files: list[RemoteFile], model: str) -> None:
     """A repository of GGUF files often has one model in a dozen precisions."""
     models = sorted(
-        {_SHARD.sub(".gguf", file.path) for file in files if _suffix(file.path) == "gguf"}
+        {SHARD.sub(".gguf", file.path) for file in files if _suffix(file.path) == "gguf"}
     )
-    models = [path for path in models if not _is_projector(path)]
+    models = [path for path in models if not is_projector(path)]
     if len(models) > 1:
         reason = (
             f"it holds {len(models)} GGUF models, such as {models[0]!a} and {models[1]!a}: "
             "keep the one that is meant under a prefix of its own, or name it as hf://org/name/FILE"
         )
         raise ModelMissing(model=model, reason=reason)
-
-
-def _is_projector(path: str) -> bool:
-    """Whether it turns pictures into tokens, for whatever model lies beside it."""
-    return _suffix(path) == "gguf" and "mmproj" in path
 
 
 def _refuse_endless(files: Iterable[RemoteFile], model: str) -> None:

@@ -88,6 +88,7 @@ def test_a_model_is_spread_over_no_more_boards_than_it_has(profile: Profile) -> 
         (["m.gguf"], "m.gguf"),
         (["README.md", "m-00002-of-00002.gguf", "m-00001-of-00002.gguf"], "m-00001-of-00002.gguf"),
         (["mmproj-m.gguf", "m.gguf"], "m.gguf"),
+        (["M-MMPROJ.gguf", "m.gguf"], "m.gguf"),
     ],
 )
 def test_the_gguf_file_is_found(files: list[str], found: str) -> None:
