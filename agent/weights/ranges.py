@@ -20,7 +20,7 @@ from ...backends.stores.errors import (
 )
 from ...backends.stores.etags import is_other
 from ...backends.stores.exchange import Exchange, Garbled, Head
-from ...backends.stores.s3_errors import DENIED, SKEWED, STALE
+from ...backends.stores.s3_errors import COMPRESSED, DENIED, SKEWED, STALE, Compressed, expect_plain
 from ...config.frozen import frozen
 from ...config.patterns import pattern
 from .answers import Word, joined, word_of
@@ -42,9 +42,6 @@ _TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "Se
 _STALE_CODES = STALE | {SKEWED}
 _ELSEWHERE = frozenset({301, 307})
 """Source: Amazon S3, "Making requests", on redirects: permanent, and for a bucket made lately."""
-
-_PLAIN = frozenset({"", "identity", "aws-chunked"})
-"""The last is what uploads are sent in; some stores keep the word and tell it with plain bytes."""
 
 _CODE = pattern(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _CONTENT_RANGE = pattern(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
@@ -217,9 +214,10 @@ class RangeReader:
         is_range = head.status == 206 or (not span.is_whole and "content-range" in head.fields)  # noqa: PLR2004  # HTTP
         if not is_range and not span.is_whole:
             raise StoreUnreachable(store=self._store, reason="it ignores Range requests")
-        codings = head.fields.get("content-encoding", "").lower().split(",")
-        if not _PLAIN.issuperset(coding.strip() for coding in codings):
-            raise StoreUnreachable(store=self._store, reason="it sends compressed bytes")
+        try:
+            expect_plain(head.fields.get("content-encoding", ""))
+        except Compressed:
+            raise StoreUnreachable(store=self._store, reason=COMPRESSED) from None
         told = head.fields.get("etag")
         if is_other(span.etag, told):
             raise WeightsChanged(model=self._model, file=span.path)

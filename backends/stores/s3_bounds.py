@@ -6,10 +6,11 @@ bound; an object's bytes, which whoever asked for them reads, are left alone.
 """
 
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from typing import Protocol, Self, cast
 
+from .s3_errors import expect_plain
 from .s3_session import MOST_ANSWER_BYTES
 
 _ERRORS_FROM = 300
@@ -28,6 +29,7 @@ class _Raw(Protocol):
 class _Answer(Protocol):
     raw: object
     status_code: int
+    headers: Mapping[str, str]
 
 
 class _Request(Protocol):
@@ -70,6 +72,7 @@ class BoundedSession:
         """Send a request.
 
         Raises:
+            Compressed: The answer is not as it was asked for.
             ValueError: The answer is longer than any that makes sense.
             botocore.exceptions.HTTPClientError: There was none, or not all of it.
         """
@@ -78,6 +81,8 @@ class BoundedSession:
             answer = await self._session.send(request)
         finally:
             request.stream_output = is_object
+        if answer.status_code < _ERRORS_FROM:
+            expect_plain(answer.headers.get("content-encoding", ""))
         if not is_object or answer.status_code >= _ERRORS_FROM:
             answer.raw = _Whole(await _body(cast("_Raw", answer.raw), request.url))
         return answer

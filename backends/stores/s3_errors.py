@@ -61,8 +61,31 @@ what it gave out for a while: from then on it knows neither such a key nor its t
 CHANGED = frozenset({"PreconditionFailed", "InvalidRange"})
 """Codes that say: it is another object by now."""
 
+COMPRESSED = "it sends compressed bytes"
+"""Said of a store that compresses what it was asked for as it is."""
+
+_PLAIN = frozenset({"", "identity", "aws-chunked"})
+"""The last is what uploads are sent in; some stores keep the word and tell it with plain bytes."""
+
 _CODE = pattern(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 _BAD_GATEWAY_FROM = 500
+
+
+class Compressed(Exception):  # not a failure yet: whoever asked names the store
+    """An answer is compressed, although it was asked for as it is."""
+
+
+def expect_plain(codings: str) -> None:
+    """Refuse a compressed answer, for to ask again would change nothing.
+
+    Args:
+        codings: Its ``Content-Encoding``; empty if it has none.
+
+    Raises:
+        Compressed: One of them is more than a word.
+    """
+    if not _PLAIN.issuperset(coding.strip() for coding in codings.lower().split(",")):
+        raise Compressed
 
 
 class _Answered(Protocol):
@@ -167,7 +190,7 @@ def failures() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # likewise
 
     # the last two: botocore read a number where there is none, or one word where there are two
-    return (BotoCoreError, HttpError, OSError, ValueError, AttributeError)
+    return (Compressed, BotoCoreError, HttpError, OSError, ValueError, AttributeError)
 
 
 def code_and_status(error: Exception) -> tuple[str, int]:
@@ -179,6 +202,8 @@ def code_and_status(error: Exception) -> tuple[str, int]:
 
 
 def _trouble(error: Exception, tls_error: type[Exception]) -> str:
+    if isinstance(error, Compressed):
+        return COMPRESSED
     # botocore's own text repeats the whole URL, so only its class and errno's words are used
     inner = cast("Mapping[str, object]", getattr(error, "kwargs", {})).get("error", error)
     words = getattr(getattr(inner, "os_error", inner), "strerror", None)

@@ -17,7 +17,7 @@ from ...config.urls import quote, unquote_plus
 from .endpoints import Endpoint, Origin, Profile, bucket_url, origin
 from .exchange import Exchange, Garbled
 from .loops import beside
-from .s3_errors import SKEWED, Answered, code_and_status
+from .s3_errors import SKEWED, Answered, code_and_status, expect_plain
 from .s3_session import CONNECT_TIMEOUT_S, MOST_ANSWER_BYTES, READ_TIMEOUT_S
 from .signing import Credentials, Signer, StoreClock, encoded_key
 
@@ -31,6 +31,7 @@ _FIRST_WAIT_S = 0.1
 _STALLS = 6
 _TRANSIENT_FROM = 500
 _TOO_MANY = 429
+_GIVEN = frozenset({200, 206})
 _FILES_OF_THE_CHAIN = (
     ("AWS_CONFIG_FILE", ".aws/config"),
     ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
@@ -125,7 +126,7 @@ class LeanClient:
 
     async def get_object(self, **asked: object) -> Mapping[str, object]:
         """One object; ``Body`` has its bytes."""
-        more = {"Range": str(asked["Range"]), "Accept-Encoding": "identity", **_paid(asked)}
+        more = {"Range": str(asked["Range"]), **_paid(asked)}
         if tag := asked.get("IfMatch"):
             more["If-Match"] = str(tag)
         head, body = await beside(self._get, str(asked["Bucket"]), str(asked["Key"]), {}, more)
@@ -186,10 +187,13 @@ class LeanClient:
                 more=paid,
             )
         headers.update(more)
+        headers["accept-encoding"] = "identity"
         line = self._line(place)
         self._lines.add(line)
         try:
             head = line.ask(f"{target}?{asked}" if asked else target, headers)
+            if head.status in _GIVEN:
+                expect_plain(head.fields.get("content-encoding", ""))
             body = line.body(MOST_ANSWER_BYTES + 1, within_s=self._patience_s)
         finally:
             self._lines.discard(line)
@@ -249,7 +253,7 @@ def _paid(asked: Mapping[str, object]) -> dict[str, str]:
 def _body(status: int, body: bytes, *, date: str) -> bytes:
     if len(body) > MOST_ANSWER_BYTES:
         raise ValueError(len(body))
-    if status not in {200, 206}:
+    if status not in _GIVEN:
         try:
             code = _Document(body).said.get("Code", "")
         except ValueError:

@@ -1,5 +1,6 @@
 """What the library takes of an answer has an end."""
 
+import gzip
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -58,6 +59,40 @@ async def test_one_that_breaks_off_is_asked_for_again(listening: Listening) -> N
         assert [file.path for file in await store.files()] == ["a.json"]
         await store.close()
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "aws-chunked, gzip"])
+async def test_a_compressed_answer_is_told_as_one_at_once(
+    listening: Listening, coding: str
+) -> None:
+    """No word of it was asked for so, and to ask again changes nothing."""
+    asked: list[str] = []
+    body = gzip.compress(PAGE % b"")
+
+    def answer(head: str) -> bytes:
+        asked.append(head.lower())
+        return reply(body).replace(b"\r\n", f"\r\nContent-Encoding: {coding}\r\n".encode(), 1)
+
+    async with listening(answer, None) as url:
+        store = S3Store(REF, S3(endpoint=url), os.environ)
+        with pytest.raises(StoreUnreachable, match="it sends compressed bytes") as refused:
+            _ = await store.files()
+        with pytest.raises(StoreUnreachable, match="it sends compressed bytes"):
+            _ = await store.read(RemoteFile("a.json", 10, None, "tiny/a.json"))
+        await store.close()
+    assert not refused.value.is_busy, "or it would be asked again, for as long as there is patience"
+    assert len(asked) == 2
+    assert all("accept-encoding: identity\r\n" in head for head in asked)
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+async def test_a_word_that_changes_no_byte_is_none(listening: Listening, *, is_bare: bool) -> None:
+    told = b"\r\nContent-Encoding:" + (b"\r\n" if is_bare else b" aws-chunked\r\n")
+    answer = reply(PAGE % b"").replace(b"\r\n", told, 1)
+    async with listening(always(answer), None) as url:
+        store = S3Store(REF, S3(endpoint=url), os.environ)
+        assert [file.path for file in await store.files()] == ["a.json"]
+        await store.close()
 
 
 async def test_an_object_that_is_longer_than_it_was_listed_is_none(listening: Listening) -> None:
