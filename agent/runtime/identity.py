@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from ... import __version__
 from ...backends.engines.catalog import shelter
+from ...config.atomic import write_atomically
 from ...config.paths import MACHINE_FILE, StateUnusable
 from ...config.secrets import Secret
 from ...config.settings import Settings
@@ -79,10 +80,8 @@ def machine_id(state_dir: Path) -> str:
         except (ValueError, KeyError, TypeError):
             path.replace(path.with_suffix(".bad"))
         made = secrets.token_hex(16)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"machine_id": made}) + "\n")
-        fresh.chmod(0o600)
-        fresh.replace(path)
+        said = json.dumps({"machine_id": made}) + "\n"
+        write_atomically(path, said.encode(), mode=0o600)
     except OSError as error:
         raise StateUnusable(path=str(path), reason=error.strerror or str(error)) from error
     return made

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...config.atomic import write_atomically
 from ...config.errors import StateDamaged
 from ..core.events import Event, StateUnsaved
 
@@ -69,20 +70,10 @@ class Pen:
         text = json.dumps(record.model_dump(), indent=1) + "\n"
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, _replace, path, text)
+            write = partial(write_atomically, path, text.encode(), mode=0o600)
+            await loop.run_in_executor(self._thread, write)
         except OSError as error:
             self._tell(StateUnsaved(_damaged(path, error.strerror or "not written")))
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.chmod(0o600)
-    fresh.replace(path)
-    _sync(path.parent)
 
 
 def _set_aside(path: Path) -> str:
@@ -97,12 +88,3 @@ def _set_aside(path: Path) -> str:
 
 def _damaged(path: Path, reason: str) -> StateDamaged:
     return StateDamaged(path=str(path), reason=reason)
-
-
-def _sync(folder: Path) -> None:
-    """Have the rename on the disk, too."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

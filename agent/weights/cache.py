@@ -24,10 +24,11 @@ from typing import cast
 
 from ...backends.stores.base import Build
 from ...backends.stores.errors import CacheBusy, WeightsCorrupt, WeightsUnsafe
+from ...config.atomic import write_atomically
 from .journal import JOURNAL_NAME
 from .manifest import folder_name
 from .record import RECORD_NAME
-from .verify import changed_files, describe, read_record, write_atomically
+from .verify import changed_files, describe, read_record
 
 PARTIAL_NAME = ".partial"
 SHARED_NAME = ".shared"

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from ...config.atomic import write_atomically
 from ...config.frozen import field, frozen
 from ...config.patterns import pattern
 from .plan import Grid, bytes_here
@@ -182,13 +183,8 @@ class Journal:
                 lines.append(_marks_line(file, claim.marks))
             if claim.seal:
                 lines.append(_seal_line(file, claim.seal))
-        fresh = path.with_name(path.name + ".new")
-        with fresh.open("wb") as file:
-            _ = file.write(b"\n".join(lines) + b"\n")
-            file.flush()
-            if len(lines) > 1:  # an empty one may be lost, but not what an older one claimed
-                os.fsync(file.fileno())
-        _ = fresh.replace(path)
+        # an empty one may be lost, but not what an older one claimed
+        write_atomically(path, b"\n".join(lines) + b"\n", is_synced=len(lines) > 1)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._lock = threading.Lock()
         self._count = len(lines) - 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...backends.stores.base import VerifiedBy
 from ...backends.stores.errors import ModelMissing, WeightsChanged, WeightsCorrupt
+from ...config.atomic import write_atomically
 from ...config.frozen import frozen
 from .answers import is_answers
 from .digests import MARK_BYTES, Interrupted, sha256_of
@@ -14,7 +15,7 @@ from .lines import FetchJob
 from .manifest import weight_hash
 from .parts import Part, Target
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import Contents, check_build, check_file, fingerprint, write_atomically
+from .verify import Contents, check_build, check_file, fingerprint
 
 _PIECE_BYTES = 2**20
 _THREADS = 4

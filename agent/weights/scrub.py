@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.errors import ModelMissing
+from ...config.atomic import write_atomically
 from ...config.frozen import frozen
 from .cache import Cache
 from .digests import Interrupted
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import fingerprint, place_of, read_record, renewed, write_atomically
+from .verify import fingerprint, place_of, read_record, renewed
 
 PIECE_BYTES = 16 * 2**20
 SCRUBBED_NAME = ".scrubbed"

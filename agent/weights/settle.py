@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...backends.stores.errors import CacheBusy
+from ...config.atomic import write_atomically
 from .cache import Cache
 from .parts import flush, sync_path
 from .record import RECORD_NAME
 from .scrub import read_s
-from .verify import changed_files, place_of, read_record, write_atomically
+from .verify import changed_files, place_of, read_record
 
 
 def settle(cache: Cache, put: Callable[[int], None] = flush) -> tuple[str, ...]:

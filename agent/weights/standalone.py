@@ -19,6 +19,7 @@ from pathlib import Path
 from ...backends.stores.base import Progress
 from ...backends.stores.catalog import store_for
 from ...backends.stores.errors import ModelMissing, WeightsUnsafe
+from ...config.atomic import write_atomically
 from ...config.frozen import frozen, replace
 from ...config.refs import ModelRef
 from .bring import FindStore
@@ -29,7 +30,7 @@ from .lines import FetchJob
 from .manifest import folder_name
 from .parts import sync_path
 from .record import RECORD_NAME, Record, RecordFile
-from .verify import fingerprint, mark_of_same, read_record, write_atomically
+from .verify import fingerprint, mark_of_same, read_record
 
 STAGE_NAME = ".poolhand"
 _COPIES_NAME = "copies"

@@ -8,7 +8,6 @@ about a folder that was found good before. All of them block.
 import io
 import json
 import mmap
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import BinaryIO, cast
 
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
+from ...config.atomic import write_atomically
 from ...config.frozen import frozen, replace
 from .boot import boot_id
 from .digests import sha256_of
@@ -313,31 +313,6 @@ def mark_of_same(
     if mark is None or mark.size_bytes != file.size_bytes:
         return None
     return mark if sha256_of(path, view, is_stopped=is_stopped) == file.sha256 else None
-
-
-def write_atomically(path: Path, data: bytes, *, is_synced: bool = True) -> None:
-    """Replace a file by these bytes; after a crash it holds the old ones or the new.
-
-    Args:
-        path: The file.
-        data: All of its bytes.
-        is_synced: Whether they have to outlive a power cut from now on; else one may leave the
-            old ones, the new ones, or what is neither.
-    """
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        _ = file.write(data)
-        file.flush()
-        if is_synced:
-            os.fsync(file.fileno())
-    _ = fresh.replace(path)
-    if not is_synced:
-        return
-    fd = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _holds_pickle(file: BinaryIO, path: str) -> bool:

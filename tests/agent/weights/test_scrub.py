@@ -18,9 +18,10 @@ from poolhand.agent.weights.publish import publish
 from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.agent.weights.repair import set_aside
 from poolhand.agent.weights.scrub import Throttle, due, read_s, scrub
-from poolhand.agent.weights.verify import read_record, write_atomically
+from poolhand.agent.weights.verify import read_record
 from poolhand.backends.stores.base import Progress
 from poolhand.backends.stores.errors import CacheBusy, ModelMissing, WeightsCorrupt
+from poolhand.config.atomic import write_atomically
 from poolhand.config.settings import Stores, Weights
 
 MODEL = "org/toy"

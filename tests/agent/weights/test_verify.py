@@ -28,7 +28,6 @@ from poolhand.agent.weights.verify import (
     is_pickle,
     read_record,
     verify,
-    write_atomically,
 )
 from poolhand.backends.stores.base import RemoteFile
 from poolhand.backends.stores.errors import (
@@ -291,12 +290,6 @@ def test_digests_in_place_are_held_to_promises(tmp_path: Path) -> None:
     assert mark is not None
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert found.seal == Seal(expected, mark)
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "f", b"1")
-    write_atomically(tmp_path / "f", b"2")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"2"]
 
 
 def test_no_file_has_no_fingerprint(tmp_path: Path) -> None:
