@@ -9,7 +9,7 @@ and tells no speed: neither was measured on this machine.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 from ...config.errors import AgentError
 from ...config.external import External
@@ -104,19 +104,16 @@ class HostedEngine:
         asked = self._asked(prompt)
         body = self._encoded(asked)
         most_tokens = min(prompt.max_tokens, self._external.max_output_tokens)
-        self._admit(most_tokens)
-        self._running += 1
         usage: Usage | None = None
-        try:
+        with ExitStack() as undo:
+            self._admit()
+            _ = undo.callback(self._leave)
+            await self._days.begin(most_tokens)
+            _ = undo.callback(lambda: self._count(most_tokens, usage))
             async with aclosing(self._tries(asked, body, prompt)) as pieces:
                 async for piece in pieces:
                     usage = _so_far(usage, piece)
                     yield piece
-        finally:
-            self._running -= 1
-            self._circuit.undecided()
-            self._generated_tokens += usage.completion_tokens if usage else 0
-            self._days.end(most_tokens, usage)
 
     def load(self) -> Load:
         """Our own counts; what the provider does not tell is unknown."""
@@ -138,6 +135,7 @@ class HostedEngine:
         self._is_running = False
         self._headers = None
         self._peers.lines.cut()
+        await self._days.settled()
 
     # ── may it be asked? ──────────────────────────────────────────────────────────────
 
@@ -164,8 +162,8 @@ class HostedEngine:
             raise RequestTooLarge
         return body
 
-    def _admit(self, most_tokens: int) -> None:
-        """Take a request on, or say why not; nothing is counted of one that is not."""
+    def _admit(self) -> None:
+        """Take a request on, or say why not; then :meth:`_leave` is owed."""
         most = self._external.max_running
         if self._running >= most:
             raise Overloaded(running=self._running, most=most)
@@ -173,11 +171,15 @@ class HostedEngine:
         if wait is not None:
             reason = "it refused several times in a row"
             raise ProviderPaused(host=self._peers.host, reason=reason, wait_s=wait)
-        try:
-            self._days.begin(most_tokens)
-        except AgentError:
-            self._circuit.undecided()
-            raise
+        self._running += 1
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._circuit.undecided()
+
+    def _count(self, most_tokens: int, usage: Usage | None) -> None:
+        self._generated_tokens += usage.completion_tokens if usage else 0
+        self._days.end(most_tokens, usage)
 
     def _trouble(self) -> str | None:
         state = self._circuit.state()

@@ -1,13 +1,15 @@
 """What a model elsewhere may still cost today: counts that outlive the process.
 
-One small file a model, written anew before each request is sent and after each answer, so that
-a process that is killed has at worst forgotten the tokens of answers that were under way. A file
-that cannot be understood counts as a day that is used up: a limit that a damaged file lifts is
-none.
+One small file a model, written anew before each request is sent and after each answer. It counts
+what a running answer may take as taken: a process that is killed leaves too many tokens there,
+never too few. A file that cannot be understood counts as a day that is used up: a limit that a
+damaged file lifts is none.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from ...config.atomic import write_atomically
 from ...config.external import External
 from ...config.frozen import frozen
 from ...config.paths import StateUnusable
@@ -31,7 +34,8 @@ class Day:
     Attributes:
         date: ``YYYY-MM-DD``.
         requests: That were sent.
-        tokens: Of prompts and answers, as the provider counted them.
+        tokens: Of prompts and answers, as the provider counted them; in the file, what running
+            answers may take, too.
     """
 
     model: str
@@ -64,6 +68,9 @@ class Days:
         self._clock_s = clock_s
         self._day = Day(model, "")
         self._reserved_tokens = 0
+        self._newest = self._written = self._day
+        # one of its own: a disk that is busy with weights needs seconds for one line
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="days")
 
     @property
     def is_limited(self) -> bool:
@@ -105,8 +112,8 @@ class Days:
             return f"daily limit of {self._most_tokens} tokens reached"
         return None
 
-    def begin(self, max_tokens: int) -> None:
-        """Count a request that is about to be sent.
+    async def begin(self, max_tokens: int) -> None:
+        """Count a request that is about to be sent; it is on the disk when this returns.
 
         Args:
             max_tokens: What its answer may take; kept aside until :meth:`end`, so that answers
@@ -122,36 +129,51 @@ class Days:
         promised = day.tokens + self._reserved_tokens
         if self._most_tokens is not None and promised >= self._most_tokens:
             raise DailyLimitReached(what="tokens", most=self._most_tokens)
-        self._write(replace(day, requests=day.requests + 1))
+        self._day = replace(day, requests=day.requests + 1)
         self._reserved_tokens += max_tokens
+        if not self.is_limited:
+            return
+        try:
+            await asyncio.wrap_future(self._save())
+        except asyncio.CancelledError:
+            self.end(max_tokens, None)
+            raise
+        except OSError as error:
+            self.end(max_tokens, None)
+            raise self._unusable(error) from error
 
     def end(self, max_tokens: int, usage: Usage | None) -> None:
-        """Count what an answer took.
+        """Count what an answer took. Nobody waits for the disk: what lies there counts more.
 
         Args:
             max_tokens: As it was begun.
             usage: The provider's numbers; ``None`` if it told none.
-
-        Raises:
-            StateUnusable: It could not be written down.
         """
         self._reserved_tokens -= max_tokens
         if usage is not None:
             took = usage.prompt_tokens + usage.completion_tokens
-            self._write(replace(self.day, tokens=self.day.tokens + took))
+            self._day = replace(self.day, tokens=self.day.tokens + took)
+        if self.is_limited:
+            _ = self._save()
 
-    def _write(self, day: Day) -> None:
-        self._day = day
-        if not self.is_limited:
+    async def settled(self) -> None:
+        """Wait until all that was counted is on the disk, or the disk has refused it."""
+        if self.is_limited:
+            await asyncio.wrap_future(self._thread.submit(lambda: None))
+
+    def _save(self) -> Future[None]:
+        day = self.day
+        self._newest = replace(day, tokens=day.tokens + self._reserved_tokens)
+        return self._thread.submit(self._write)
+
+    def _write(self) -> None:
+        """In the thread: what is newest by now, which may be on the disk already."""
+        day = self._newest
+        if day == self._written:
             return
-        fresh = self._path.with_suffix(".new")
-        try:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(day)) + "\n")
-            fresh.chmod(0o600)
-            fresh.replace(self._path)
-        except OSError as error:
-            raise self._unusable(error) from error
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(self._path, (json.dumps(asdict(day)) + "\n").encode(), mode=0o600)
+        self._written = day
 
     def _unusable(self, error: OSError) -> StateUnusable:
         return StateUnusable(path=str(self._path), reason=error.strerror or "it cannot be used")

@@ -427,8 +427,9 @@ async def test_what_was_said_of_a_closed_answer_counts(openai: Provider, tmp_pat
 async def test_tokens_are_the_providers_own(openai: Provider, tmp_path: Path) -> None:
     async with running(openai, tmp_path, tokens_per_day=16) as engine:
         await hear(engine.generate(asked()))
-        counts = json.loads(path_of(tmp_path, "m").read_text())
-        assert (counts["requests"], counts["tokens"]) == (1, 15)
+    counts = json.loads(path_of(tmp_path, "m").read_text())
+    assert (counts["requests"], counts["tokens"]) == (1, 15)
+    async with running(openai, tmp_path, tokens_per_day=16) as engine:
         await hear(engine.generate(asked()))
         with pytest.raises(DailyLimitReached, match="16 tokens"):
             await hear(engine.generate(asked()))
