@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import field
 from http import HTTPStatus
 from typing import cast
@@ -26,6 +26,9 @@ PROBLEM_BYTES = 2**16
 """Most that is read of a refusal."""
 PROBLEM_S = 3.0
 """How long a refusal's words may take: its status alone says most."""
+
+GRACE_S = 1.0
+"""How long a last word is waited for that would add nothing: not every server says one."""
 
 LONGEST_S = 366 * 86400.0
 
@@ -127,7 +130,11 @@ async def converse(
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
         is_whole = transcript.reads_whole and _kind(answer).startswith("application/json")
         await check(answer, is_whole=is_whole)
-        said = _in_one(answer, limit_bytes) if is_whole else _heard(answer, events, silence_s)
+        said = (
+            _in_one(answer, limit_bytes)
+            if is_whole
+            else _heard(answer, events, transcript, silence_s)
+        )
         async with aclosing(said) as heard:
             has_begun = False
             async for came in heard:
@@ -187,30 +194,44 @@ async def _in_one(answer: HttpAnswer, limit_bytes: int) -> AsyncGenerator[list[s
 
 
 async def _heard(
-    answer: HttpAnswer, events: EventReader, silence_s: float | None
+    answer: HttpAnswer, events: EventReader, transcript: Reader, silence_s: float | None
 ) -> AsyncGenerator[list[str], None]:
     """The data of what comes, block by block; comments are no sign that anything will.
 
-    A ping's is blank, for what servers write there is not always JSON.
+    A ping's is blank, for what servers write there is not always JSON. Of an answer that has all
+    the rest is soon given up.
 
     Raises:
         AnswerBroken: It is no stream of events, or it was cut, or has no event for too long.
     """
     clock_s = asyncio.get_running_loop().time
-    heard_s = clock_s()
+    heard_s, until_s = clock_s(), None
     try:
         async with aclosing(answer.blocks()) as blocks:
-            async for block in blocks:
+            while (block := await _next(blocks, until_s)) is not None:
                 told = events.feed(block)
                 came = ["" if event.name == "ping" else event.data for event in told]
                 if came:
                     yield came
                     heard_s = clock_s()
+                    if until_s is None and transcript.has_all:
+                        until_s = heard_s + GRACE_S
                 elif silence_s is not None and clock_s() - heard_s > silence_s:
                     problem = f"nothing was said within {silence_s:g} s"
                     raise AnswerBroken(problem)
     except (SseBroken, CutOff) as broken:
-        raise AnswerBroken(str(broken)) from None
+        if not transcript.has_all:
+            raise AnswerBroken(str(broken)) from None
+
+
+async def _next(blocks: AsyncGenerator[bytes, None], until_s: float | None) -> bytes | None:
+    """What comes next, until then; ``None`` at the end."""
+    if until_s is None:
+        return await anext(blocks, None)
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until_s):
+            return await anext(blocks, None)
+    return None
 
 
 def _take(transcript: Reader, came: Sequence[str]) -> tuple[AnswerBroken, str] | None:

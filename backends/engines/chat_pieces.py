@@ -108,11 +108,17 @@ class Reader(Protocol):
 
     Attributes:
         is_over: The stream has said its last word; what comes after it is not read.
+        has_all: Nothing is missing any more; what may still come makes no difference.
         reads_whole: An answer in one piece, and no stream, is read like an event.
     """
 
     is_over: bool
     reads_whole: bool
+
+    @property
+    def has_all(self) -> bool:
+        """See above."""
+        ...
 
     def take(self, data: str) -> None:
         """Take one event's data in.
@@ -156,6 +162,11 @@ class Transcript:
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
 
+    @property
+    def has_all(self) -> bool:
+        """Whether it is known why the answer ended, and what it took."""
+        return None not in (self._usage, self._reason)
+
     def take(self, data: str) -> None:
         """Take one event's data in.
 
@@ -184,7 +195,7 @@ class Transcript:
             if isinstance(choice, dict) and cast("Json", choice).get("index") in (None, 0):
                 self._choice(cast("Json", choice), is_counted=is_counted)
         # its count alone is the last it says; some keep the line open after that
-        self.is_over = not choices and None not in (self._usage, self._reason)
+        self.is_over = not choices and self.has_all
 
     def pieces(self) -> list[Piece]:
         """What came since the last call, in at most two pieces."""

@@ -27,7 +27,8 @@ class Message:
         public: The model's name here, for a native answer; ``None``: give pieces of a chat.
     """
 
-    reads_whole = False
+    reads_whole = has_all = False
+    """Its last event says that it has all."""
 
     def __init__(self, *, public: str | None = None) -> None:
         self._public = public

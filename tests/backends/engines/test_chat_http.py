@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -89,6 +89,39 @@ async def test_who_keeps_the_line_open_after_the_last_word_keeps_nobody_waiting(
 
     async with serve(talk) as peer, asyncio.timeout(20):
         assert (await hear(peer))[-1] == Finished("stop", Usage(2, 2))
+
+
+COUNTED = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],%s}\n\n'
+LAST = COUNTED % b'"usage":{"prompt_tokens":2,"completion_tokens":1}'
+
+
+@pytest.mark.parametrize("keeps_on", [True, False])
+async def test_an_answer_that_has_all_is_not_waited_for(serve: Serve, *, keeps_on: bool) -> None:
+    """Its reason and its usage came together, and then neither a last word nor the end."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + LAST)
+        while keeps_on and not reader.at_eof():
+            writer.write(b": I am here\n\n")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.05)
+        await reader.read()
+
+    async with serve(talk) as peer, asyncio.timeout(20):
+        assert await hear(peer) == [Started(2), Delta("a", tokens=1), Finished("stop", Usage(2, 1))]
+
+
+async def test_what_still_comes_is_heard(serve: Serve) -> None:
+    more = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":9}}\n\n'
+    async with serve(saying(HEAD, LAST, more)) as peer:
+        assert (await hear(peer))[-1] == Finished("stop", Usage(2, 9))
+
+
+async def test_an_answer_that_has_all_may_be_cut(serve: Serve) -> None:
+    head = HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(LAST)
+    async with serve(saying(head, LAST, b"\r\n9\r\ndata")) as peer:
+        assert (await hear(peer))[-1] == Finished("stop", Usage(2, 1))
 
 
 def in_one(said: object, kind: bytes = b"application/json; charset=utf-8") -> bytes:
