@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Literal, NoReturn, Protocol, Self, cast
 
+from ...backends.engines.base import whole
 from ...config.errors import AgentError, Retry
 from ...config.refusals import ModelCrashed, Overloaded, RequestCancelled
 from ..core.cold import missing_bytes
@@ -205,9 +206,8 @@ def _body(question: Asked, form: Form) -> Mapping[str, object]:
     if not isinstance(body.get("stream_options"), dict | None):
         raise refused(400, _BAD, "stream_options has to be an object", "stream_options")
     for name in ("max_tokens", "max_completion_tokens"):
-        most = body.get(name)
-        is_count = isinstance(most, int) and not isinstance(most, bool) and most > 0
-        if most is not None and not is_count:
+        most = whole(body.get(name))
+        if body.get(name) is not None and (most is None or most <= 0):
             raise refused(400, _BAD, f"{name} has to be a whole number, 1 or more", name)
     return body
 

@@ -27,6 +27,7 @@ from ...backends.engines.base import (
     Prompt,
     Started,
     Usage,
+    whole,
 )
 from ...backends.engines.errors import EngineBrokeOff, EngineNotRunning
 from ...config.errors import AgentError, LinkLost
@@ -195,7 +196,7 @@ class Relay:
             return
         self._opened[request] = read
         model = read.body.get("model")
-        longest = _whole(read.body.get("max_completion_tokens")) or _whole(
+        longest = _tokens(read.body.get("max_completion_tokens")) or _tokens(
             read.body.get("max_tokens")
         )
         self._tell(RequestOpened(request, cast("str", model), longest))
@@ -319,7 +320,7 @@ def _is_name(model: str) -> bool:
     return 0 < len(model) <= MAX_MODEL_CHARS and model.isprintable()
 
 
-def _whole(value: object) -> int | None:
+def _tokens(value: object) -> int | None:
     """A count of tokens that makes sense, or nothing."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return min(cast("int", value), MAX_TOKENS) if is_count else None
+    number = whole(value)
+    return min(number, MAX_TOKENS) if number is not None and number > 0 else None

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Literal, cast
 
 from ...config.frozen import frozen
+from .base import whole
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 STOP_WORDS = 16
@@ -127,8 +128,8 @@ def _refuse_unsupported(body: Mapping[str, object]) -> None:
 
 
 def _sampling(body: Mapping[str, object], defaults: Sampling) -> Sampling:
-    seed = body.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+    seed = whole(body.get("seed"))
+    if seed is None and body.get("seed") is not None:
         raise BadRequest(field="seed", must="be an integer")
     temperature = _number(body, "temperature", defaults.temperature, 0.0, 100.0)
     top_p = _number(body, "top_p", defaults.top_p, 0.0, 1.0)

@@ -254,3 +254,14 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """Free the memory; return when it is back. Running answers end with an error."""
         ...
+
+
+def whole(value: object) -> int | None:
+    """A whole number out of JSON, which knows but one kind of number: 16.0 is 16.
+
+    Args:
+        value: Anything; ``None`` is returned for what is no whole number.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -15,7 +15,7 @@ from typing import cast
 
 from ...config.dates import http_date_s
 from ...config.frozen import frozen
-from .base import Piece
+from .base import Piece, whole
 from .chat_pieces import AnswerBroken, Reader, Transcript
 from .http_call import CutOff, HttpAnswer, Peer, TooMuch, call
 from .sse import LIMIT_BYTES, EventReader, SseBroken
@@ -128,8 +128,9 @@ async def converse(
     )
     async with asked as answer:
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
-        is_whole = transcript.reads_whole and _kind(answer).startswith("application/json")
-        await check(answer, is_whole=is_whole)
+        kind = _kind(answer) or _kind_of(await answer.first())
+        is_whole = transcript.reads_whole and kind.startswith("application/json")
+        await check(answer, kind=kind, is_whole=is_whole)
         said = (
             _in_one(answer, limit_bytes)
             if is_whole
@@ -151,8 +152,13 @@ async def converse(
             yield piece
 
 
-async def check(answer: HttpAnswer, *, is_whole: bool = False) -> None:
+async def check(answer: HttpAnswer, *, kind: str = "", is_whole: bool = False) -> None:
     """See that an answer is a stream of events, or in one piece.
+
+    Args:
+        answer: Its head came.
+        kind: What it is, if that is known otherwise than by its head.
+        is_whole: Whether it may be in one piece.
 
     Raises:
         Refused: It is a refusal.
@@ -160,7 +166,7 @@ async def check(answer: HttpAnswer, *, is_whole: bool = False) -> None:
     """
     if answer.status != HTTPStatus.OK:
         raise Refused(await refused(answer))
-    if not (is_whole or _kind(answer).startswith("text/event-stream")):
+    if not (is_whole or (kind or _kind(answer)).startswith("text/event-stream")):
         problem = "the server did not answer with a stream"
         raise AnswerBroken(problem)
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
@@ -176,6 +182,11 @@ async def refused(answer: HttpAnswer) -> Refusal:
 
 def _kind(answer: HttpAnswer) -> str:
     return answer.headers.get("content-type", "").lower()
+
+
+def _kind_of(beginning: bytes) -> str:
+    """What a body is whose head does not say so: no line of a stream begins like an object."""
+    return "application/json" if beginning.lstrip().startswith(b"{") else "text/event-stream"
 
 
 async def _in_one(answer: HttpAnswer, limit_bytes: int) -> AsyncGenerator[list[str], None]:
@@ -287,8 +298,8 @@ def refusal(
         or _seconds(headers.get("retry-after"), 1)
         or _until(headers.get("retry-after"), headers.get("date"), unix_s),
         is_too_long,
-        _whole(told.get("n_prompt_tokens")) or (_number(prompt) if prompt else None),
-        _whole(told.get("n_ctx")) or (_number(context) if context else None),
+        _positive(told.get("n_prompt_tokens")) or (_number(prompt) if prompt else None),
+        _positive(told.get("n_ctx")) or (_number(context) if context else None),
         bool(kinds & _UNPAID) or "credit balance" in message,
         status in _UNSEEN and _NO_IMAGES.search(message.lower()) is not None,
         {"true": True, "false": False}.get(headers.get("x-should-retry", "")),
@@ -315,9 +326,9 @@ def _number(match: "re.Match[str]") -> int | None:
     return next((int(group[:9]) for group in match.groups() if group), None)
 
 
-def _whole(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return value if isinstance(value, int) and is_count else None
+def _positive(value: object) -> int | None:
+    number = whole(value)
+    return number if number is not None and number > 0 else None
 
 
 def _seconds(value: str | None, unit_s: float) -> float | None:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Protocol, cast
 
 from .asked import mapping
-from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage
+from .base import Delta, Finished, FinishReason, Piece, Started, ToolCall, Usage, whole
 from .dialects import Json, taken, text
 
 DONE = "[DONE]"
@@ -329,8 +329,8 @@ def _inner(counts: Json, outer: str, name: str) -> int | None:
 
 def count(value: object) -> int | None:
     """A number of tokens; ``None`` if it is none that makes sense."""
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if isinstance(value, int) and is_count and 0 <= value <= MOST_TOKENS else None
+    number = whole(value)
+    return number if number is not None and 0 <= number <= MOST_TOKENS else None
 
 
 def _said(content: object) -> tuple[str, str]:

@@ -100,6 +100,19 @@ class HttpAnswer:
         self._wire = wire
         self.status = status
         self.headers = headers
+        self._first = b""
+        self._is_over = False
+
+    async def first(self) -> bytes:
+        """What the body begins with, some of it no blank; it comes once more with the rest.
+
+        Raises:
+            CutOff: It ends before its end.
+        """
+        while not (self._first.strip() or self._is_over or len(self._first) > READ_BYTES):
+            data, self._is_over = await self._wire.body()
+            self._first += data
+        return self._first
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, all that is there at once as one block.
@@ -107,9 +120,11 @@ class HttpAnswer:
         Raises:
             CutOff: It ends before its end.
         """
-        is_over = False
-        while not is_over:
-            data, is_over = await self._wire.body()
+        if first := self._first:
+            self._first = b""
+            yield first
+        while not self._is_over:
+            data, self._is_over = await self._wire.body()
             if data:
                 yield data
 

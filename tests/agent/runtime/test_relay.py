@@ -193,6 +193,8 @@ async def test_a_request_is_opened_and_its_text_stays(inbox: Inbox) -> None:
     [
         ({"max_tokens": 5}, 5),
         ({"max_completion_tokens": 6, "max_tokens": 5}, 6),
+        ({"max_tokens": 16.0}, 16),
+        ({"max_tokens": 16.5}, None),
         ({"max_tokens": True}, None),
         ({"max_tokens": 0}, None),
         ({"max_tokens": "9"}, None),

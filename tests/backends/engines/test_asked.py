@@ -13,6 +13,11 @@ def chat(**body: object) -> Asked:
     return read("chat", {"messages": HELLO, **body}, defaults=Sampling())
 
 
+def test_a_seed_with_a_point_is_one() -> None:
+    asked = read("chat", {"messages": HELLO, "seed": 7.0}, defaults=Sampling())
+    assert asked.sampling.seed == 7
+
+
 def test_a_plain_chat_asks_for_the_defaults() -> None:
     asked = chat()
     assert asked.sampling == Sampling()

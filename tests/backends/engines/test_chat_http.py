@@ -140,6 +140,30 @@ async def test_an_answer_in_one_piece_is_an_answer(serve: Serve) -> None:
     assert pieces == [Started(2), Delta("Hi", tokens=1), Finished("stop", Usage(2, 1))]
 
 
+async def test_an_answer_that_does_not_say_what_it_is_is_what_it_looks_like(serve: Serve) -> None:
+    nothing = b"HTTP/1.1 200 OK\r\n\r\n"
+    stream = said("a", "stop") + USAGE
+    whole = json.dumps({"choices": [MESSAGE], "usage": COUNTS}).encode()
+    for body, finished in (
+        (stream, Finished("stop", Usage(2, 2))),
+        (b": hello\n\n" + stream, Finished("stop", Usage(2, 2))),
+        (b"\n " + whole, Finished("stop", Usage(2, 1))),
+    ):
+        async with serve(saying(nothing, body[:1], body[1:])) as peer:
+            assert (await hear(peer))[-1] == finished
+    for odd in (b"<html>", b"", b"{", b"["):
+        async with serve(saying(nothing, odd)) as peer:
+            with pytest.raises(AnswerBroken):
+                await hear(peer)
+
+
+@pytest.mark.parametrize("tokens", [b"2.0", b"2e0"])
+async def test_a_count_with_a_point_is_one(serve: Serve, tokens: bytes) -> None:
+    usage = USAGE.replace(b":2", b":" + tokens)
+    async with serve(saying(HEAD, said("a", "stop") + usage)) as peer:
+        assert (await hear(peer))[-1] == Finished("stop", Usage(2, 2))
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
