@@ -279,6 +279,7 @@ class Relay:
                         sent_in = number
                     await _send(answer, chunks.delta(piece), carrier)
                 case Native():
+                    answer.completion_tokens += piece.tokens
                     await _send(answer, chunks.native(piece), carrier)
                 case Finished(reason, usage):
                     if chunks.endpoint != "messages":

@@ -110,9 +110,14 @@ class Delta:
 
 @frozen
 class Native:
-    """One event of an answer in Anthropic's form, as its JSON on one line."""
+    """One event of an answer in Anthropic's form, as its JSON on one line.
+
+    Attributes:
+        tokens: As of a :class:`Delta`.
+    """
 
     data: str = field(repr=False)
+    tokens: int = 0
 
 
 @frozen

@@ -1,7 +1,8 @@
 """Anthropic's dialect, the way back: events of a message become pieces of an answer (pure).
 
 For a request in Anthropic's own form the events go through one by one, under the model's public
-name; what they took is read from them all the same.
+name; what they took is read from them all the same. The provider counts an answer when it ends:
+until then each delta with something in it stands for one token, which is the least that it is.
 
 Source:
     Anthropic API reference, "Streaming Messages": event flow, content block deltas, errors, and
@@ -9,12 +10,23 @@ Source:
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from .asked import mapping
 from .base import Delta, Finished, FinishReason, Native, Piece, Started, ToolCall, Usage
 from .chat_pieces import REASONS, AnswerBroken, Uncounted, broken_off, count
 from .dialects import Json, taken, text
+
+_SPOKEN: Mapping[str, str] = MappingProxyType(
+    {
+        "text_delta": "text",
+        "thinking_delta": "thinking",
+        "input_json_delta": "partial_json",
+    }
+)
+"""What says something, and where."""
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """What was read is told in three parts, which OpenAI's dialect counts as one."""
@@ -38,7 +50,7 @@ class Message:
         self._calls: list[ToolCall] = []
         self._open: dict[int, tuple[str, str, list[str]]] = {}
         self._counts: dict[str, int] = {}
-        self._told_tokens = 0
+        self._spoken_tokens = self._told_tokens = 0
         self._is_counted = False
         self._thinking_tokens: int | None = None
         self._reason: FinishReason | None = None
@@ -66,10 +78,14 @@ class Message:
             for nth in sorted(self._open):
                 self._close(nth)
             self.is_over = True
+        elif kind == "content_block_delta":
+            delta = mapping(event.get("delta"))
+            where = _SPOKEN.get(text(delta.get("type")))
+            self._spoken_tokens += where is not None and bool(text(delta.get(where)))
         if self._public is None:
             self._said(event)
         elif kind != "ping":
-            self._pieces.append(Native(_passed(event, self._public)))
+            self._pieces.append(Native(_passed(event, self._public), self._new_tokens()))
 
     def pieces(self) -> list[Piece]:
         """What came since the last call, everything that was said in one delta."""
@@ -156,8 +172,10 @@ class Message:
         self._thinking_tokens = self._thinking_tokens if thought is None else thought
 
     def _new_tokens(self) -> int:
-        told, self._told_tokens = self._told_tokens, self._counts.get("output_tokens", 0)
-        return max(0, self._told_tokens - told)
+        told = self._told_tokens
+        counted = max(self._counts.get("output_tokens", 0), self._spoken_tokens)
+        self._told_tokens = max(told, counted)
+        return self._told_tokens - told
 
 
 def _parsed(data: str) -> Json:

@@ -23,6 +23,7 @@ from .base import (
     Finished,
     Load,
     Loaded,
+    Native,
     Piece,
     Prompt,
     Started,
@@ -289,7 +290,7 @@ def _so_far(usage: Usage | None, piece: Piece) -> Usage | None:
     match piece:
         case Started(prompt_tokens):
             return Usage(prompt_tokens or 0, 0)
-        case Delta(tokens=tokens) if usage is not None:
+        case Delta(tokens=tokens) | Native(tokens=tokens) if usage is not None:
             return Usage(usage.prompt_tokens, usage.completion_tokens + tokens)
         case Finished(_, whole):
             return whole

@@ -292,6 +292,20 @@ async def test_a_native_answer_goes_through_event_by_event(inbox: Inbox) -> None
     assert ended == GenerationEnded(KEY, "complete", Usage(2, 1), has_output=True)
 
 
+async def test_a_native_answer_that_is_cancelled_has_taken_what_was_said(inbox: Inbox) -> None:
+    engine = Scripted([Started(2), Native('{"type":"a"}', 1), Native('{"type":"b"}', 3), 60.0])
+    body: dict[str, object] = {"model": "m", "endpoint": "/v1/messages", "messages": []}
+    coordinator = Coordinator()
+    async with group() as tasks:
+        relay = relay_of(coordinator, inbox, tasks, engine)
+        relay.open(KEY, coordinator.seal(body))
+        relay.start(KEY, "m", 5)
+        await asyncio.sleep(BEAT_S * 2)
+        relay.cancel(KEY)
+        ended = await inbox.first(GenerationEnded)
+    assert ended == GenerationEnded(KEY, "cancelled", Usage(2, 4), has_output=True)
+
+
 async def test_an_engine_that_takes_no_native_request_says_so(inbox: Inbox) -> None:
     body: dict[str, object] = {"model": "m", "endpoint": "/v1/messages", "messages": []}
     _, ended = await answer(await echo(), inbox, body)

@@ -105,8 +105,8 @@ def test_text() -> None:
     assert heard([start(), *TEXT, *ending()]) == [
         Started(12),
         Delta("Hel", tokens=1),
-        Delta("lo"),
-        Delta(tokens=6),
+        Delta("lo", tokens=1),
+        Delta(tokens=5),
         Finished("stop", Usage(12, 7)),
     ]
 
@@ -117,7 +117,7 @@ def test_what_came_together_is_one_delta() -> None:
         message.take(json.dumps(event))
     started, delta = message.pieces()
     assert started == Started(12)
-    assert delta == Delta("Hello", "", (ToolCall("toolu_1", "f", '{"city": "Paris"}'),), 1)
+    assert delta == Delta("Hello", "", (ToolCall("toolu_1", "f", '{"city": "Paris"}'),), 4)
 
 
 def test_a_character_that_comes_in_halves_is_said_whole() -> None:
@@ -132,7 +132,7 @@ def test_a_character_that_comes_in_halves_is_said_whole() -> None:
 def test_a_call_and_a_thought() -> None:
     pieces = heard([start(), *THOUGHT, *CALL, *ending("tool_use")])
     assert Delta(reasoning="hm", tokens=1) in pieces
-    assert Delta(tool_calls=(ToolCall("toolu_1", "f", '{"city": "Paris"}'),)) in pieces
+    assert Delta(tool_calls=(ToolCall("toolu_1", "f", '{"city": "Paris"}'),), tokens=2) in pieces
     assert pieces[-1] == Finished("tool_calls", Usage(12, 7))
 
 
@@ -209,6 +209,21 @@ def test_a_native_answer_goes_through_under_the_public_name() -> None:
     assert pieces[0] == Started(12)
     assert pieces[-1] == Finished("tool_calls", Usage(12, 7))
     assert not any(isinstance(piece, Delta) and piece.text for piece in pieces)
+
+
+@pytest.mark.parametrize("public", [None, "org/public"])
+def test_what_was_said_so_far_took_something(public: str | None) -> None:
+    """Counted is only an answer that ends: of another one there is nothing but its words."""
+    message, tokens = Message(public=public), 0
+    for event in (start(output_tokens=0), *THOUGHT, *TEXT, *CALL[:-1]):
+        message.take(json.dumps(event))
+        pieces = [p for p in message.pieces() if isinstance(p, Delta | Native)]
+        tokens += sum(piece.tokens for piece in pieces)
+    assert tokens == (3 if public is None else 5), "a call is said when it is whole"
+    for event in (CALL[-1], *ending(output_tokens=90)):
+        message.take(json.dumps(event))
+    pieces = [p for p in (*message.pieces(), *message.end()) if isinstance(p, Delta | Native)]
+    assert tokens + sum(piece.tokens for piece in pieces) == 90
 
 
 @given(st.lists(st.sampled_from([start(), *TEXT, *CALL, *THOUGHT, *ending()]), max_size=12))
