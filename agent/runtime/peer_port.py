@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import cast
 
 from ...config.errors import AgentError
+from ...config.paths import StateUnusable
 from ...config.peers import Peers
 from ..core.events import CacheSurveyed, Event
 from ..core.status import Json
-from ..weights.fetch import child_environ
 from ..weights.lines import MAX_LINE_BYTES, decode
 from ..weights.peers_lines import CHILD, encode_kept_back, encode_place
 
 _FIRST_REST_S, _LONGEST_REST_S = 1.0, 60.0
 _STOP_PATIENCE_S = 5.0
+_PASSED_ON = ("HOME", "PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
+"""Where things are; it speaks to no store, so nothing of what a fetch needs for one."""
 
 
 class PeerPort:
@@ -30,7 +32,7 @@ class PeerPort:
         peers: Where, and how much.
         cache_dir: What it serves from.
         tasks: Its parent.
-        environ: The agent's environment; the child gets nothing of it that is secret.
+        environ: The agent's environment; the child learns from it where things are.
         command: How it is started.
     """
 
@@ -95,7 +97,11 @@ class PeerPort:
     async def _keep(self) -> None:
         """Have it run, whatever becomes of it, with longer and longer rests."""
         while True:
-            await self._run()
+            try:
+                await self._run()
+            except OSError as error:  # no process could be had
+                reason = f"peers.listen {self._peers.listen}: {error.strerror or error}"
+                self._error = StateUnusable(path=self._command[0], reason=reason)
             self._port = None
             await asyncio.sleep(self._rest_s)
             self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S)
@@ -105,7 +111,7 @@ class PeerPort:
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=child_environ(self._environ),
+            env={name: self._environ[name] for name in _PASSED_ON if name in self._environ},
             limit=MAX_LINE_BYTES,
         )
         self._child = child

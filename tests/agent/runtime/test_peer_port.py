@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -73,6 +74,41 @@ async def test_it_is_started_again_when_it_dies(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as tasks:
             _ = PeerPort(table(tmp_path), tmp_path, tasks=tasks, command=command)
             await until(lambda: count.exists() and len(count.read_text()) >= 2)
+            raise _Over
+
+
+async def test_it_sees_no_credential(tmp_path: Path) -> None:
+    """Not even those that a fetch has to have: it speaks to no store."""
+    seen = tmp_path / "seen"
+    program = f"import json, os; open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))"
+    names = "AWS_SECRET_ACCESS_KEY HF_TOKEN NGC_API_KEY BOTO_CONFIG POOLHAND_TOKEN"
+    secrets = dict.fromkeys(names.split(), "hunter2")
+    command = (sys.executable, "-c", program)
+    with pytest.RaisesGroup(_Over):
+        async with asyncio.TaskGroup() as tasks:
+            environ = {**os.environ, **secrets}
+            _ = PeerPort(table(tmp_path), tmp_path, tasks=tasks, environ=environ, command=command)
+            await until(lambda: seen.exists() and seen.read_text().endswith("}"))
+            raise _Over
+    heard: dict[str, str] = json.loads(seen.read_text())
+    assert not secrets.keys() & heard.keys()
+    assert heard["PATH"] == os.environ["PATH"]
+
+
+async def test_a_program_that_is_gone_for_now_ends_nobody(tmp_path: Path) -> None:
+    """As while Python itself is replaced; it is tried again, and the status says why."""
+    program = tmp_path / "program"
+    with pytest.RaisesGroup(_Over):
+        async with asyncio.TaskGroup() as tasks:
+            shown = PeerPort(table(tmp_path), tmp_path, tasks=tasks, command=(str(program),))
+            await until(lambda: shown.facts()["error"] is not None)
+            error = shown.facts()["error"]
+            assert isinstance(error, dict)
+            assert str(program) in str(error["words"])
+            _ = program.write_text("#!/bin/sh\necho '{\"port\": 5}'\nexec cat > /dev/null\n")
+            program.chmod(0o700)
+            await until(lambda: shown.facts()["port"] == 5)
+            assert shown.facts()["error"] is None
             raise _Over
 
 
