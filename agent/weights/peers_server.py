@@ -110,16 +110,22 @@ class PeerServer:
         """Answer until :meth:`stop`.
 
         Args:
-            look: Called about every ``look_s`` with what was counted.
+            look: Called about every ``look_s`` with what was counted, however many come.
             look_s: Seconds.
         """
         self._socket.settimeout(look_s)
-        previous = threading.stack_size(_STACK_BYTES)
+        previous, due_s = threading.stack_size(_STACK_BYTES), 0.0
         try:
             while not self._over.is_set():
-                with contextlib.suppress(OSError):  # nobody came, or who came has left again
+                try:
                     self._welcome(self._socket.accept()[0])
-                look(self.counts)
+                except TimeoutError:
+                    pass  # nobody came
+                except OSError:  # who came has left again, or no file can be opened any more
+                    _ = self._over.wait(_POLL_S)
+                if (now_s := time.monotonic()) >= due_s:
+                    due_s = now_s + look_s
+                    look(self.counts)
         finally:
             _ = threading.stack_size(previous)
             self._socket.close()
@@ -136,15 +142,23 @@ class PeerServer:
     def _welcome(self, line: socket.socket) -> None:
         with self._lock:
             is_full = len(self._lines) >= self._peers.max_connections
-            if is_full:
-                self.counts.turned_away += 1
-            else:
+            if not is_full:
                 self._lines.add(line)
                 self.counts.connections = len(self._lines)
-        if is_full:
-            line.close()
-            return
-        threading.Thread(target=self._live, args=(line,), name="peer", daemon=True).start()
+        try:
+            if not is_full:
+                threading.Thread(target=self._live, args=(line,), name="peer", daemon=True).start()
+                return
+        except RuntimeError:  # the system has no thread left
+            self._left(line)
+        with self._lock:
+            self.counts.turned_away += 1
+        line.close()
+
+    def _left(self, line: socket.socket) -> None:
+        with self._lock:
+            self._lines.discard(line)
+            self.counts.connections = len(self._lines)
 
     def _live(self, line: socket.socket) -> None:
         try:
@@ -160,9 +174,7 @@ class PeerServer:
         except (OSError, EOFError):
             pass  # it left, or was too slow to hear us
         finally:
-            with self._lock:
-                self._lines.discard(line)
-                self.counts.connections = len(self._lines)
+            self._left(line)
             line.close()
 
     def _greet(self, line: socket.socket) -> Talk:

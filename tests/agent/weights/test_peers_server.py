@@ -1,19 +1,22 @@
 """A node that answers peers: to whom, what, how fast, and how many at once."""
 
+import errno
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from peers_world import KEY, NODE, OTHER_KEY, dialled, exactly, publish_build, raw, serving
 from weights_origin import toy
 
 from poolhand.agent.weights.cache import SHARED_NAME, Cache
+from poolhand.agent.weights.peers_holdings import Holdings
 from poolhand.agent.weights.peers_line import PeerFailed
-from poolhand.agent.weights.peers_server import PeerServer
+from poolhand.agent.weights.peers_server import PeerServer, Served
 from poolhand.agent.weights.peers_shared import Sharing
 from poolhand.agent.weights.peers_talk import (
     ANSWER_BYTES,
@@ -25,6 +28,7 @@ from poolhand.agent.weights.peers_talk import (
     Talk,
     client_proof,
 )
+from poolhand.config.peers import Peers
 
 OBJECTS = toy(shard_bytes=3_000_000)
 SHARD = "model-00001-of-00002.safetensors"
@@ -176,6 +180,62 @@ def test_one_connection_too_many_is_turned_away(cache_dir: Path) -> None:
                 return False
 
         until(is_let_in)
+
+
+def test_a_system_without_threads_turns_away(
+    server: PeerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError(thread.name)
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", start)
+        with pytest.raises(PeerFailed) as failed, dialled(server.port):
+            pass
+        assert failed.value.reason == "gone"
+    assert read(server.port, 0, 10) == ("here", DATA[:10])
+    assert server.counts.turned_away == 1
+
+
+class Barred(socket.socket):
+    """A listening socket that opens no file any more; whoever waits stops at the 40th try."""
+
+    def __init__(self, tried: Callable[[], None]) -> None:
+        super().__init__()
+        self._tried = tried
+
+    def accept(self) -> NoReturn:
+        """Fail as the system does that has no file left."""
+        self._tried()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_system_without_files_is_asked_again_after_a_rest(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the agent hears of it no more often than it would otherwise."""
+    tries, rests, looks = list[int](), list[float | None](), list[Served]()
+
+    def tried() -> None:
+        tries.append(1)
+        if len(tries) == 40:
+            server.stop()
+
+    def wait(_event: threading.Event, timeout: float | None = None) -> bool:
+        rests.append(timeout)
+        return False
+
+    def create(*_: object, **_named: object) -> Barred:
+        return Barred(tried)
+
+    peers = Peers(listen="127.0.0.1:1", key_file="/k")
+    monkeypatch.setattr(socket, "create_server", create)
+    monkeypatch.setattr(threading.Event, "wait", wait)
+    server = PeerServer(peers, KEY, NODE, Holdings(cache_dir / "models"))
+    server.serve(looks.append, look_s=600)
+    assert len(rests) == len(tries)
+    assert all(rests)
+    assert len(looks) == 1
 
 
 def test_it_sends_no_faster_than_it_may(cache_dir: Path) -> None:
