@@ -26,7 +26,7 @@ from .journal import JOURNAL_NAME, Header, Journal, Listed, carry_over, load
 from .lines import EXIT_FAILED, FetchJob, Result, Tensors
 from .outlook import Outlook
 from .parts import Part, Target, prepare, sweep
-from .peers_join import Brought, pull_for
+from .peers_join import pull_for
 from .plan import Grid, grid_for
 from .plane import Begin, Plane
 from .publish import Digested, digest_in_place, drop_lies, publish
@@ -94,7 +94,6 @@ class Bring:
         self.is_asking = False
         self._stopped = threading.Event()
         self._over = threading.Event()
-        self._brought: Brought = lambda: 0
         self._boot = boot_id()
         # a machine that does not tell its boots cannot tell what a power cut took, either
         self._syncs_first = job.weights.sync_first or not self._boot
@@ -217,7 +216,7 @@ class Bring:
         self._room(total)
         told = self._taking_over(total)
         parts, journal, got = self._prepare(targets, grid, promise, told)
-        pull, brought = pull_for(
+        pull = pull_for(
             self._job,
             self._folder,
             self._source(plane, store),
@@ -226,7 +225,7 @@ class Bring:
             grid,
             ended=self._over.set,
         )
-        self._brought, is_whole = brought, False
+        is_whole = False
         try:
             self._begin(pull)
             arriving = Arriving(parts, grid) if self._job.tells_tensors else None
@@ -250,7 +249,8 @@ class Bring:
             if part.seal is not None
         ]
         done, reused = pull.bytes_resumed, still_reused(got, parts)
-        told = Progress(total, total, done, bytes_peers=brought(), bytes_reused=reused)
+        peers = pull.standing().peers_bytes
+        told = Progress(total, total, done, bytes_peers=peers, bytes_reused=reused)
         self._tell("publish", told)
         is_promised = promise is not None or self._job.is_held
         self._publish(digests, is_promised=is_promised)
@@ -366,7 +366,7 @@ class Bring:
                 total,
                 resumed,
                 outlook.rate_bytes_s,
-                bytes_peers=self._brought(),
+                bytes_peers=standing.peers_bytes,
                 bytes_reused=reused(),
                 eta_s=outlook.left_s,
             )

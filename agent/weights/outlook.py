@@ -43,6 +43,7 @@ class Standing:
         block_bytes: Reads are cut between blocks only.
         is_limited: Whether it is not the link that bounds them, so that more of them bring no
             more: a rate of our own is held, or the processor has no time.
+        peers_bytes: Of what is counted, what peers brought.
     """
 
     counted_bytes: int
@@ -51,6 +52,7 @@ class Standing:
     most: int
     block_bytes: int
     is_limited: bool = False
+    peers_bytes: int = 0
 
     @property
     def done_bytes(self) -> int:

@@ -221,11 +221,6 @@ class Company:
                 peer.banned = ""
 
     @property
-    def brought_bytes(self) -> int:
-        """What all peers brought."""
-        return sum(peer.brought_bytes for peer in self.peers)
-
-    @property
     def banned(self) -> dict[str, str]:
         """Peers of which nothing is asked any more, and why."""
         return {peer.address: peer.banned for peer in self.peers if peer.banned}

@@ -11,9 +11,6 @@ from .plan import Grid
 from .pull import Pull
 from .source import Source
 
-Brought = Callable[[], int]
-"""How many bytes peers have brought so far."""
-
 
 def pull_for(
     job: FetchJob,
@@ -24,7 +21,7 @@ def pull_for(
     grid: Grid,
     *,
     ended: Callable[[], None],
-) -> tuple[Pull, Brought]:
+) -> Pull:
     """The pull of a job, with the peers that there are; waits until each has been called.
 
     Args:
@@ -41,7 +38,7 @@ def pull_for(
     """
     promised = [part.target.sha256 for part in parts if part.target.sha256 is not None]
     if not job.peers.is_on or not promised:
-        return Pull(source, parts, journal, grid, ended=ended), lambda: 0
+        return Pull(source, parts, journal, grid, ended=ended)
     # only here: a fetch without peers needs none of it
     from .peers_company import Company  # noqa: PLC0415
     from .peers_node import key_of, own_node  # noqa: PLC0415
@@ -59,5 +56,4 @@ def pull_for(
         sharing = Sharing(folder / SHARED_NAME, files)
     company = Company(job.peers, key, node, {bytes.fromhex(sha256) for sha256 in promised})
     company.begin()
-    pull = PullTogether(source, parts, journal, grid, Together(company, sharing), ended=ended)
-    return pull, lambda: company.brought_bytes
+    return PullTogether(source, parts, journal, grid, Together(company, sharing), ended=ended)

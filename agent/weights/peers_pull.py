@@ -11,12 +11,13 @@ import mmap
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from ...config.frozen import frozen
+from ...config.frozen import frozen, replace
 from .arrival import Arrival
 from .journal import Journal
+from .outlook import Standing
 from .parts import Part
 from .peers_company import Company, Peer
 from .peers_shared import Sharing
@@ -124,7 +125,7 @@ class PullTogether(Pull):
         self._sharing = together.sharing
         self._lent: dict[int, list[Lent]] = {}
         self._doubted: dict[int, list[tuple[Lent, list[bytes]]]] = {}
-        self._at_peers = 0
+        self._at_peers = self._peers_bytes = 0
         self._most_at_peers = 1
         self._own = threading.local()
         self._told: set[int] = set()
@@ -141,10 +142,10 @@ class PullTogether(Pull):
     def _turns(self, queues: Sequence[Sequence[Chunk]]) -> Turns:
         return Shares(queues, self._is_wanted)
 
-    @property
-    def bytes_from_peers(self) -> int:
-        """What peers brought so far."""
-        return self._company.brought_bytes
+    def standing(self) -> Standing:
+        """The same, and what of it peers brought: what they lied is not of it."""
+        with self._change:
+            return replace(super().standing(), peers_bytes=self._peers_bytes)
 
     def start(self, connections: int, *, most: int | None = None, cores: int = 0) -> None:
         """Start all workers at once, half of which may be with peers while the store has work."""
@@ -223,6 +224,7 @@ class PullTogether(Pull):
             if at > chunk.start:
                 self._keep(chunk.file, chunk.start, at)
                 self._bytes_counted += at - chunk.start
+                self._peers_bytes += at - chunk.start
                 lent = self._lent.setdefault(chunk.file, [])
                 lent.append(Lent(chunk.start, at, peer))
             if at < chunk.stop:
@@ -254,6 +256,7 @@ class PullTogether(Pull):
         start, stop = (at * self._grid.block_bytes for at in (blocks.start, blocks.stop))
         lent = self._lent.get(file, [])
         self._lent[file] = [one for one in lent if one.stop <= start or stop <= one.start]
+        self._count_out(min(stop, one.stop) - max(start, one.start) for one in lent)
         super()._fetch_again(file, blocks)
 
     def _read_again(self, file: int) -> None:
@@ -263,6 +266,7 @@ class PullTogether(Pull):
         if not lent:
             super()._read_again(file)
             return
+        self._count_out(one.stop - one.start for one in lent)
         part = self._parts[file]
         fd = part.open()[0]
         self._doubted[file] = [(one, _digests(fd, one)) for one in lent]
@@ -281,6 +285,11 @@ class PullTogether(Pull):
         part.have[:] = kept
         part.is_second_reading = False  # of the store's own bytes it is the first
         self._want_again(file, self._missing(file))
+
+    def _count_out(self, counts: Iterable[int]) -> None:
+        """What peers brought is to come again; what would be less than nothing is not of it."""
+        with self._change:
+            self._peers_bytes -= sum(max(0, count) for count in counts)
 
     def _judge(self, file: int) -> None:
         """Now that the file is right, tell who had brought something else."""

@@ -102,6 +102,7 @@ def test_the_liar_is_named_and_the_true_one_is_not(tmp_path: Path, cache_dir: Pa
             time.sleep(0.01)
         assert origin.sent_bytes == len(DATA), "all that peers brought was read again, once"
         assert run.pull.bytes_done == len(DATA)
+        assert run.pull.standing().peers_bytes == 0, "what was read again is the store's"
         claims = load(run.journal_path, boot_id="x")
         assert claims is not None
         assert claims.files[0].seal is not None
@@ -118,7 +119,7 @@ def test_true_ones_are_believed(tmp_path: Path, cache_dir: Path) -> None:
         assert run.pull.error is None
         assert company.banned == {}
         assert origin.sent_bytes == 0
-        assert run.pull.bytes_from_peers == len(DATA)
+        assert run.pull.standing().peers_bytes == len(DATA)
         run.sharing.close()
 
 

@@ -76,6 +76,7 @@ def fetch_with(
     assert record is not None
     assert record.verified_by == "manifest"
     assert not (found.folder / SHARED_NAME).exists()
+    assert all(one.bytes_peers <= one.bytes_done for one in found.told)
     return found
 
 
@@ -137,7 +138,8 @@ def test_without_a_promised_digest_no_peer_is_asked(tmp_path: Path) -> None:
 def test_a_liar_costs_time_and_nothing_else(origin: Origin, tmp_path: Path) -> None:
     _ = publish_build(tmp_path / "peer", OBJECTS)
     with serving(tmp_path / "peer", kind=Liar) as peer:
-        _ = fetch_with(origin, tmp_path / "own", [peer.port])
+        found = fetch_with(origin, tmp_path / "own", [peer.port])
+    assert found.told[-1].bytes_peers == 0
     sizes = [int(b) - int(a) + 1 for a, b in _spans(origin)]
     assert sum(sizes) <= 10_100_000 + 2 * CHUNK_BYTES, "each byte of weights about once"
 
