@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ...backends.stores.errors import WeightsCorrupt
 from .parts import Part
-from .told import Checked, is_apart, lies
+from .told import Checked, lies
 from .verify import check_file
 
 
@@ -26,7 +26,7 @@ def holds(part: Part, sha256: str, held: memoryview | None, *, model: str) -> bo
         Whether it may have its name; else it is to be read once more.
 
     Raises:
-        WeightsCorrupt: It makes no sense, and there is nothing to say that it was meant otherwise.
+        WeightsCorrupt: It makes no sense, and was meant so or came so twice.
     """
     if part.is_other(sha256):
         return False
@@ -35,10 +35,16 @@ def holds(part: Part, sha256: str, held: memoryview | None, *, model: str) -> bo
     try:
         part.weights_bytes = check_file(opened, path=path, model=model, is_plain=is_plain)
     except WeightsCorrupt:
-        if part.is_second_reading or not is_apart(part.target.told, part.found()):
+        if part.is_second_reading or _is_meant(part):
             raise
         return False
     return True
+
+
+def _is_meant(part: Part) -> bool:
+    """Whether somebody vouches for just these bytes, so that another reading brings the same."""
+    told = part.target.told
+    return part.target.sha256 is not None or (told is not None and told == part.found())
 
 
 def doubted(parts: Sequence[Part]) -> tuple[list[int], list[int]]:

@@ -241,11 +241,6 @@ def lies(files: Iterable[Checked]) -> tuple[str, ...]:
     )
 
 
-def is_apart(told: str | None, found: str | None) -> bool:
-    """Whether a file is not what its store's word says, if that is one about its bytes."""
-    return bool(told and found and told != found and _is_comparable(told, found))
-
-
 def _is_comparable(told: str, found: str) -> bool:
     """Else an answer told better: that its tag is of other bytes, or another checksum."""
     return _kind(told) == _kind(found)

@@ -62,9 +62,10 @@ def bring(
     *,
     is_right: Callable[[str], bool] = lambda _: True,
     alone: Alone | None = None,
+    tells: bool = True,
 ) -> Record:
     def find(_ref: ModelRef, _stores: Stores, _environ: Mapping[str, str]) -> Store:
-        return TellingStore(origin, is_right)
+        return TellingStore(origin, is_right) if tells else OriginStore(origin.port)
 
     job = FetchJob(
         MODEL, REF, stores_of(origin), quick(connections=1, chunk_bytes=2**20), str(folder), alone
@@ -124,6 +125,25 @@ def test_one_that_stays_flipped_is_no_build(origin: Origin, tmp_path: Path) -> N
     assert bring(origin, tmp_path).unpromised == ()
     asked = {path for path, _ in origin.ranges}
     assert (SHARD in asked, asked & right) == (True, set()), "what was right is here still"
+    assert here(tmp_path) == origin.objects
+
+
+def test_what_makes_no_sense_is_read_again_where_nobody_tells(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.fault = flipped(SHARD, times=1)
+    assert bring(origin, tmp_path, tells=False).verified_by == "self"
+    assert here(tmp_path) == origin.objects
+
+
+def test_what_came_senseless_twice_comes_again_with_the_next_fetch(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.fault = flipped(SHARD, times=2)
+    with pytest.raises(WeightsCorrupt, match=SHARD):
+        _ = bring(origin, tmp_path, tells=False)
+    assert SHARD not in here(tmp_path)
+    assert bring(origin, tmp_path, tells=False).verified_by == "self"
     assert here(tmp_path) == origin.objects
 
 
