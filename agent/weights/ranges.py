@@ -74,6 +74,12 @@ class Hiccup(Exception):  # not a failure yet
 class CredentialsStale(Exception):  # not a failure yet
     """The store wants fresh credentials, another clock, or to be asked in another region.
 
+    Args:
+        code: The store's own word for it.
+        date: See below.
+        region: See below.
+        said: What it answered, if it has no word for it.
+
     Attributes:
         date: The store's own time, if it says that ours is too far off.
         region: Where the bucket is, if it says so.
@@ -81,11 +87,16 @@ class CredentialsStale(Exception):  # not a failure yet
     """
 
     def __init__(
-        self, code: str = "", *, date: str | None = None, region: str | None = None
+        self,
+        code: str = "",
+        *,
+        date: str | None = None,
+        region: str | None = None,
+        said: str = "",
     ) -> None:
         self.date = date
         self.region = region
-        self.reason = DENIED.get(code, "the credentials have expired")
+        self.reason = DENIED.get(code) or said or "the credentials have expired"
         if region is not None:
             self.reason = "it names another region of the bucket's each time"
         super().__init__(self.reason)
@@ -158,7 +169,9 @@ class RangeReader:
             return
         try:
             line, head = self._ask(location, span)
-            self._judge(line, head, span)
+            if head.status not in {200, 206}:
+                self._refuse(line, head, span, is_fleeting=location.is_fleeting)
+            self._judge(head, span)
             self._pour(line, span, sink)
         finally:
             # a refusal that was read to its end leaves a good connection, too
@@ -207,9 +220,7 @@ class RangeReader:
             self._contexts[ca_file] = ssl.create_default_context(cafile=ca_file)
         return self._contexts[ca_file]
 
-    def _judge(self, line: Exchange, head: Head, span: Span) -> None:
-        if head.status not in {200, 206}:
-            self._refuse(line, head, span)
+    def _judge(self, head: Head, span: Span) -> None:
         # rclone's S3 answers 200, but names the range that it sends
         is_range = head.status == 206 or (not span.is_whole and "content-range" in head.fields)  # noqa: PLR2004  # HTTP
         if not is_range and not span.is_whole:
@@ -240,7 +251,7 @@ class RangeReader:
         if found[3] not in {"*", str(span.size_bytes)}:
             raise WeightsChanged(model=self._model, file=span.path)
 
-    def _refuse(self, line: Exchange, head: Head, span: Span) -> None:
+    def _refuse(self, line: Exchange, head: Head, span: Span, *, is_fleeting: bool) -> None:
         status = head.status
         try:
             found = _CODE.search(line.body(_ERROR_BODY_BYTES, within_s=self._stall_timeout_s))
@@ -264,6 +275,8 @@ class RangeReader:
             raise WeightsChanged(model=self._model, file=span.path)
         if status in {404, 410}:
             raise ModelMissing(model=self._model, reason=f"{span.path} is gone from the store")
+        if status in {401, 403} and is_fleeting:
+            raise CredentialsStale(said=words)
         if status in {401, 403}:
             raise StoreDenied(store=self._store, reason=words)
         raise StoreUnreachable(store=self._store, reason=words)

@@ -46,6 +46,8 @@ class HttpLocation:
         headers: Everything to send but ``Range``, ``If-Match`` and ``Connection``, which
             the reader adds and no signature covers; ``Host`` is among them.
         ca_file: PEM file to trust instead of the system's authorities.
+        is_fleeting: Whether a refusal may only mean that the address or the token has ended, so
+            that a fresh one is worth a try.
     """
 
     host: str
@@ -54,6 +56,7 @@ class HttpLocation:
     target: str
     headers: Mapping[str, str] = field(repr=False)
     ca_file: str | None = None
+    is_fleeting: bool = False
 
 
 @frozen

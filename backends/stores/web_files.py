@@ -129,6 +129,7 @@ class WebFiles:
                 **(self._own(file.key) if place.is_home else NONE),
             },
             ca_file=self._client.ca_file,
+            is_fleeting=True,
         )
 
     def forget(self) -> None:

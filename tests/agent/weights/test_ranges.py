@@ -1,6 +1,7 @@
 """One ranged GET: every answer is held against what was asked for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,15 @@ def test_a_bucket_elsewhere(origin: Origin, reader: RangeReader, status: int) ->
     with pytest.raises(CredentialsStale) as caught:
         _ = read(reader, origin)
     assert (caught.value.region, caught.value.date) == ("eu-west-1", None)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_address_that_has_ended(origin: Origin, reader: RangeReader, status: int) -> None:
+    body = b"<Code>AccessDenied</Code><Message>Request has expired</Message>"
+    origin.fault = always(Reply(status=status, body=body))
+    signed = replace(where(origin), is_fleeting=True)
+    with pytest.raises(CredentialsStale, match=f"answers {status} AccessDenied"):
+        reader.read(signed, span(origin), ignore)
 
 
 FINAL: dict[str, tuple[Fault, type[WeightsError]]] = {
