@@ -7,6 +7,8 @@ Source:
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,12 +17,23 @@ from ...config.frozen import frozen
 
 PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
+WHOLE_BYTES = 2**20
+"""A longer header is read piece by piece: one that means harm takes 25 times as much, once it is
+parsed."""
+
+MOST_TENSORS = 2**18
+"""Behind a long header. A model of 512 experts in 4 bits has 221,184, if all of it is one file."""
+
+MOST_SPANS = 2**16
+"""Tensors of one file that are told one by one."""
+
 _MAX_DIMENSIONS = 32
 _MAX_NUMBER = 2**63
 _DTYPE_BITS = {
     **dict.fromkeys(("F4",), 4),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
+    **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
     **dict.fromkeys(("U32", "I32", "F32"), 32),
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
@@ -61,8 +74,13 @@ def check_header(file: BinaryIO, *, size_bytes: int) -> int:
         file: Read up to the header's end.
         size_bytes: Length of the whole file.
     """
-    base, _ = _laid(file, size_bytes)
-    return size_bytes - base
+    header_bytes = _header_bytes(file, size_bytes)
+    rest_bytes = size_bytes - PREFIX_BYTES - header_bytes
+    if header_bytes > WHOLE_BYTES:
+        _check_long(file, header_bytes, rest_bytes)
+    else:
+        _refuse_gaps(sorted(map(_place, _whole(file, header_bytes))), rest_bytes)
+    return rest_bytes
 
 
 def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
@@ -73,14 +91,21 @@ def tensor_spans(file: BinaryIO, *, size_bytes: int) -> dict[str, range]:
         size_bytes: Length of the whole file.
 
     Raises:
-        HeaderInvalid: The header does not hold together.
+        HeaderInvalid: The header does not hold together, or has more than :data:`MOST_SPANS`.
     """
-    base, extents = _laid(file, size_bytes)
+    header_bytes = _header_bytes(file, size_bytes)
+    base = PREFIX_BYTES + header_bytes
+    if header_bytes > WHOLE_BYTES:
+        extents = list(_long(file, header_bytes, most=MOST_SPANS))
+        _refuse_twins([hash(extent.name) for extent in extents])
+    else:
+        extents = _whole(file, header_bytes)
+    extents.sort(key=_place)
+    _refuse_gaps(map(_place, extents), size_bytes - base)
     return {one.name: range(base + one.start, base + one.stop) for one in extents}
 
 
-def _laid(file: BinaryIO, size_bytes: int) -> tuple[int, list[_Extent]]:
-    """Where the tensors begin, and which they are, side by side from there to the file's end."""
+def _header_bytes(file: BinaryIO, size_bytes: int) -> int:
     length = file.read(PREFIX_BYTES)
     header_bytes = int.from_bytes(length, "little")
     rest_bytes = size_bytes - PREFIX_BYTES - header_bytes
@@ -88,18 +113,62 @@ def _laid(file: BinaryIO, size_bytes: int) -> tuple[int, list[_Extent]]:
         raise HeaderInvalid(problem="the header does not fit into the file")
     if header_bytes > MAX_HEADER_BYTES:
         raise HeaderInvalid(problem="the header is longer than 100,000,000 bytes")
+    return header_bytes
+
+
+def _whole(file: BinaryIO, header_bytes: int) -> list[_Extent]:
     text = file.read(header_bytes)
     if len(text) != header_bytes or not text.startswith(b"{"):
         raise HeaderInvalid(problem="the header does not begin with a brace")
-    extents = sorted(_extents(text), key=lambda extent: (extent.start, extent.stop))
+    return _extents(text)
+
+
+def _long(file: BinaryIO, header_bytes: int, *, most: int) -> Iterator[_Extent]:
+    from .long_headers import entries  # noqa: PLC0415  # few headers are long
+
+    count = 0
+    try:
+        for name, tensor in entries(file, header_bytes, _JSON):
+            count += 1
+            if count > most:
+                raise HeaderInvalid(problem=f"more than {most} tensors behind a long header")
+            if not name.isascii():
+                _ = name.encode()
+            yield _extent(name, tensor)
+    except (ValueError, RecursionError) as error:
+        raise HeaderInvalid(problem=str(error)[:80]) from error
+
+
+def _check_long(file: BinaryIO, header_bytes: int, rest_bytes: int) -> None:
+    """Hold a long header together, of each tensor of which two numbers are kept."""
+    places, names = list[int](), list[int]()
+    for extent in _long(file, header_bytes, most=MOST_TENSORS):
+        places.append(extent.start << 64 | extent.stop)
+        names.append(hash(extent.name))
+    _refuse_twins(names)
+    places.sort()
+    _refuse_gaps(((place >> 64, place & (2**64 - 1)) for place in places), rest_bytes)
+
+
+def _refuse_twins(names: list[int]) -> None:
+    names.sort()
+    if any(one == other for one, other in pairwise(names)):
+        raise HeaderInvalid(problem="a name stands in the header twice")
+
+
+def _place(extent: _Extent) -> tuple[int, int]:
+    return extent.start, extent.stop
+
+
+def _refuse_gaps(places: Iterable[tuple[int, int]], rest_bytes: int) -> None:
+    """Hold tensors to lie side by side, from the header's end to the file's."""
     at = 0
-    for extent in extents:
-        if extent.start != at:
+    for start, stop in places:
+        if start != at:
             raise HeaderInvalid(problem="tensors overlap or leave a gap")
-        at = extent.stop
+        at = stop
     if at != rest_bytes:
         raise HeaderInvalid(problem="the tensors are not as long as the file")
-    return size_bytes - rest_bytes, extents
 
 
 def _extents(text: bytes) -> list[_Extent]:
@@ -111,8 +180,18 @@ def _extents(text: bytes) -> list[_Extent]:
     if not isinstance(found, dict):
         raise HeaderInvalid(problem="the header is no JSON object")
     tensors = cast("dict[str, object]", found)
-    _ = tensors.pop("__metadata__", None)
+    metadata = tensors.pop("__metadata__", None)
+    if metadata is not None and not _is_texts(metadata):
+        raise HeaderInvalid(problem="the metadata are no texts")
+    if b"\\u" in text and any("\ud800" <= letter <= "\udfff" for letter in "".join(tensors)):
+        raise HeaderInvalid(problem="a name is no Unicode text")
     return [_extent(name, tensor) for name, tensor in tensors.items()]
+
+
+def _is_texts(metadata: object) -> bool:
+    if not isinstance(metadata, dict):
+        return False
+    return all(isinstance(text, str) for text in cast("dict[str, object]", metadata).values())
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -12,7 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poolhand.agent.weights.headers import HeaderInvalid, check_header, tensor_bytes
+from poolhand.agent.weights.headers import (
+    MOST_SPANS,
+    HeaderInvalid,
+    check_header,
+    tensor_bytes,
+    tensor_spans,
+)
 
 Tensor = dict[str, object]
 
@@ -43,7 +49,16 @@ def test_padding_metadata_and_empty_tensors() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "size_bytes"),
-    [("F4", 4), ("F6_E2M3", 6), ("BOOL", 8), ("F8_E4M3", 8), ("U16", 16), ("I32", 32), ("C64", 64)],
+    [
+        ("F4", 4),
+        ("F6_E2M3", 6),
+        ("BOOL", 8),
+        ("F8_E4M3", 8),
+        ("F8_E5M2FNUZ", 8),
+        ("U16", 16),
+        ("I32", 32),
+        ("C64", 64),
+    ],
 )
 def test_widths(dtype: str, size_bytes: int) -> None:
     assert check(packed({"t": tensor(dtype, [8], 0, size_bytes)}, bytes(size_bytes))) == size_bytes
@@ -62,6 +77,11 @@ BROKEN = {
     "a giant number": packed(b'{"a":' + b"9" * 5000 + b"}"),
     "a name twice": packed(b'{"a": 1, "a": 1}'),
     "a tensor that is none": packed({"t": 3}),
+    "metadata that are no texts": packed({"__metadata__": {"a": [1]}}),
+    "metadata that are a list": packed({"__metadata__": ["a"]}),
+    "a name that is no text": packed(
+        b'{"\\ud800":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"x"
+    ),
     "no dtype": packed({"t": {"shape": [], "data_offsets": [0, 0]}}),
     "an unknown dtype": packed({"t": tensor("F3", [1], 0, 1)}, b"x"),
     "a dtype that is a list": packed({"t": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}),
@@ -120,6 +140,86 @@ def test_a_claimed_giant_header_costs_no_memory(tmp_path: Path) -> None:
         _ = tensor_bytes(path)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
+
+
+LONG = 2**21
+
+
+def long_header(before: bytes = b"", *, count: int = 20_000, behind: bytes = b"}") -> bytes:
+    """Some tensors of one byte each, behind metadata that make the header long."""
+    rows = (
+        b'"t%d" : {"dtype":"U8","shape":[1],"data_offsets":[%d,%d]}' % (at, at, at + 1)
+        for at in range(count)
+    )
+    told = b'"__metadata__":{"q\\"uo\\\\":"' + b'\xc3\xa9\\"' * (LONG // 4) + b'" , "b":""},'
+    return b"{ " + told + before + b",\n".join(rows) + behind
+
+
+def test_a_long_header_that_holds_together() -> None:
+    data = packed(long_header(behind=b"} \n"), b"x" * 20_000)
+    assert check(data) == 20_000
+    spans = tensor_spans(io.BytesIO(data), size_bytes=len(data))
+    start = len(data) - 20_000
+    assert (len(spans), spans["t7"]) == (20_000, range(start + 7, start + 8))
+    assert check(packed(b"{}" + b" " * LONG)) == 0
+    assert check(packed(b'{"__metadata__" : {}' + b" " * LONG + b"}")) == 0
+
+
+T = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
+LONG_AND_BROKEN = {
+    "cut": long_header()[:-1],
+    "more behind it": long_header(behind=b"}}"),
+    "a comma at its end": long_header(behind=b",}"),
+    "a name twice": long_header(b'"t9":' + T + b","),
+    "metadata twice": long_header(b'"__metadata__":{},'),
+    "metadata that are no texts": long_header(b'"__metadata__":{"a":1},')[LONG // 2 :],
+    "an overlap": long_header(b'"a":' + T + b","),
+    "no tensor": long_header(b'"a":1,'),
+    "an endless tensor": long_header(b'"a":{"dtype":"' + b"U" * LONG + b'"},'),
+    "a deep tensor": long_header(b'"a":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b","),
+    "no UTF-8": long_header(b'"\xff":' + T + b","),
+    "a line break in its metadata": long_header(b'"__metadata__":{"a":"\n"},'),
+    "no escape of JSON's": long_header().replace(b'\\"', b"\\&"),
+    "a blank before it": b" " + long_header(),
+    "a comma behind its metadata": long_header(b'"__metadata__":{"a":"b",},'),
+    "a name that is no text": long_header(b'"\\ud800":' + T + b","),
+    "half a text": long_header()[: LONG // 2] + b" " * LONG,
+    "blanks alone": b" " * LONG,
+    "an array": b"[" + b" " * LONG + b"]",
+}
+
+
+@pytest.mark.parametrize("header", LONG_AND_BROKEN.values(), ids=LONG_AND_BROKEN.keys())
+def test_a_long_header_that_is_refused(header: bytes) -> None:
+    with pytest.raises(HeaderInvalid):
+        _ = check(packed(header, b"x" * 20_000))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"__metadata__":[' + b"[]," * 2**20 + b"[]]}",
+        b'{"a":{"dtype":"U8","shape":[' + b"1," * 2**20 + b'1],"data_offsets":[0,1]}}',
+        b'{"__metadata__":{"a":"' + b"y" * 2**22 + b'"}}',
+        long_header(),
+    ],
+    ids=["lists", "sides", "metadata", "tensors"],
+)
+def test_a_long_header_costs_no_memory(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "long.safetensors"
+    _ = path.write_bytes(packed(header, b"x" * 20_000))
+    tracemalloc.start()
+    with contextlib.suppress(HeaderInvalid):
+        _ = tensor_bytes(path)
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
+
+
+def test_spans_of_too_many_tensors_are_not_told() -> None:
+    data = packed(long_header(count=MOST_SPANS + 1), b"x" * (MOST_SPANS + 1))
+    assert check(data) == MOST_SPANS + 1
+    with pytest.raises(HeaderInvalid, match="more than"):
+        _ = tensor_spans(io.BytesIO(data), size_bytes=len(data))
 
 
 def test_damaged_headers_are_refused_and_nothing_worse() -> None:
