@@ -84,7 +84,7 @@ class Part:
         self.seal = claim.seal
         self.have = claim.have
         self.marks = claim.marks
-        self.is_second_reading = False
+        self.is_second_reading = not target.remote.size_bytes  # no second one would bring more
         self.weights_bytes: int | None = None
         self._is_synced = False
         self._lost: OSError | None = None

@@ -183,6 +183,21 @@ def test_what_an_earlier_run_left_damaged_comes_again(origin: Origin, tmp_path: 
     assert here(tmp_path) == origin.objects
 
 
+@pytest.mark.parametrize("is_promised", [True, False])
+def test_an_empty_file_that_should_not_be_is_no_build(
+    origin: Origin, tmp_path: Path, *, is_promised: bool
+) -> None:
+    """There is nothing of it that could be read once more."""
+    sums = tmp_path / "sums"
+    meant = {**origin.objects, "merges.txt": b"more"}
+    rows = (f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in meant.items())
+    _ = sums.write_text("".join(rows))
+    origin.objects["merges.txt"] = b""
+    alone = Alone(checksums=str(sums) if is_promised else None)
+    with pytest.raises(WeightsCorrupt, match=r"merges\.txt"):
+        _ = bring(origin, tmp_path, is_right=lambda path: path != "merges.txt", alone=alone)
+
+
 def test_tags_that_are_no_md5s_are_not_believed(origin: Origin, tmp_path: Path) -> None:
     record = bring(origin, tmp_path, is_right=lambda _: False)
     assert (record.verified_by, set(record.unpromised)) == ("self", set(origin.objects))
