@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model, load_tokenizer
 
+from . import mlx_template
 from .asked import advised
 from .decoding import Memory
 from .messages import LoadModel
@@ -83,6 +84,7 @@ def load(
         module, config = load_model(folder, lazy=True)
     arrays = cast("list[tuple[str, mx.array]]", tree_flatten(module.parameters()))
     _evaluate([array for _, array in arrays], progressed)
+    mlx_template.install()
     tokenizer = load_tokenizer(
         folder,
         {"trust_remote_code": False},

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from poolhand.agent.dev.checkpoint import make_model
+from poolhand.backends.engines.asked import BadRequest, Sampling, read
 from poolhand.backends.engines.manners import limits_kept
 from poolhand.backends.engines.messages import LoadModel
 
@@ -150,6 +151,21 @@ def test_a_template_computes_no_powers(folder: Path, template: str, *, is_refuse
             context_of(folder)
     else:
         assert context_of(folder)
+
+
+def test_a_step_of_a_template_that_would_take_for_ever_is_not_taken(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ 1.5|round(1000000000, 'ceil') }}")
+    chat = read("chat", {"messages": [{"role": "user", "content": "Hi"}]}, defaults=Sampling())
+
+    def work() -> None:
+        model = mlx_loading.load(message(folder), progressed=nothing)
+        try:
+            with pytest.raises(BadRequest, match="suit the model's chat template"):
+                _ = model.tokens(chat)
+        finally:
+            model.drop()
+
+    aside(work)
 
 
 def test_what_is_told_of_the_library_is_measured() -> None:

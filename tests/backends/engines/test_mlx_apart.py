@@ -29,4 +29,4 @@ def test_it_passes_in_a_process_of_its_own(path: Path) -> None:
 
 
 def test_there_are_some() -> None:
-    assert len(APART) == 4
+    assert len(APART) == 5
