@@ -24,10 +24,10 @@ from ...config.refs import ModelRef
 from ...config.stores import S3, Stores
 from .addresses import Guard, named
 from .base import HttpLocation, RemoteFile
-from .errors import ModelMissing, StoreUnreachable, WeightsUnsafe
+from .errors import StoreUnreachable, WeightsUnsafe
 from .gs_auth import METADATA_HOST, GoogleTokens, key_file, read_key
 from .http_ranges import HttpClient, refusal
-from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
+from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, under_prefix, wanted
 from .web_files import NONE, Headers, WebFiles
 
 ENDPOINT = "https://storage.googleapis.com"
@@ -119,13 +119,9 @@ class GsStore:
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the prefix; see the protocol for what is raised."""
         found = await asyncio.to_thread(self._listed)
-        if not found:
-            reason = f"nothing lies under '{self._prefix}' in bucket '{self._bucket}'"
-            raise ModelMissing(model=self._model, reason=reason)
-        kept = self._choose(found, model=self._model)
-        if not kept:
-            reason = f"no file of a model lies under '{self._prefix}'"
-            raise ModelMissing(model=self._model, reason=reason)
+        kept = under_prefix(
+            found, self._choose, model=self._model, bucket=self._bucket, prefix=self._prefix
+        )
         return await self._files.probed(kept)
 
     async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ pickles, for opening one runs code. What is merely of no use is left where it is
 on the list are ever downloaded, and code is not on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -120,6 +120,31 @@ def everything(files: Iterable[RemoteFile], *, model: str) -> tuple[RemoteFile, 
     _refuse_endless(kept, model)
     _refuse_meeting_names(kept, model)
     return tuple(kept)
+
+
+def under_prefix(
+    files: Collection[RemoteFile], choose: Choose, *, model: str, bucket: str, prefix: str
+) -> tuple[RemoteFile, ...]:
+    """Choose of what lies under a prefix of a bucket.
+
+    Args:
+        files: All that was listed, paths already checked.
+        choose: What is to be had of it.
+        model: For the message.
+        bucket: Likewise.
+        prefix: Likewise.
+
+    Raises:
+        ModelMissing: Nothing of a model lies there.
+        WeightsUnsafe: As ``choose`` says.
+    """
+    if not files:
+        reason = f"nothing lies under '{prefix}' in bucket '{bucket}'"
+        raise ModelMissing(model=model, reason=reason)
+    kept = choose(files, model=model)
+    if not kept:
+        raise ModelMissing(model=model, reason=f"no file of a model lies under '{prefix}'")
+    return kept
 
 
 def of_one(files: Iterable[RemoteFile], one: str, *, model: str) -> Iterable[RemoteFile]:

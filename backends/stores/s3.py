@@ -17,10 +17,10 @@ from ...config.frozen import frozen, replace
 from ...config.refs import ModelRef
 from .base import HttpLocation, RemoteFile
 from .endpoints import Endpoint, choose, is_region
-from .errors import ModelMissing, StoreUnreachable, WeightsChanged, WeightsUnsafe
+from .errors import StoreUnreachable, WeightsChanged, WeightsUnsafe
 from .etags import is_fit, is_other, quoted, told
 from .loops import need_loop, within
-from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
+from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, under_prefix, wanted
 from .s3_errors import (
     SKEWED,
     STALE,
@@ -124,13 +124,9 @@ class S3Store:
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the prefix; see the protocol for what is raised."""
         found = [file async for file in self._listed()]
-        if not found:
-            reason = f"nothing lies under '{self._prefix}' in bucket '{self._bucket}'"
-            raise ModelMissing(model=self._model, reason=reason)
-        kept = self._choose(found, model=self._model)
-        if not kept:
-            reason = f"no file of a model lies under '{self._prefix}'"
-            raise ModelMissing(model=self._model, reason=reason)
+        kept = under_prefix(
+            found, self._choose, model=self._model, bucket=self._bucket, prefix=self._prefix
+        )
         state = await self._opened()
         if state.credentials is not None:  # the listing may have been sent on to another region
             signer = Signer(state.credentials, state.way.region)
