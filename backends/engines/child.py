@@ -52,6 +52,30 @@ def clean_environment(parent: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", **quiet_environment()}
 
 
+class _Ear(Protocol):
+    def took(self, data: bytes) -> None: ...
+    def ended(self, part: Literal["line"]) -> None: ...
+
+
+class Line(asyncio.Protocol):
+    """Our end of a line to a child, whatever it is.
+
+    Args:
+        other: Told what comes, and the end.
+    """
+
+    def __init__(self, other: _Ear) -> None:
+        self._other = other
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._other.took(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
+        """No more will."""
+        self._other.ended("line")
+
+
 class Child:
     """A process, its socket, and the last words of its log.
 
@@ -113,7 +137,7 @@ class Child:
                 start_new_session=True,
             )
             self._process = process
-            line, _ = await loop.create_unix_connection(lambda: _Line(self), sock=ours)
+            line, _ = await loop.create_unix_connection(lambda: Line(self), sock=ours)
             self._line = line
             stack.pop_all()
             theirs.close()
@@ -227,17 +251,6 @@ class Child:
         else:
             self.ended("line")
         self.ended("log")
-
-
-class _Line(asyncio.Protocol):
-    def __init__(self, child: Child) -> None:
-        self._child = child
-
-    def data_received(self, data: bytes) -> None:
-        self._child.took(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
-        self._child.ended("line")
 
 
 class _Log(asyncio.SubprocessProtocol):

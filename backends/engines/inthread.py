@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from .child import TAIL_BYTES, Listener
+from .child import TAIL_BYTES, Line, Listener
 from .leash import places
 from .pipe import Pipe
 
@@ -55,7 +55,7 @@ class InThread:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         pipe = Pipe(theirs)
-        self._line, _ = await loop.create_unix_connection(lambda: _Line(self), sock=ours)
+        self._line, _ = await loop.create_unix_connection(lambda: Line(self), sock=ours)
         loop.run_in_executor(self._threads, self._run, pipe).add_done_callback(self._returned)
 
     def say(self, frame: bytes) -> None:
@@ -133,14 +133,3 @@ class InThread:
         self._threads.shutdown(wait=False)
         self.listen(to_more=True)
         self.ended("thread")
-
-
-class _Line(asyncio.Protocol):
-    def __init__(self, other: InThread) -> None:
-        self._other = other
-
-    def data_received(self, data: bytes) -> None:
-        self._other.took(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
-        self._other.ended("line")
