@@ -9,7 +9,7 @@ from ..control.client import AgentNotRunning, get
 from . import orders, sections
 from .exits import Exit
 from .places import socket_of
-from .render import plain, table
+from .render import failed, plain, table
 from .status import ANSWER_S, read
 
 ACTIONS: tuple[tuple[str, str], ...] = (
@@ -52,10 +52,7 @@ def _status(args: Namespace) -> int:
     try:
         code, body = get(socket_of(args), "/v1/status", ANSWER_S)
     except AgentNotRunning as error:
-        if args.json:
-            print(json.dumps({"code": error.code, "words": str(error), "remedy": error.remedy}))
-        else:
-            print(f"poolhand: {error}\n  -> {error.remedy}", file=sys.stderr)
+        failed(error, is_json=args.json)
         return Exit.NOT_RUNNING
     facts = table(read(code, body).get("pool"))
     if not facts:

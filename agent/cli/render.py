@@ -11,9 +11,12 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ...config.sizes import size
+
+if TYPE_CHECKING:  # most verbs draw and fail with nothing
+    from ...config.errors import AgentError
 
 __all__ = [
     "items",
@@ -58,6 +61,14 @@ def plain(value: object) -> str:
 def told(said: Mapping[str, object], lines: Iterable[str], *, is_json: bool) -> None:
     """Print one answer: for programs, or for people."""
     print(json.dumps(said) if is_json else "\n".join(lines))
+
+
+def failed(error: "AgentError", *, is_json: bool) -> None:
+    """Say why there is no answer, and what helps: for programs, or for people."""
+    if is_json:
+        print(json.dumps({"code": error.code, "words": str(error), "remedy": error.remedy}))
+    else:
+        print(f"poolhand: {error}\n  -> {error.remedy}", file=sys.stderr)
 
 
 def wants_colour() -> bool:

@@ -1,7 +1,6 @@
 """``poolhand models why MODEL``: what would happen if it were asked for now?"""
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -9,7 +8,7 @@ from typing import cast
 from ..control.client import AgentNotRunning, get
 from .exits import Exit
 from .places import socket_of
-from .render import items, plain, table
+from .render import failed, items, plain, table
 from .status import ANSWER_S, read
 
 
@@ -23,10 +22,7 @@ def why(args: Namespace) -> int:
     try:
         answer = read(*get(socket_of(args), "/v1/models", ANSWER_S))
     except AgentNotRunning as error:
-        if args.json:
-            print(json.dumps({"code": error.code, "words": str(error), "remedy": error.remedy}))
-        else:
-            print(f"poolhand: {error}\n  -> {error.remedy}", file=sys.stderr)
+        failed(error, is_json=args.json)
         return Exit.NOT_RUNNING
     found = [
         model
