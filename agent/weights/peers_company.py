@@ -171,7 +171,14 @@ class Company:
         return None
 
     def bring(
-        self, peer: Peer, sha256: bytes, span: tuple[int, int], buffer: memoryview, sink: Sink
+        self,
+        peer: Peer,
+        sha256: bytes,
+        span: tuple[int, int],
+        buffer: memoryview,
+        sink: Sink,
+        *,
+        least_bytes: int,
     ) -> None:
         """Have a peer bring a range, as much of it as it has; failures are noted, not raised.
 
@@ -181,7 +188,9 @@ class Company:
             span: First byte, and one behind the last.
             buffer: ``PIECE_BYTES`` long.
             sink: Gets what came.
+            least_bytes: Fewer are of no use, unless they are all.
         """
+        least = min(span[0] + least_bytes, span[1])
         line: PeerLine | None = None
         answer: Answer | None = None
         is_good = False
@@ -190,7 +199,8 @@ class Company:
             sink(view, at)
             with self._lock:
                 peer.brought_bytes += len(view)
-                peer.waiting_since_s = None
+                if at + len(view) >= least:
+                    peer.waiting_since_s = None
 
         try:
             line = self._borrow(peer)
@@ -208,6 +218,10 @@ class Company:
                 peer.without.add((sha256, span[0]))
         elif answer is None or answer.state != "here":
             self._waited(peer, sha256, answer)
+        elif answer.stop < least and peer.has.get(sha256) == "here":
+            self.ban(peer, "slow")  # who has all of it can give more
+        elif answer.stop < least:
+            self._waited(peer, sha256, None)
 
     def ban(self, peer: Peer, reason: str) -> None:
         """Ask nothing of it any more during this fetch."""
@@ -285,7 +299,7 @@ class Company:
             peer.progress, peer.sign_s = answer.stop, time.monotonic()
 
     def _waited(self, peer: Peer, sha256: bytes, answer: Answer | None) -> None:
-        """A peer was asked in vain; ``None``: all lines to it were in use."""
+        """A peer was asked in vain; ``None``: all lines were in use, or it gave too little."""
         with self._lock:
             now_s, wait_s = time.monotonic(), self._settings.wait_s
             if answer is not None:

@@ -210,7 +210,8 @@ class PullTogether(Pull):
         arrival = Arrival(_FromPeer(self), chunk, lambda: None)
         try:
             span = (chunk.start, chunk.stop)
-            self._company.bring(peer, sha256, span, self._piece(), arrival.write)
+            least = self._grid.block_bytes
+            self._company.bring(peer, sha256, span, self._piece(), arrival.write, least_bytes=least)
         finally:
             self._took(chunk, arrival.at, peer)
         return None

@@ -20,6 +20,7 @@ from poolhand.agent.weights.peers_talk import (
     ASK_BYTES,
     HELLO,
     NUMBER_BYTES,
+    Ask,
     Talk,
     server_proof,
 )
@@ -149,10 +150,15 @@ def exactly(line: socket.socket, count: int) -> bytes:
     return found
 
 
-def heard_ask(line: socket.socket, talk: Talk) -> tuple[str, int, int]:
-    """The next ask: its kind and span; ends the thread when the peer has left."""
+def heard(line: socket.socket, talk: Talk) -> Ask:
+    """The next ask; ends the thread when the peer has left."""
     frame = exactly(line, ASK_BYTES)
     if len(frame) < ASK_BYTES:
         raise ConnectionError
-    ask = talk.read_ask(frame)
+    return talk.read_ask(frame)
+
+
+def heard_ask(line: socket.socket, talk: Talk) -> tuple[str, int, int]:
+    """Its kind and span."""
+    ask = heard(line, talk)
     return ask.kind, ask.start, ask.stop

@@ -38,7 +38,7 @@ def brought(found: Company, peer: Peer, start: int = 0, stop: int = 1000) -> byt
     """What a peer brings of a range."""
     got = bytearray()
     buffer = memoryview(bytearray(PIECE_BYTES))
-    found.bring(peer, SHA, (start, stop), buffer, lambda view, _: got.extend(view))
+    found.bring(peer, SHA, (start, stop), buffer, lambda view, _: got.extend(view), least_bytes=10)
     return bytes(got)
 
 
@@ -151,6 +151,31 @@ def test_who_keeps_us_waiting_is_passed_over() -> None:
         assert not peer.banned
 
 
+@pytest.mark.parametrize(("state", "reason"), [("here", "slow"), ("arriving", None)])
+def test_who_brings_too_little_to_be_of_use_is_not_asked_for_ever(
+    state: State, reason: str | None
+) -> None:
+    """Whoever has all of it and gives crumbs never means it; who fetches it may get further."""
+
+    def play(line: socket.socket, talk: Talk) -> None:
+        while True:
+            kind, start, _ = heard_ask(line, talk)
+            if kind == "state":
+                line.sendall(talk.answer(Answer(state, 5)))
+                continue
+            line.sendall(talk.answer(Answer("here", start + 9)))
+            line.sendall(bytes(9) + talk.piece(start, raw(bytes(9))))
+
+    with scripted(play) as port, company([port], wait_s=0.3) as found:
+        peer = found.peers[0]
+        give_up_s = time.monotonic() + 20
+        while found.source(SHA, 0) is peer:
+            assert time.monotonic() < give_up_s
+            assert brought(found, peer) == bytes(9)
+        assert found.banned.get(peer.address) == reason
+        assert peer.is_passed_over == (reason is None)
+
+
 def test_a_banned_peer_is_asked_for_nothing(cache_dir: Path) -> None:
     with serving(cache_dir) as server, company([server.port]) as found:
         peer = found.peers[0]
@@ -203,7 +228,7 @@ def test_what_the_sink_raises_comes_through(cache_dir: Path) -> None:
     with serving(cache_dir) as server, company([server.port]) as found:
         buffer = memoryview(bytearray(PIECE_BYTES))
         with pytest.raises(DiskDied):
-            found.bring(found.peers[0], SHA, (0, 10), buffer, sink)
+            found.bring(found.peers[0], SHA, (0, 10), buffer, sink, least_bytes=10)
         assert brought(found, found.peers[0]) == DATA[:1000]
 
 

@@ -14,6 +14,7 @@ from peers_world import (
     OTHER_KEY,
     Liar,
     Play,
+    heard,
     heard_ask,
     key_file,
     publish_build,
@@ -202,7 +203,26 @@ def stalls(line: socket.socket, talk: Talk) -> None:
         line.sendall(talk.answer(Answer("arriving", 7)))
 
 
-PLAYS: dict[str, Play] = {"dies": dies, "garbles": garbles, "drips": drips, "stalls": stalls}
+def crumbles(line: socket.socket, talk: Talk) -> None:
+    """It has all of it, and gives a byte for each ask: true, and never a whole block."""
+    whole = {raw(data): data for data in OBJECTS.values()}
+    while True:
+        ask = heard(line, talk)
+        if ask.kind == "state":
+            line.sendall(talk.answer(Answer("here", 2**40)))
+            continue
+        crumb = whole[ask.sha256][ask.start : ask.start + 1]
+        line.sendall(talk.answer(Answer("here", ask.start + 1)))
+        line.sendall(crumb + talk.piece(ask.start, raw(crumb)))
+
+
+PLAYS: dict[str, Play] = {
+    "dies": dies,
+    "garbles": garbles,
+    "drips": drips,
+    "stalls": stalls,
+    "crumbles": crumbles,
+}
 
 
 @pytest.mark.parametrize("how", PLAYS)
