@@ -213,15 +213,12 @@ class Company:
         finally:
             if line is not None:
                 self._give_back(peer, line, is_good=is_good)
-        if answer is not None and answer.state == "elsewhere":
-            with self._lock:
-                peer.without.add((sha256, span[0]))
-        elif answer is None or answer.state != "here":
+        if answer is None or answer.state in {"arriving", "unknown"}:
             self._waited(peer, sha256, answer)
-        elif answer.stop < least and peer.has.get(sha256) == "here":
-            self.ban(peer, "slow")  # who has all of it can give more
+        elif answer.state == "elsewhere":
+            self._sent_on(peer, sha256, span[0], answer)
         elif answer.stop < least:
-            self._waited(peer, sha256, None)
+            self._starved(peer, sha256)
 
     def ban(self, peer: Peer, reason: str) -> None:
         """Ask nothing of it any more during this fetch."""
@@ -313,6 +310,19 @@ class Company:
                 peer.is_passed_over = True
         if answer is None or answer.state == "unknown":
             _ = self._over.wait(_BREATH_S)  # else the peer itself has kept us for a while
+
+    def _sent_on(self, peer: Peer, sha256: bytes, start: int, answer: Answer) -> None:
+        with self._lock:
+            peer.without.add((sha256, start))
+            if peer.has.get(sha256) == "here":  # not any more, or it never was
+                self._heard(peer, sha256, answer)
+
+    def _starved(self, peer: Peer, sha256: bytes) -> None:
+        """It gave too little to be of use, and would give the same again."""
+        if peer.has.get(sha256) == "here":  # who has all of it can give more
+            self.ban(peer, "slow")
+        else:
+            self._waited(peer, sha256, None)
 
     def _failed(self, peer: Peer, reason: str) -> None:
         with self._lock:

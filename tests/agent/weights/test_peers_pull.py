@@ -216,12 +216,20 @@ def crumbles(line: socket.socket, talk: Talk) -> None:
         line.sendall(crumb + talk.piece(ask.start, raw(crumb)))
 
 
+def sends_on(line: socket.socket, talk: Talk) -> None:
+    """It says that it has all of it, and that each range is to be had elsewhere."""
+    while True:
+        state = "here" if heard(line, talk).kind == "state" else "elsewhere"
+        line.sendall(talk.answer(Answer(state, 2**40)))
+
+
 PLAYS: dict[str, Play] = {
     "dies": dies,
     "garbles": garbles,
     "drips": drips,
     "stalls": stalls,
     "crumbles": crumbles,
+    "sends on": sends_on,
 }
 
 
