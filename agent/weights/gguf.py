@@ -27,6 +27,9 @@ _MOST_TENSORS = 2**16
 _MOST_NAME_BYTES = 2**16
 _MOST_DIMENSIONS = 4
 _MOST_DEPTH = 4
+_MOST_ELEMENTS = 2**22
+"""Of arrays whose elements tell their own length: a vocabulary of a million has three of them."""
+
 _STRING, _ARRAY, _UINT32 = 8, 9, 4
 _SCALAR_BYTES: Mapping[int, int] = MappingProxyType(
     {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -40,6 +43,7 @@ _BLOCKS: Mapping[int, tuple[int, int]] = MappingProxyType(
         6: (32, 22),
         7: (32, 24),
         8: (32, 34),
+        9: (32, 40),
         10: (256, 84),
         11: (256, 110),
         12: (256, 144),
@@ -64,6 +68,8 @@ _BLOCKS: Mapping[int, tuple[int, int]] = MappingProxyType(
         34: (256, 54),
         35: (256, 66),
         39: (32, 17),
+        40: (64, 36),
+        41: (128, 18),
     }
 )
 """By tensor type: elements and bytes of a block. Of a type that is newer, only the place is
@@ -106,7 +112,10 @@ def check_gguf(file: BinaryIO, *, size_bytes: int) -> int:
                 raise HeaderInvalid(problem="an alignment that is none")
         else:
             reader.skip_value(kind, 0)
-    extents = sorted(_extent(reader, alignment) for _ in range(tensors))
+    names = set[int]()
+    extents = sorted(_extent(reader, alignment, names) for _ in range(tensors))
+    if len(names) != tensors:
+        raise HeaderInvalid(problem="a tensor stands in the header twice")
     start = -(-reader.at // alignment) * alignment
     return _laid_out(extents, size_bytes - start)
 
@@ -123,8 +132,8 @@ def _laid_out(extents: list[tuple[int, int]], room_bytes: int) -> int:
     return total
 
 
-def _extent(reader: "_Reader", alignment: int) -> tuple[int, int]:
-    _ = reader.name()
+def _extent(reader: "_Reader", alignment: int, names: set[int]) -> tuple[int, int]:
+    names.add(hash(reader.name()))
     dimensions = reader.u32()
     if dimensions > _MOST_DIMENSIONS:
         raise HeaderInvalid(problem="a tensor has too many dimensions")
@@ -147,6 +156,7 @@ class _Reader:
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self._file = file
         self._size_bytes = size_bytes
+        self._elements = 0
         self.at = 0
 
     def take(self, count: int) -> bytes:
@@ -194,7 +204,10 @@ class _Reader:
             if inner in _SCALAR_BYTES:
                 self.skip(_SCALAR_BYTES[inner] * length)
                 return
-            # every element takes 8 bytes at least: a length that lies ends soon
+            # each would take a microsecond, and a file has room for very many
+            self._elements += length
+            if self._elements > _MOST_ELEMENTS:
+                raise HeaderInvalid(problem=f"more than {_MOST_ELEMENTS} elements in its arrays")
             for _ in range(length):
                 self.skip_value(inner, depth + 1)
         else:

@@ -67,6 +67,23 @@ def test_what_holds_together(tmp_path: Path) -> None:
         check_file(path, path="a.gguf", model="m")
 
 
+def test_the_newest_kinds_have_a_length() -> None:
+    tensors = [tensor("a", [64], 40, 0), tensor("b", [128], 41, 64), tensor("c", [32], 9, 96)]
+    assert check(gguf(tensors, data_bytes=136)) == 36 + 18 + 40
+
+
+def test_a_name_that_stands_there_twice() -> None:
+    with pytest.raises(HeaderInvalid, match="twice"):
+        _ = check(gguf([tensor("a", [1], F32, 0), tensor("a", [1], F32, 32)], data_bytes=64))
+
+
+def test_an_array_of_endlessly_many_nothings() -> None:
+    count = 2**22 + 1
+    words = text("a.words") + U32(9) + U32(8) + U64(count) + bytes(8 * count)
+    with pytest.raises(HeaderInvalid, match="elements"):
+        _ = check(gguf([], data_bytes=0, pairs=[words]))
+
+
 def test_the_alignment_is_the_files_own() -> None:
     pairs = [text("general.alignment") + U32(4) + U32(64)]
     data = gguf([tensor("a", [4], F32, 64)], data_bytes=80, pairs=pairs, align=64)
