@@ -15,29 +15,19 @@ from typing import BinaryIO, cast
 
 from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
+from ...backends.stores.paths import is_wanted
 from ...config.atomic import write_atomically
 from ...config.frozen import frozen, replace
 from .boot import boot_id
 from .digests import sha256_of
 from .headers import PREFIX_BYTES, HeaderInvalid, check_header, tensor_bytes
+from .pickles import HEAD_BYTES, foreign, holds_pickle
 from .record import MAX_RECORD_BYTES, RECORD_NAME, Fingerprint, Record, RecordFile
 
 _PIECE_BYTES = 2**20
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_CONFIG_BYTES = 4 * 2**20
-_HEAD_BYTES = 4096
-_TELLING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "NEWOBJ", "BUILD"})
-_MANY_OPCODES = 3
-_OPCODES = frozenset(
-    b"().012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
-    b"\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"
-    b"\x90\x91\x92\x93\x94\x95\x96\x97\x98"
-)
-"""What a pickle of any protocol begins with. Source: the library's ``pickletools``, whose import
-takes longer than to look into many files: JSON, templates and most headers begin otherwise."""
-
-_PICKLE_PROTOCOLS = frozenset({2, 3, 4, 5})
 
 
 @frozen
@@ -81,7 +71,7 @@ def check_file(
 
     Raises:
         WeightsCorrupt: It is not what its name says.
-        WeightsUnsafe: It is a pickle, whatever its name says.
+        WeightsUnsafe: It is a pickle or holds one, or is a program, whatever its name says.
         OSError: It cannot be read.
     """
     if isinstance(file, Path):
@@ -91,9 +81,12 @@ def check_file(
         return _check_held(file, path=path, model=model, is_plain=is_plain)
     is_weights = path.endswith((".safetensors", ".gguf"))
     if is_plain or not is_weights:
-        head = file.read(_HEAD_BYTES)
-        if is_pickle(head) or (head.startswith(b"PK\x03\x04") and _holds_pickle(file, path)):
-            raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle")
+        head = file.read(HEAD_BYTES)
+        if holds_pickle(file, head):
+            raise WeightsUnsafe(model=model, reason=f"{path[:200]!r} is a pickle, or holds one")
+        if not is_plain and is_wanted(path) and (kind := foreign(head)):
+            reason = f"{path[:200]!r} is {kind}, not what it is called"
+            raise WeightsUnsafe(model=model, reason=reason)
     try:
         return _tensors_in(file, path) if is_weights else 0
     except HeaderInvalid as error:
@@ -126,30 +119,6 @@ def _tensors_in(file: BinaryIO, path: str) -> int:
     from .gguf import check_gguf  # noqa: PLC0415  # most builds have none
 
     return check_gguf(file, size_bytes=size_bytes)
-
-
-def is_pickle(head: bytes) -> bool:
-    """Whether a file that begins so would run code when an unpickler opened it.
-
-    A pickle of protocol 2 or later says so in its first two bytes; an older one is a text
-    that happens to be a program, so it is read as one.
-    """
-    if not head or head[0] not in _OPCODES:
-        return False
-    import pickletools  # noqa: PLC0415  # the agent keeps verify.py loaded and never gets here
-
-    names: list[str] = []
-    try:
-        for opcode, _, _ in pickletools.genops(io.BytesIO(head)):
-            names.append(opcode.name)
-    except (ValueError, OverflowError, MemoryError):
-        pass  # cut at the end of the head, or no pickle at all: what was read so far decides
-    if not names or names[0] == "STOP":
-        return False
-    is_whole = names[-1] == "STOP"
-    tells = bool(_TELLING_OPCODES & set(names))
-    is_marked = names[0] == "PROTO" and head[1] in _PICKLE_PROTOCOLS
-    return (is_whole and tells) or (is_marked and len(names) >= _MANY_OPCODES)
 
 
 def check_build(
@@ -313,17 +282,6 @@ def mark_of_same(
     if mark is None or mark.size_bytes != file.size_bytes:
         return None
     return mark if sha256_of(path, view, is_stopped=is_stopped) == file.sha256 else None
-
-
-def _holds_pickle(file: BinaryIO, path: str) -> bool:
-    import zipfile  # noqa: PLC0415  # seldom needed, and no small thing in an idle agent
-
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
-    return not (path.endswith(".npz") and all(name.endswith(".npy") for name in names))
 
 
 def _check_index(folder: Path, path: str, known: Collection[str], *, model: str) -> None:

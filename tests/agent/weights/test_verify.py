@@ -17,6 +17,7 @@ from weights_origin import digested, lay, safetensors, toy
 from poolhand.agent.weights.journal import Seal
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.parts import Target
+from poolhand.agent.weights.pickles import is_pickle
 from poolhand.agent.weights.publish import publish
 from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.agent.weights.verify import (
@@ -25,7 +26,6 @@ from poolhand.agent.weights.verify import (
     check_file,
     config_of,
     fingerprint,
-    is_pickle,
     read_record,
     verify,
 )
