@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ...backends.stores.base import Progress, Store
+from ...backends.stores.base import Progress, SecondHandStore, Store
 from ...backends.stores.errors import FetchDied, StoreUnreachable, WeightsChanged, WeightsCorrupt
 from ...backends.stores.etags import is_other
 from ...config.refs import ModelRef
@@ -142,9 +142,16 @@ class Bring:
             with self._asked() as (plane, store):
                 targets, promise = self._ask(plane, lambda: targets_of(store, self._job))
                 is_copy = self._job.alone is not None and self._job.alone.is_all
-                if self._job.ref.scheme == "file" and not is_copy:
-                    self._take_in_place(targets, promise)
-                else:
+                try:
+                    if self._job.ref.scheme == "file" and not is_copy:
+                        self._take_in_place(targets, promise)
+                    else:
+                        self._bring(plane, store, targets, promise)
+                except WeightsCorrupt:
+                    if not (isinstance(store, SecondHandStore) and store.distrust()):
+                        raise
+                    self._over = threading.Event()
+                    targets, promise = self._ask(plane, lambda: targets_of(store, self._job))
                     self._bring(plane, store, targets, promise)
         return Result(sum(target.remote.size_bytes for target in targets), len(targets))
 

@@ -137,6 +137,19 @@ class MetadataStore(Protocol):
 
 
 @runtime_checkable
+class SecondHandStore(Protocol):
+    """A store that may take what somebody else left on this machine."""
+
+    def distrust(self) -> bool:
+        """Take nothing from there any more, for something of it is damaged.
+
+        Returns:
+            Whether it was taken from there.
+        """
+        ...
+
+
+@runtime_checkable
 class LooplessStore(Protocol):
     """A store whose coroutines may run to their end in any thread, without an event loop."""
 

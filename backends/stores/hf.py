@@ -29,7 +29,7 @@ from .http_ranges import Answer, HttpClient, refusal
 from .local import LocalStore
 from .paths import MOST_OBJECTS, Choose, everything, metadata, of_one, safe_path, wanted
 from .tokens import bearer, first, from_file
-from .web_files import WebFiles
+from .web_files import NONE, WebFiles
 
 ENDPOINT = "https://huggingface.co"
 _MOST_PAGES = 200
@@ -37,6 +37,9 @@ _MOST_PAGE_BYTES = 16 * 2**20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z0-9_]+))", re.ASCII)
+"""Source: Python's ``os.path.expandvars``."""
+
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 _OK = 200
 _TRUE = frozenset({"1", "on", "yes", "true"})
@@ -65,10 +68,15 @@ class HfStore:
         guard = Guard(self.name, [*stores.trusted_hosts, *own])
         self._client = HttpClient(self.name, guard, ca_file=config.ca_file)
         self._files = WebFiles(
-            self._client, model=self._model, home=self._endpoint, auth=self._auth
+            self._client,
+            model=self._model,
+            home=self._endpoint,
+            auth=self._auth,
+            denied=_denied,
         )
         self._choose: Choose = wanted
         self._local: LocalStore | None = None
+        self._ignores_cache = config.ignore_local_cache
 
     def take_all(self) -> None:
         """Leave nothing out of ``files``."""
@@ -80,15 +88,23 @@ class HfStore:
 
     async def files(self) -> tuple[RemoteFile, ...]:
         """List the repository; see the protocol for what is raised."""
-        if self._environ.get("HF_HUB_OFFLINE", "").strip().lower() in _TRUE:
+        if self._is_offline:
             return await self._offline()
         commit = await asyncio.to_thread(self._commit)
         listed = await asyncio.to_thread(self._tree, commit)
         kept = self._choose(of_one(listed, self._one, model=self._model), model=self._model)
         if not kept:
             raise ModelMissing(model=self._model, reason="the repository holds no file of a model")
-        here = None if self._config.ignore_local_cache else await self._cached(commit, kept)
+        here = None if self._ignores_cache else await self._cached(commit, kept)
         return here or await self._files.probed(kept)
+
+    def distrust(self) -> bool:
+        """Take nothing from huggingface_hub's cache any more; see the protocol."""
+        was_local = self._local is not None and not self._is_offline
+        self._ignores_cache |= was_local
+        if was_local:
+            self._local, self.notes = None, ("huggingface_hub's cache is damaged",)
+        return was_local
 
     async def read(self, file: RemoteFile, *, start: int = 0, stop: int | None = None) -> bytes:
         """Read a part of a small file; see the protocol for what is raised."""
@@ -107,16 +123,22 @@ class HfStore:
         """Give back connections; safe to call twice."""
         self._client.close()
 
+    @property
+    def _is_offline(self) -> bool:
+        said = first(self._environ, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+        return said.lower() in _TRUE
+
     # ── the hub ───────────────────────────────────────────────────────────────────────
 
     def _auth(self) -> Mapping[str, str]:
         if self._config.token_file is not None:
             path = Path(self._config.token_file)
             return bearer(from_file(path, store=self.name, is_needed=True), store=self.name)
+        if first(self._environ, ("HF_HUB_DISABLE_IMPLICIT_TOKEN",)).lower() in _TRUE:
+            return NONE
         token = first(self._environ, ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
         if not token:
-            named_file = self._environ.get("HF_TOKEN_PATH", "").strip()
-            path = Path(named_file) if named_file else _home(self._environ) / "token"
+            path = _folder(self._environ, "HF_TOKEN_PATH") or _home(self._environ) / "token"
             token = from_file(path, store=self.name, is_needed=False)
         return bearer(token, store=self.name)
 
@@ -189,8 +211,7 @@ class HfStore:
         if code == "RevisionNotFound":
             reason = f"it has no revision {self._revision!r}"
             return ModelMissing(model=self._model, reason=reason)
-        if code == "GatedRepo":
-            reason = "it is gated: accept its conditions on the hub, with the token's account"
+        if reason := _denied(answer):
             return StoreDenied(store=self.name, reason=reason)
         # the hub hides what it has from strangers: 401 may as well mean that there is nothing
         denied = "the token may not read it" if is_known else "there is none, or it wants a token"
@@ -224,7 +245,8 @@ class HfStore:
         if not _COMMIT.fullmatch(commit) or not await asyncio.to_thread(_is_whole, folder):
             reason = "HF_HUB_OFFLINE is set, and the local cache does not hold it whole"
             raise ModelMissing(model=self._model, reason=reason)
-        return await self._from(folder)
+        found = await self._from(folder)
+        return await asyncio.to_thread(lambda: tuple(map(_named_by_blob, found)))
 
     async def _from(self, folder: Path) -> tuple[RemoteFile, ...]:
         local = LocalStore(ModelRef("file", "", str(folder), file=self._one))
@@ -238,17 +260,28 @@ class HfStore:
         return found
 
     def _repository(self) -> Path:
-        named_folder = first(self._environ, ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))
-        cache = Path(named_folder) if named_folder else _home(self._environ) / "hub"
-        return cache.expanduser() / f"models--{self._repo.replace('/', '--')}"
+        cache = _folder(self._environ, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+        cache = cache or _home(self._environ) / "hub"
+        return cache / f"models--{self._repo.replace('/', '--')}"
+
+
+def _denied(answer: Answer) -> str:
+    """What a refusal means that the hub has a word for; empty: it has none."""
+    if answer.headers.get("x-error-code") != "GatedRepo":
+        return ""
+    return "it is gated: accept its conditions on the hub, with the token's account"
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    named_folder = environ.get("HF_HOME", "").strip()
-    if named_folder:
-        return Path(named_folder).expanduser()
-    cache = environ.get("XDG_CACHE_HOME", "").strip()
-    return (Path(cache) if cache else Path.home() / ".cache").expanduser() / "huggingface"
+    caches = _folder(environ, "XDG_CACHE_HOME") or Path.home() / ".cache"
+    return _folder(environ, "HF_HOME") or caches / "huggingface"
+
+
+def _folder(environ: Mapping[str, str], *names: str) -> Path | None:
+    """What the first variable of these names, read as huggingface_hub reads it."""
+    text = first(environ, names)
+    whole = _VARIABLE.sub(lambda found: environ.get(found[1] or found[2], found[0]), text)
+    return Path(whole).expanduser() if text else None
 
 
 def _holds(folder: Path, files: tuple[RemoteFile, ...]) -> bool:
@@ -256,6 +289,16 @@ def _holds(folder: Path, files: tuple[RemoteFile, ...]) -> bool:
         return all((folder / file.path).stat().st_size == file.size_bytes for file in files)
     except OSError:
         return False
+
+
+def _named_by_blob(file: RemoteFile) -> RemoteFile:
+    """A file of a snapshot, with the digest by which huggingface_hub has named its blob."""
+    blob = Path(file.key).resolve()
+    if blob.parent.name != "blobs":
+        return file
+    if _SHA256.fullmatch(blob.name):
+        return replace(file, sha256=blob.name)
+    return replace(file, told=f"git:{blob.name}") if _GIT_BLOB.fullmatch(blob.name) else file
 
 
 def _is_whole(folder: Path) -> bool:

@@ -65,7 +65,7 @@ class WebFiles:
         home: Any URL of the store's own origin; a listed file may be somewhere else.
         auth: Headers that show who we are, for that origin only; may wait for a token.
         extra: Further headers for a key, for that origin only.
-        denied: What to say where access is denied; empty: the status.
+        denied: What to say of an answer that denies access; empty: the status.
         clock: Seconds since the epoch.
     """
 
@@ -77,7 +77,7 @@ class WebFiles:
         home: str,
         auth: Callable[[], Headers] = lambda: NONE,
         extra: Callable[[str], Headers] = lambda _: NONE,
-        denied: str = "",
+        denied: Callable[[Answer], str] = lambda _: "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -193,7 +193,8 @@ class WebFiles:
 
     def _refused(self, answer: Answer, file: RemoteFile) -> Exception:
         store, model = self._client.store, self._model
-        return refusal(answer, store=store, model=model, file=file.path, denied=self._denied)
+        denied = self._denied(answer)
+        return refusal(answer, store=store, model=model, file=file.path, denied=denied)
 
 
 def lifetime_s(url: str, now_s: float) -> float | None:

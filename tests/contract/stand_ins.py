@@ -40,6 +40,7 @@ class Shelf:
         authorized: Paths that were asked for with an Authorization.
         damaged: Objects that are sent with one bit turned, under the tag of the good ones.
         has_tags: Whether answers bear a version tag.
+        is_gated: Whether the hub lists a repository and gives none of its files.
         life_s: How long a token is said to live, in seconds.
         url: The stand-in's own origin.
         onward: Where redirected bytes lie: another origin, which refuses any Authorization.
@@ -52,6 +53,7 @@ class Shelf:
     authorized: list[str] = field(default_factory=list[str])
     damaged: set[str] = field(default_factory=set[str])
     has_tags: bool = True
+    is_gated: bool = False
     life_s: int = 3600
     url: str = ""
     onward: str = ""
@@ -187,6 +189,8 @@ async def hub(shelf: Shelf, request: http.BaseRequest) -> http.StreamResponse:
     key = f"{org}/{name}/{'/'.join(parts[4:])}"
     if verb != "resolve" or revision != COMMIT:
         return http.Response(status=404)
+    if shelf.is_gated:
+        return http.Response(status=403, headers={"X-Error-Code": "GatedRepo"})
     if key.endswith(".safetensors") and key in shelf.objects:
         target = request.raw_path.partition("?")[0].replace(f"/resolve/{COMMIT}/", "/")
         where = f"{shelf.onward}/onward{target}?Expires=99999999999&Signature=s3cret"

@@ -1,10 +1,12 @@
 """The real child with the real stores: the dev S3 server, and a folder in place."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from stand_ins import COMMIT, TOKEN, hub, standing
 from weights_origin import lay, manifest_of, quick, toy
 
 from poolhand.agent.dev.objectstore import ObjectStore, StoreOptions, serve
@@ -123,3 +125,25 @@ async def test_a_folder_is_held_to_its_manifest(tmp_path: Path) -> None:
     with pytest.raises(WeightsCorrupt):
         _ = await fetch(local_job(place, cache), told=lambda _: None)
     assert (place / "model-00001-of-00002.safetensors").exists(), "not ours to delete"
+
+
+async def test_a_damaged_cache_of_the_hubs_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What huggingface_hub left here has rotted: the hub has it still."""
+    snapshot = tmp_path / "hf" / "hub" / "models--models--tiny" / "snapshots" / COMMIT
+    _ = lay(snapshot, toy())
+    shard = snapshot / "model-00001-of-00002.safetensors"
+    _ = shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
+    async with standing(hub) as shelf:
+        shelf.objects = {f"models/tiny/{path}": data for path, data in toy().items()}
+        for name, text in {"ENDPOINT": shelf.url, "TOKEN": TOKEN, "HOME": tmp_path / "hf"}.items():
+            monkeypatch.setenv(f"HF_{name}", str(text))
+        stores = Stores(trusted_hosts=(shelf.onward.removeprefix("http://"),))
+        ref, cache = ModelRef.parse("models/tiny"), tmp_path / "cache"
+        job = FetchJob(MODEL, ref, stores, quick(), str(cache))
+        bring = Bring(job, store_for, lambda _phase, _told: None)
+        result = await asyncio.to_thread(bring.run)
+    assert result.size_bytes == TOTAL
+    for name, data in toy().items():
+        assert (Cache(cache).folder(MODEL) / name).read_bytes() == data

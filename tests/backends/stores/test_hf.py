@@ -125,6 +125,45 @@ async def test_the_token_that_wins(store: Make, environ: dict[str, str], tmp_pat
     assert len(await store().files()) == 2
 
 
+async def test_a_token_is_not_shown_where_nobody_asked_for_it(
+    shelf: Shelf, store: Make, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ |= {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+    with pytest.raises(StoreDenied):
+        await store().files()
+    assert shelf.authorized == []
+    (tmp_path / "mine").write_text(TOKEN)
+    assert len(await store(config=Hf(token_file=str(tmp_path / "mine"))).files()) == 2
+
+
+async def test_a_repository_that_is_gated(shelf: Shelf, store: Make) -> None:
+    shelf.is_gated = True
+    with pytest.raises(StoreDenied, match="gated: accept its conditions"):
+        await store().files()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("HF_TOKEN_PATH", "t/token"), ("HF_HOME", "t"), ("XDG_CACHE_HOME", "")]
+)
+@pytest.mark.parametrize("spelled", ["~/{}", "$MINE/{}", "${{MINE}}/{}"])
+async def test_paths_are_read_as_huggingface_hub_reads_them(
+    store: Make,
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    place: str,
+    spelled: str,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("t", "huggingface"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "token").write_text(TOKEN)
+    del environ["HF_TOKEN"], environ["HF_HOME"]
+    environ |= {name: spelled.format(place), "MINE": str(tmp_path)}
+    assert len(await store().files()) == 2
+
+
 async def test_a_token_that_ended_is_read_again(
     shelf: Shelf, store: Make, environ: dict[str, str]
 ) -> None:
@@ -229,6 +268,40 @@ async def test_offline_a_gguf_model_needs_no_configuration(
         await store().files()
     (snapshot / "m-00002-of-00002.gguf").write_bytes(b"GGUF")
     assert len(await store().files()) == 2
+
+
+async def test_offline_a_blob_is_held_to_its_name(
+    store: Make, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["TRANSFORMERS_OFFLINE"] = "1"
+    snapshot = cached(tmp_path / "hf", files={"m.safetensors": b"w"})
+    blob = snapshot.parents[1] / "blobs" / ("a" * 40)
+    blob.write_bytes(b"{}")
+    (snapshot / "config.json").symlink_to(blob)
+    (snapshot / "t.txt").write_bytes(b"no link")
+    kept = {file.path: (file.sha256, file.told) for file in await store().files()}
+    assert kept == {
+        "config.json": (None, f"git:{'a' * 40}"),
+        "m.safetensors": (sha256(b"w"), None),
+        "t.txt": (None, None),
+    }
+
+
+async def test_a_cache_that_is_damaged_is_left(
+    store: Make, environ: dict[str, str], tmp_path: Path
+) -> None:
+    snapshot = cached(tmp_path / "hf")
+    opened = store()
+    assert not opened.distrust(), "nothing was taken from there"
+    assert isinstance(opened.location((await opened.files())[0]), FileLocation)
+    assert opened.distrust()
+    assert isinstance(opened.location((await opened.files())[0]), HttpLocation)
+    assert not opened.distrust()
+    environ["HF_HUB_OFFLINE"] = "1"
+    (snapshot / "m.safetensors").write_bytes(b"w")
+    offline = store()
+    await offline.files()
+    assert not offline.distrust(), "there is nowhere else to take it from"
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"])

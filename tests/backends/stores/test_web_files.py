@@ -72,7 +72,7 @@ def files(shelf: Shelf, clock: Clock) -> Iterator[WebFiles]:
         home=shelf.url,
         auth=lambda: AUTH,
         extra=lambda key: {"x-key": key[-6:]},
-        denied="not for you",
+        denied=lambda _: "not for you",
         clock=clock,
     )
     client.close()
