@@ -137,6 +137,8 @@ def _runs(file: BinaryIO, *, is_cut: bool) -> bool:
         if opcode is None:
             is_whole = is_cut and file.tell() == size_bytes
             break
+        if not names and opcode.stack_before:
+            break  # it takes what nothing has put there: no unpickler would go on
         argument = opcode.arg
         if argument is not None:
             is_passed = _pass(file, argument, opcode.name, size_bytes)
@@ -149,7 +151,7 @@ def _runs(file: BinaryIO, *, is_cut: bool) -> bool:
 
 
 def _is_program(names: Sequence[str], *, is_whole: bool) -> bool:
-    if not names or names[0] == "STOP":
+    if not names:
         return False
     if names[0] == "PROTO" and len(names) >= _MANY_OPCODES:
         return True
