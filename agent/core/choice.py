@@ -28,14 +28,17 @@ class Choice:
         loads: Whose pool this is.
         ledger: Who is answered just now.
         machine_id: A random value that stays with the machine.
+
+    Attributes:
+        settings: What the operator chose last.
     """
 
     def __init__(
         self, settings: Settings, loads: Loads, ledger: Ledger, *, machine_id: str
     ) -> None:
-        self._settings = settings
-        self._loads = loads
-        self._ledger = ledger
+        self.settings = settings
+        self.loads = loads
+        self.ledger = ledger
         self._machine_id = machine_id
         self._too_large: frozenset[str] = frozenset()
         self.topology = Topology()
@@ -50,7 +53,7 @@ class Choice:
             moved_s = None if read.moved_s is None else now_s + read.moved_s
             kept = replace(read, source="persisted", since_s=now_s + read.since_s, moved_s=moved_s)
             self.assignment = seed(
-                self._settings, self._names(), machine_id=self._machine_id, kept=kept, now_s=now_s
+                self.settings, self._names(), machine_id=self._machine_id, kept=kept, now_s=now_s
             )
         else:
             self.assignment = replace(self.assignment, since_s=now_s)
@@ -58,7 +61,7 @@ class Choice:
 
     def settings_changed(self, settings: Settings, now_s: float) -> list[Said]:
         """The operator chose otherwise."""
-        self._settings = settings
+        self.settings = settings
         after = self._seeded(now_s)
         said = self.adopt(after, now_s) if after != self.assignment else []
         self._repool()
@@ -85,8 +88,8 @@ class Choice:
         if not is_chance or not fits or fits & {*self.assignment.scope} or not may_move:
             return []
         kept = replace(self.assignment, scope=())
-        after = seed(self._settings, names, machine_id=self._machine_id, kept=kept, now_s=now_s)
-        return [*self.adopt(after, now_s), RefreshInventory(self._loads.pool.models)]
+        after = seed(self.settings, names, machine_id=self._machine_id, kept=kept, now_s=now_s)
+        return [*self.adopt(after, now_s), RefreshInventory(self.loads.pool.models)]
 
     def desired(
         self, said: DesiredModels, before: DesiredModels | None, now_s: float
@@ -97,7 +100,7 @@ class Choice:
         to the keys that are left of what is here; if several were left, a statement that names
         one of them decides.
         """
-        fell = self._redrawn(self.topology.after(said, before, self._settings), now_s)
+        fell = self._redrawn(self.topology.after(said, before, self.settings), now_s)
         if fell:
             return fell
         named = {model.model_name for model in said.models}
@@ -111,8 +114,8 @@ class Choice:
 
     def taken(self, model: str, source: Source, now_s: float) -> list[Said]:
         """A load or a request was taken on: it chooses, or narrows, what nobody chose."""
-        stay = self._loads.stays.find(model, COMING | {SlotState.READY})
-        entry = self._settings.entry(model)
+        stay = self.loads.stays.find(model, COMING | {SlotState.READY})
+        entry = self.settings.entry(model)
         if entry is None or stay is None or not stay.is_load:
             return []
         keys = self.topology.keys_of(entry)
@@ -120,13 +123,13 @@ class Choice:
             said = self._narrow({*keys, model}, source, now_s)
         else:
             said = self.adopt(self.assignment.then(keys, source, now_s), now_s)
-        return [*said, *self._loads.expel(self._busy, now_s, is_all=False)] if said else []
+        return [*said, *self.loads.expel(self.busy, now_s, is_all=False)] if said else []
 
     def released(self, now_s: float) -> list[Said]:
         """The operator takes his choice back: what is in memory decides, or else chance."""
         self.assignment = replace(self.assignment, scope=(), only=())
         said = self.adopt(self._seeded(now_s), now_s)
-        return [*said, *self._loads.repool(self._settings, self._loads.pool, self._busy, now_s)]
+        return [*said, *self.loads.repool(self.settings, self.loads.pool, self.busy, now_s)]
 
     def adopt(self, after: Assignment, now_s: float) -> list[Said]:
         """Have an assignment hold from now on, and written down."""
@@ -138,7 +141,7 @@ class Choice:
 
     def pool_under(self, assignment: Assignment) -> Pool:
         """What this machine would serve if the assignment held."""
-        return pool_for(assignment, self._settings, self.topology)
+        return pool_for(assignment, self.settings, self.topology)
 
     def is_allowed(self, pool: str, models: Iterable[str]) -> bool:
         """Whether local policy lets this machine serve these builds of a pool, or any of it."""
@@ -147,7 +150,7 @@ class Choice:
 
     def members(self, pool: str) -> tuple[str, ...]:
         """The builds that are offered, allowed and of a pool, in the config's order."""
-        names = candidates(self._settings, self.topology)
+        names = candidates(self.settings, self.topology)
         return tuple(name for name, keys in names.items() if pool == name or pool in keys)
 
     def chosen_by(self, pool: str | None, model: str | None, now_s: float) -> tuple[str, ...]:
@@ -155,13 +158,13 @@ class Choice:
         if pool is not None:
             return (
                 tuple(self.topology.keys_of(entry))
-                if pool == model and (entry := self._settings.entry(pool)) is not None
+                if pool == model and (entry := self.settings.entry(pool)) is not None
                 else (pool,)
             )
         kept = replace(self.assignment, scope=())
         here = self._here()
         return seed(
-            self._settings,
+            self.settings,
             self._names(),
             machine_id=self._machine_id,
             kept=kept,
@@ -169,21 +172,22 @@ class Choice:
             now_s=now_s,
         ).scope
 
+    @property
+    def busy(self) -> frozenset[str]:
+        """The models that answer somebody just now."""
+        return self.ledger.busy()
+
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _busy(self) -> frozenset[str]:
-        return self._ledger.busy()
-
     def _names(self) -> dict[str, frozenset[str]]:
-        return dict(candidates(self._settings, self.topology, too_large=self._too_large))
+        return dict(candidates(self.settings, self.topology, too_large=self._too_large))
 
     def _here(self) -> list[str]:
-        return most_used_first(self._loads.stays.all(), self._busy)
+        return most_used_first(self.loads.stays.all(), self.busy)
 
     def _seeded(self, now_s: float) -> Assignment:
         return seed(
-            self._settings,
+            self.settings,
             self._names(),
             machine_id=self._machine_id,
             kept=self.assignment,
@@ -195,7 +199,7 @@ class Choice:
         """Builds belong together otherwise: an assigned alias that is gone falls back."""
         if topology == self.topology:
             return []
-        members, self.topology = self._loads.pool.models, topology
+        members, self.topology = self.loads.pool.models, topology
         names, scope = self._names(), {*self.assignment.scope}
         known = {key for keys in names.values() for key in keys} | names.keys()
         if scope and not scope & known:
@@ -210,4 +214,4 @@ class Choice:
         return [] if after is self.assignment else self.adopt(after, now_s)
 
     def _repool(self) -> None:
-        self._loads.pool = self.pool_under(self.assignment)
+        self.loads.pool = self.pool_under(self.assignment)

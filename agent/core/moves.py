@@ -15,9 +15,9 @@ from . import placement
 from .assignment import Assignment, obstacle
 from .choice import Choice
 from .effects import RefreshInventory
-from .loads import Loads, Said
+from .loads import Said
 from .pool import allowed_of
-from .requests import Ledger, RequestState
+from .requests import RequestState
 from .slots import HOLDS_MEMORY, SlotState
 from .stays import LoadEnded
 
@@ -48,22 +48,13 @@ class Moves:
     """Owner of the move that is under way.
 
     Args:
-        settings: What the operator chose.
-        loads: Whose pool this is.
-        ledger: The requests that a move must not lose.
-        machine_id: A random value that stays with the machine.
-
-    Attributes:
-        choice: Which pool holds; a move changes it at its beginning.
+        choice: Which pool holds, of which loads; a move changes it at its beginning, and loses no
+            request of its ledger.
     """
 
-    def __init__(
-        self, settings: Settings, loads: Loads, ledger: Ledger, *, machine_id: str
-    ) -> None:
-        self._settings = settings
-        self._loads = loads
-        self._ledger = ledger
-        self.choice = Choice(settings, loads, ledger, machine_id=machine_id)
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self._loads = choice.loads
         self.move: Move | None = None
         self.given_up = 0
         self.failure: AgentError | None = None
@@ -72,26 +63,28 @@ class Moves:
     def chosen(self, settings: Settings, now_s: float) -> list[Said]:
         """The operator chose otherwise; a move that was under way ends where it is."""
         self.given_up += self.move is not None
-        self._settings, self.move, self.failure = settings, None, None
+        self.move = self.failure = None
         self._loads.drains.end("move")
         said = self.choice.settings_changed(settings, now_s)
-        return [*said, *self._loads.repool(settings, self._loads.pool, self._busy, now_s)]
+        return [*said, *self._loads.repool(settings, self._loads.pool, self.choice.busy, now_s)]
 
     def asked(self, model: str, now_s: float) -> list[Said]:
         """A ``load_model``: of the pool, or, if the operator follows it, a reason to move."""
-        entry = self._settings.entry(model)
-        is_allowed = any(one is entry for one in allowed_of(self._settings))
-        follows = self._settings.pools.follow_coordinator and not self._loads.pool.serves(model)
+        entry = self.choice.settings.entry(model)
+        is_allowed = any(one is entry for one in allowed_of(self.choice.settings))
+        follows = self.choice.settings.pools.follow_coordinator and not self._loads.pool.serves(
+            model
+        )
         if entry is None or not follows or not is_allowed or self.obstacle(now_s):
-            said = self._loads.asked(model, self._busy, now_s)
+            said = self._loads.asked(model, self.choice.busy, now_s)
             return [*self.choice.taken(model, "load", now_s), *said]
         after = self.choice.assignment.then(self.choice.topology.keys_of(entry), "load", now_s)
         pool = self.choice.pool_under(after)
-        refused = self._loads.admits(model, self._busy, now_s, pool)
+        refused = self._loads.admits(model, self.choice.busy, now_s, pool)
         if isinstance(refused, placement.Refuse):
             return self._loads.refused(model, refused.error, now_s)
         said = self.begin(after, model, now_s)
-        return [*said, *self._loads.asked(model, self._busy, now_s)]
+        return [*said, *self._loads.asked(model, self.choice.busy, now_s)]
 
     def begin(
         self,
@@ -117,7 +110,7 @@ class Moves:
             now: Whether those who wait are sent elsewhere instead.
         """
         if deadline_s is None:
-            deadline_s = now_s + self._settings.pools.move_deadline_s
+            deadline_s = now_s + self.choice.settings.pools.move_deadline_s
         if drains or (self._is_awaited and not now):
             self._loads.drains.begin("move", now_s)
         if self._is_awaited and not now:
@@ -131,7 +124,7 @@ class Moves:
         before = self.choice.assignment
         said = self.choice.adopt(replace(after, moved_s=now_s), now_s)
         self.move = Move(before, self.outside(), model, deadline_s)
-        said += self._loads.expel(self._busy, now_s, is_all=model is None)
+        said += self._loads.expel(self.choice.busy, now_s, is_all=model is None)
         if model is None:
             return said
         said += self._loads.move_in(model, now_s)
@@ -145,7 +138,7 @@ class Moves:
 
     @property
     def _is_awaited(self) -> bool:
-        return any(e.state is RequestState.WAITING for e in self._ledger.entries())
+        return any(e.state is RequestState.WAITING for e in self.choice.ledger.entries())
 
     def look(self, now_s: float) -> list[Said]:
         """Go on with a move as far as things are."""
@@ -194,10 +187,10 @@ class Moves:
             holds = replace(holds, moved_s=None)
         return obstacle(
             holds,
-            self._settings,
+            self.choice.settings,
             stays=self._loads.stays.all(),
-            requests=len(self._ledger),
-            pinned=self._loads.pins.of(self._settings),
+            requests=len(self.choice.ledger),
+            pinned=self._loads.pins.of(self.choice.settings),
             is_draining=drains.has("leaving") if is_operator else drains.is_draining,
             now_s=now_s,
             may_drain=may_drain,
@@ -218,14 +211,10 @@ class Moves:
 
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _busy(self) -> frozenset[str]:
-        return self._ledger.busy()
-
     def _finish(self, now_s: float) -> list[Said]:
         self.move, self.quiet_s = None, now_s + QUIET_S
         self._loads.drains.end("move")
-        said = self._loads.expel(self._busy, now_s, is_all=True)
+        said = self._loads.expel(self.choice.busy, now_s, is_all=True)
         return [*said, RefreshInventory(self._loads.pool.models)]
 
     def _undo(self, error: AgentError, now_s: float) -> list[Said]:
@@ -242,7 +231,7 @@ class Moves:
         said = self.choice.adopt(again, now_s)
         if not isinstance(error, PlacementError) and move.model is not None:
             error = ModelNotReady(model=move.model, reason="the move failed")
-        said += self._loads.expel(self._busy, now_s, is_all=True, why=error)
+        said += self._loads.expel(self.choice.busy, now_s, is_all=True, why=error)
         for model in move.residents:
             said += self._loads.bring_back(model, now_s)
         return said

@@ -18,6 +18,7 @@ from . import events as happened
 from . import report, rooms
 from .adapters import Adapters
 from .answers import Answers
+from .choice import Choice
 from .commands import Commands
 from .effects import Effect, HangUp, RefreshInventory, SampleHost, Send
 from .events import Event
@@ -62,12 +63,11 @@ class Node:
             heartbeat_s=settings.coordinator.heartbeat_interval_s,
             patience_s=settings.coordinator.dial_timeout_s + LINK_GRACE_S,
         )
-        chosen = pool_of(settings, machine_id=identity.machine_id)
-        self.loads = Loads(settings, chosen, chance=chance)
+        number = identity.machine_id
+        self.loads = Loads(settings, pool_of(settings, machine_id=number), chance=chance)
         self.answers = Answers(self.loads)
-        ledger, number = self.answers.ledger, identity.machine_id
-        self.moves = Moves(settings, self.loads, ledger, machine_id=number)
-        self.choice = self.moves.choice
+        self.choice = Choice(settings, self.loads, self.answers.ledger, machine_id=number)
+        self.moves = Moves(self.choice)
         self.commands = Commands(settings, self.loads, self.answers, self.moves)
         self.rest = Rest(settings, self.loads, self.answers)
         self.machine = Machine()
