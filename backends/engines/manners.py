@@ -34,9 +34,11 @@ def be_quiet() -> None:
 def quiet_while_importing() -> Generator[None]:
     """Be quiet in the block, and take back afterwards what others in this process would read.
 
-    The libraries look at these once, when they are imported; a fetch looks at its own time.
+    The libraries look at these once, when they are imported; a fetch looks at its own time, also
+    at the older word for the same.
     """
-    before = {name: os.environ.get(name) for name in quiet_environment() if name.startswith("HF_")}
+    names = [name for name in quiet_environment() if name.startswith(("HF_", "TRANSFORMERS_OFF"))]
+    before = {name: os.environ.get(name) for name in names}
     be_quiet()
     try:
         yield

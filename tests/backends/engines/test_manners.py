@@ -66,10 +66,13 @@ def test_what_is_free_goes_back_to_the_system() -> None:
     give_back()
 
 
-def test_what_others_would_read_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+@pytest.mark.parametrize("offline", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_what_others_would_read_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, offline: str
+) -> None:
+    monkeypatch.delenv(offline, raising=False)
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "mine")
     with quiet_while_importing():
-        assert os.environ["HF_HUB_OFFLINE"] == "1"
-    assert "HF_HUB_OFFLINE" not in os.environ
+        assert os.environ[offline] == "1"
+    assert offline not in os.environ
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "mine"
