@@ -18,7 +18,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ _DIGITS = 64
 
 @frozen
 class Offered:
-    """One file of a build that is being fetched, and what of it may be passed on.
+    """One file of a build that is being fetched, and what of it may be passed on; never changes.
 
     Attributes:
         sha256: What the whole of it was promised to be, lower-case hex.
@@ -46,9 +46,9 @@ class Offered:
     size_bytes: int
     path: str
     is_whole: bool = False
-    ranges: dict[int, int] = field(default_factory=dict[int, int])
-    claims: dict[int, int] = field(default_factory=dict[int, int])
-    kept: dict[int, int] = field(default_factory=dict[int, int])
+    ranges: Mapping[int, int] = field(default_factory=dict[int, int])
+    claims: Mapping[int, int] = field(default_factory=dict[int, int])
+    kept: Mapping[int, int] = field(default_factory=dict[int, int])
 
     def reach(self, start: int) -> int:
         """One behind the last byte that can be passed on from ``start`` on without a gap."""
@@ -187,11 +187,11 @@ class Shared:
         file = self.files[number]
         match word, span:
             case "B", [start, stop] if start < stop <= file.size_bytes:
-                _join(file.ranges, start, stop)
+                self.files[number] = replace(file, ranges=_joined(file.ranges, start, stop))
             case "C", [start, stop] if start < stop <= file.size_bytes:
-                _join(file.claims, start, stop)
+                self.files[number] = replace(file, claims=_joined(file.claims, start, stop))
             case "K", [start, stop] if start < stop <= file.size_bytes:
-                _join(file.kept, start, stop)
+                self.files[number] = replace(file, kept=_joined(file.kept, start, stop))
             case "W", [] if file.size_bytes >= 0:
                 self.files[number] = replace(file, is_whole=True, ranges={0: file.size_bytes})
             case "X", []:
@@ -213,14 +213,15 @@ def _numbers(*words: str) -> bool:
     return all(word.isdecimal() for word in words)
 
 
-def _holds(ranges: dict[int, int], start: int) -> bool:
+def _holds(ranges: Mapping[int, int], start: int) -> bool:
     return any(first <= start < stop for first, stop in ranges.items())
 
 
-def _join(ranges: dict[int, int], start: int, stop: int) -> None:
-    """Add a range to disjoint ones, and make one of those that touch."""
-    touching = [first for first, end in ranges.items() if first <= stop and start <= end]
-    for first in touching:
-        end = ranges.pop(first)
-        start, stop = min(start, first), max(stop, end)
-    ranges[start] = stop
+def _joined(ranges: Mapping[int, int], start: int, stop: int) -> Mapping[int, int]:
+    """Disjoint ranges and one more; those that touch are one."""
+    apart = dict(ranges)
+    for first, end in ranges.items():
+        if first <= stop and start <= end:
+            del apart[first]
+            start, stop = min(start, first), max(stop, end)
+    return {**apart, start: stop}

@@ -63,6 +63,20 @@ def test_what_a_peer_brought_is_kept(path: Path) -> None:
     sharing.close()
 
 
+def test_what_was_seen_does_not_change_under_who_looks_at_it(path: Path) -> None:
+    """Many connections read it while the next look goes on."""
+    sharing, shared = Sharing(path, FILES), Shared(path)
+    sharing.arrived(0, 0, 10)
+    seen = shared.look()[0]
+    sharing.arrived(0, 10, 20)
+    sharing.claimed(0, 40, 50)
+    sharing.kept(0, 60, 70)
+    now = shared.look()[0]
+    assert (seen.ranges, seen.claims, seen.kept) == ({0: 10}, {}, {})
+    assert (now.ranges, now.claims, now.kept) == ({0: 20}, {40: 50}, {60: 70})
+    sharing.close()
+
+
 def test_a_whole_file_is_offered_whole_until_it_is_forgotten(path: Path) -> None:
     sharing, shared = Sharing(path, FILES), Shared(path)
     sharing.whole(1)
