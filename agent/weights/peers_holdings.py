@@ -9,9 +9,10 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from ...config.frozen import frozen
 from .cache import PARTIAL_NAME, SHARED_NAME
@@ -57,6 +58,9 @@ class Held:
         return max(start, self.size_bytes)
 
 
+_NO_RECORD: tuple[tuple[int, int], Mapping[str, Held]] = ((0, 0), MappingProxyType({}))
+
+
 class Holdings:
     """Finds files by digest; safe for many threads.
 
@@ -69,9 +73,9 @@ class Holdings:
         self._lock = threading.Lock()
         self._looked_s = float("-inf")
         self._kept_back: frozenset[str] = frozenset()
-        self._records: dict[str, tuple[tuple[int, int], dict[str, Held]]] = {}
+        self._records: dict[str, tuple[tuple[int, int], Mapping[str, Held]]] = {}
         self._shared: dict[str, Shared] = {}
-        self._found: dict[str, Held] = {}
+        self._names: list[str] = []
 
     def keep_back(self, models: Collection[str]) -> None:
         """Give nothing of these models: they are being read through, or were found damaged."""
@@ -90,7 +94,13 @@ class Holdings:
             if now_s - self._looked_s >= _LOOK_EVERY_S:
                 self._look()
                 self._looked_s = now_s
-            return self._found.get(sha256)
+            found: Held | None = None
+            for name in self._names:
+                held = self._records.get(name, _NO_RECORD)[1].get(sha256)
+                held = held or self._arriving(name, sha256)
+                if held is not None and (found is None or held.is_whole):
+                    found = held
+            return found
 
     def _look(self) -> None:
         try:
@@ -102,37 +112,36 @@ class Holdings:
             del self._records[gone]
         for gone in self._shared.keys() - set(names):
             del self._shared[gone]
-        self._found = {}
-        for name in sorted(set(names) - self._kept_back):
-            self._found |= self._arriving(name) | self._published(name)
+        self._names = sorted(set(names) - self._kept_back)
+        for name in self._names:
+            shared = self._shared.setdefault(name, Shared(self._models / name / SHARED_NAME))
+            _ = shared.look()
+            self._read_record(name)
 
-    def _arriving(self, name: str) -> dict[str, Held]:
-        folder = self._models / name
-        shared = self._shared.setdefault(name, Shared(folder / SHARED_NAME))
-        found: dict[str, Held] = {}
-        for file in shared.look():
-            if file.size_bytes >= 0:
-                place = folder if file.is_whole else folder / PARTIAL_NAME
-                found[file.sha256] = Held(
-                    folder,
-                    place / file.path,
-                    file.size_bytes,
-                    offered=file,
-                    progress_bytes=shared.progress_bytes,
-                )
-        return found
+    def _arriving(self, name: str, sha256: str) -> Held | None:
+        shared, folder = self._shared[name], self._models / name
+        file = shared.file(sha256)
+        if file is None or file.size_bytes < 0:
+            return None
+        place = folder if file.is_whole else folder / PARTIAL_NAME
+        return Held(
+            folder,
+            place / file.path,
+            file.size_bytes,
+            offered=file,
+            progress_bytes=shared.progress_bytes,
+        )
 
-    def _published(self, name: str) -> dict[str, Held]:
+    def _read_record(self, name: str) -> None:
         folder = self._models / name
         try:
             facts = (folder / RECORD_NAME).lstat()
         except OSError:
             _ = self._records.pop(name, None)
-            return {}
+            return
         seen = (facts.st_ino, facts.st_mtime_ns)
-        known = self._records.get(name)
-        if known is not None and known[0] == seen:
-            return known[1]
+        if self._records.get(name, _NO_RECORD)[0] == seen:
+            return
         record = read_record(folder)
         files: dict[str, Held] = {}
         if record is not None and record.folder is None:  # else the files are not the cache's own
@@ -140,7 +149,6 @@ class Holdings:
                 path = folder / file.path
                 files[file.sha256] = Held(folder, path, file.size_bytes, file.fingerprint)
         self._records[name] = (seen, files)
-        return files
 
 
 @contextmanager

@@ -134,6 +134,7 @@ class Shared:
         self._seen: tuple[int, int] | None = None
         self._at = 0
         self._torn = b""
+        self._numbers: dict[str, int] = {}
         self.files: list[Offered] = []
         self.progress_bytes = 0
 
@@ -156,9 +157,18 @@ class Shared:
             os.close(fd)
         return self.files
 
+    def file(self, sha256: str) -> Offered | None:
+        """A file as the last look found it.
+
+        Args:
+            sha256: Of the whole, lower-case hex.
+        """
+        number = self._numbers.get(sha256)
+        return None if number is None else self.files[number]
+
     def _begin(self, seen: tuple[int, int] | None) -> None:
         self._seen, self._at, self._torn, self.files = seen, 0, b"", []
-        self.progress_bytes = 0
+        self._numbers, self.progress_bytes = {}, 0
 
     def _read(self, fd: int, size_bytes: int) -> None:
         while self._at < size_bytes:
@@ -174,6 +184,7 @@ class Shared:
         match words:
             case ["F", sha256, size, path] if size.isdecimal() and len(sha256) == _DIGITS:
                 # a name that leaves the folder takes its number, and no bytes are ever offered
+                self._numbers[sha256] = len(self.files)
                 self.files.append(Offered(sha256, -1 if path_problem(path) else int(size), path))
             case ["P", count] if _numbers(count):
                 self.progress_bytes = int(count)

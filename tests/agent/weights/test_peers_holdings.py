@@ -164,3 +164,16 @@ def test_what_a_fetch_offers_is_found_as_it_comes(tmp_path: Path) -> None:
     assert bytes_of(held) == DATA
     sharing.close()
     assert fresh(holdings).find(SHA) is None
+
+
+def test_what_is_whole_comes_before_what_is_on_its_way(folder: Path) -> None:
+    """A file that two builds have, of which one is still being fetched."""
+    for name in ("a-earlier--000000000000", "z-later--000000000000"):
+        other = folder.parent / name
+        other.mkdir()
+        sharing = Sharing(other / SHARED_NAME, [(SHA, len(DATA), SHARD)])
+        held = Holdings(folder.parent).find(SHA)
+        assert held is not None
+        assert held.path == folder / SHARD
+        assert held.is_whole
+        sharing.close()
