@@ -9,6 +9,7 @@ import pytest
 
 PROGRAM = str(Path(__file__).with_name("crash_points.py"))
 SHAKEN = str(Path(__file__).with_name("shaken_fetches.py"))
+SHAKEN_PEERS = str(Path(__file__).with_name("shaken_peers.py"))
 RANGES = tuple((first, first + 42) for first in range(1, 211, 42))
 FEWEST_POINTS = 200
 KINDS = {"posix_fallocate", "pwrite", "write", "replace"}
@@ -62,5 +63,13 @@ def test_the_power_gone_before_a_step(tmp_path: Path, mode: str) -> None:
 def test_nothing_is_claimed_before_it_is_so_though_threads_are_held_up(tmp_path: Path) -> None:
     """A thread rests between two lines, and the others go on: at some places in each fetch."""
     said = [sys.executable, SHAKEN, str(tmp_path), "0", "12"]
+    done = subprocess.run(said, capture_output=True, check=False)  # noqa: S603  # our own
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_nothing_wrong_is_offered_though_threads_are_held_up_and_a_peer_lies(
+    tmp_path: Path,
+) -> None:
+    said = [sys.executable, SHAKEN_PEERS, str(tmp_path), "0", "8"]
     done = subprocess.run(said, capture_output=True, check=False)  # noqa: S603  # our own
     assert done.returncode == 0, done.stderr.decode()[-2000:]

@@ -1,0 +1,1 @@
+../agent/weights/peers_world.py
