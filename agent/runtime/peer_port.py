@@ -102,7 +102,7 @@ class PeerPort:
             except OSError as error:  # no process could be had
                 reason = f"peers.listen {self._peers.listen}: {error.strerror or error}"
                 self._error = StateUnusable(path=self._command[0], reason=reason)
-            self._port = None
+            self._port, self._served = None, {**self._served, "connections": 0}
             await asyncio.sleep(self._rest_s)
             self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S)
 
@@ -119,7 +119,8 @@ class PeerPort:
             self._say(encode_place(self._peers, str(self._cache_dir)))
             self._say(encode_kept_back(self._kept_back))
             while child.stdout is not None and (line := await child.stdout.readline()):
-                self._heard(line)
+                with contextlib.suppress(ValueError):  # no word of ours, or one cut off
+                    self._heard(line)
             _ = await child.wait()
         finally:
             self._child = None

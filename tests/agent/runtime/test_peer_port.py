@@ -112,6 +112,29 @@ async def test_a_program_that_is_gone_for_now_ends_nobody(tmp_path: Path) -> Non
             raise _Over
 
 
+async def test_noise_ends_nobody_and_who_is_gone_has_no_peers(tmp_path: Path) -> None:
+    """Whatever Python was told to print at its start, and a last word that was cut off."""
+    said = '{"port": 5}', '{"served": {"connections": 3, "asks": 7}}', "[]"
+    lines, leave = "\\n".join(("noise", *said, '{"serv')), tmp_path / "leave"
+    program = (
+        "import os, sys, time\n"
+        "sys.stdin.readline()\n"
+        f"print('{lines}', end='', flush=True)\n"
+        f"while not os.path.exists({str(leave)!r}):\n"
+        "    time.sleep(0.01)"
+    )
+    command = (sys.executable, "-c", program)
+    with pytest.RaisesGroup(_Over):
+        async with asyncio.TaskGroup() as tasks:
+            shown = PeerPort(table(tmp_path), tmp_path, tasks=tasks, command=command)
+            await until(lambda: shown.counts["connections"] == 3)
+            leave.touch()
+            await until(lambda: shown.facts()["port"] is None)
+            assert shown.counts["connections"] == 0
+            assert shown.counts["asks"] == 7
+            raise _Over
+
+
 async def test_what_is_damaged_or_read_through_is_kept_back(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     program = (
