@@ -1,7 +1,8 @@
 """Which model, which cache and which settings a ``models`` verb means.
 
 A configuration is used if there is one and never needed: without, a model is named by its
-reference, the cache is the platform's, and stores are reached as the environment says.
+reference, the cache is the platform's, and stores are reached as the environment says, by the
+variables of their own libraries and by ours.
 """
 
 import json
@@ -29,6 +30,10 @@ if TYPE_CHECKING:  # where there is no configuration, nothing has to be checked
     from ...config.settings import Cache as CacheSettings
     from ...config.settings import ModelEntry, Settings, Stores, Weights
 
+_SAID = tuple(f"POOLHAND_{table}__" for table in ("STORES", "WEIGHTS", "CACHE", "PEERS"))
+"""How variables begin that set what these verbs heed."""
+
+_NO_COORDINATOR = b'coordinator.url = "wss://coordinator.invalid"\n'
 _AT_REST = frozenset({"listed", "partial", "here", "unknown", "empty", "absent", "on_disk"})
 """States of a model that no engine has and no fetch brings."""
 
@@ -90,11 +95,15 @@ def ground_of(args: Namespace, *, is_light: bool = False) -> Ground:
     """
     path = config_of(args)
     here = cache_of(args)
-    if args.config is None and "POOLHAND_CONFIG" not in os.environ and not path.is_file():
+    is_named = args.config is not None or "POOLHAND_CONFIG" in os.environ
+    is_written = is_named or path.is_file()
+    if not is_written and not any(name.startswith(_SAID) for name in os.environ):
         return _unwritten(here, is_light=is_light)
-    from ...config.load import load  # noqa: PLC0415  # pulls in the loader, only if there is a file
+    from ...config.load import load  # noqa: PLC0415  # pulls in the loader, only if there is any
 
-    settings: Settings = load(path, os.environ).settings
+    # what the environment says counts without a file, too, and these verbs call no coordinator
+    files = None if is_written else {path: _NO_COORDINATOR}
+    settings: Settings = load(path, os.environ, files).settings
     named = settings.cache.dir
     return Ground(
         Path(named) if named else here,

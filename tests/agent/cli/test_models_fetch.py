@@ -15,7 +15,7 @@ from poolhand.agent.cli.models_args import rate
 from poolhand.agent.dev.objectstore import ObjectStore
 
 from .conftest import Cli
-from .toy_store import ENVIRON, fetched, holding
+from .toy_store import ENVIRON, REF, fetched, holding
 
 OBJECTS = {
     "config.json": b'{"model_type": "toy"}',
@@ -183,6 +183,19 @@ def test_a_folder_on_this_machine_is_copied(cli: Cli, tmp_path: Path) -> None:
     ended = cli("models", "fetch", f"file://{place}", "--to", tmp_path / "to")
     assert (ended.returncode, "pickle" in ended.stderr) == (Exit.FAILURE, True)
     assert below(tmp_path / "to")["notes.txt"] == b"hello", "the old one stays"
+
+
+async def test_our_own_variables_count_without_a_configuration(
+    cli: Cli, store: ObjectStore, tmp_path: Path
+) -> None:
+    to, environ = tmp_path / "to", {**ENVIRON, "POOLHAND_STORES__S3__ENDPOINT": store.url}
+    fetch = ("models", "fetch", REF, "--to", to)
+    ended = await asyncio.to_thread(cli, *fetch, **environ)
+    assert (ended.returncode, below(to)) == (Exit.OK, OBJECTS), ended.stderr
+    wrong = {**environ, "POOLHAND_STORES__TRUSTED_HOSTS": "localhost"}
+    ended = await asyncio.to_thread(cli, *fetch, **wrong)
+    assert ended.returncode == Exit.CONFIG
+    assert "environment variable POOLHAND_STORES__TRUSTED_HOSTS" in ended.stderr
 
 
 async def test_a_limit_holds(cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
