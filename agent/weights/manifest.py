@@ -219,7 +219,8 @@ def parse(data: bytes, *, model: str) -> Manifest:
     if fields.get("schema_version") != 1 or isinstance(fields["schema_version"], bool):
         raise ManifestInvalid(problem=f"has schema_version {fields.get('schema_version')!r}, not 1")
     if _text(fields, "model_id") != model:
-        raise ManifestInvalid(problem="belongs to another model")
+        named = _text(fields, "model_id")[:200]
+        raise ManifestInvalid(problem=f"belongs to another model, {named!a}: fetch it by that id")
     listed = fields.get("files")
     if not isinstance(listed, list):
         raise ManifestInvalid(problem="has no list of files")

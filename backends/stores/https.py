@@ -23,6 +23,9 @@ from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .web_files import WebFiles
 
 MOST_MANIFEST_BYTES = 64 * 2**20
+_MOST_PLACES = 5 * MOST_OBJECTS
+"""Of objects and lists: each costs memory, however short it is."""
+
 _MANIFEST = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OK = 200
@@ -85,6 +88,9 @@ class HttpsStore:
         self._client.close()
 
     def _listed(self, body: bytes) -> list[RemoteFile]:
+        if body.count(b"{") + body.count(b"[") > _MOST_PLACES:
+            reason = f"its manifest lists more than {MOST_OBJECTS} files"
+            raise WeightsUnsafe(model=self._model, reason=reason)
         try:
             found: object = json.loads(body)
         except (ValueError, RecursionError):

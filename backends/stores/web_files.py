@@ -21,7 +21,7 @@ from ...config.frozen import frozen
 from .addresses import named
 from .base import HttpLocation, RemoteFile
 from .endpoints import Origin, origin
-from .errors import StoreUnreachable, WeightsChanged
+from .errors import ModelMissing, StoreUnreachable, WeightsChanged
 from .etags import is_other
 from .http_ranges import Answer, HttpClient, refusal
 
@@ -36,6 +36,7 @@ _MOST_READ_BYTES = 64 * 2**20
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})")
 _PARTIAL, _WHOLE, _NO_SUCH_RANGE = 206, 200, 416
+_GONE = frozenset({404, 410})
 
 Headers = Mapping[str, str]
 NONE: Headers = MappingProxyType({})
@@ -141,7 +142,7 @@ class WebFiles:
         return {**self._extra(key), **self._auth()} if named(key) == self._home else NONE
 
     def _probed(self, file: RemoteFile) -> RemoteFile:
-        answer = self._probe(file)
+        answer = self._probe(file, is_new=True)
         size = _size(answer)
         if size is None:
             raise StoreUnreachable(
@@ -150,10 +151,13 @@ class WebFiles:
         tag = answer.headers.get("etag", "")
         return replace(file, size_bytes=size, etag=tag if _TAG.fullmatch(tag) else None)
 
-    def _probe(self, file: RemoteFile) -> Answer:
+    def _probe(self, file: RemoteFile, *, is_new: bool = False) -> Answer:
         answer = self._client.ask(
             file.key, headers={"range": "bytes=0-0"}, auth=self._own(file.key)
         )
+        if answer.status in _GONE and is_new:
+            reason = f"{file.path} is listed, and not there"
+            raise ModelMissing(model=self._model, reason=reason)
         if answer.status not in {_PARTIAL, _WHOLE} and _size(answer) is None:
             raise self._refused(answer, file)
         now_s = self._clock()

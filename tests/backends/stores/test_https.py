@@ -126,3 +126,18 @@ async def test_no_manifest_is_no_model(shelf: Shelf, store: Make) -> None:
 async def test_a_place_that_nobody_named_stays_untouched(ref: str) -> None:
     with pytest.raises(StoreUnsafe):
         await HttpsStore(ModelRef.parse(ref), Stores()).files()
+
+
+async def test_what_is_listed_and_not_there(shelf: Shelf, store: Make) -> None:
+    opened = store()
+    opened.take_all()
+    gone = {"path": "gone.json", "size_bytes": 1, "sha256": "0" * 64}
+    shelf.objects["models/v2/tiny/manifest.json"] = json.dumps({"files": [gone]}).encode()
+    with pytest.raises(ModelMissing, match=r"gone\.json is listed, and not there"):
+        await opened.files()
+
+
+async def test_a_manifest_that_would_take_all_memory(shelf: Shelf, store: Make) -> None:
+    shelf.objects["models/v2/tiny/manifest.json"] = b'{"files":[' + b"{}," * 100_000 + b"{}]}"
+    with pytest.raises(WeightsUnsafe, match="more than 20000 files"):
+        await store().files()

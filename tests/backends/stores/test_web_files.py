@@ -13,6 +13,7 @@ from stand_ins import Shelf, standing
 from poolhand.backends.stores.addresses import Guard, named
 from poolhand.backends.stores.base import RemoteFile
 from poolhand.backends.stores.errors import (
+    ModelMissing,
     StoreDenied,
     StoreUnreachable,
     StoreUnsafe,
@@ -165,7 +166,7 @@ async def test_a_server_without_ranges_or_tags(shelf: Shelf, files: WebFiles) ->
 async def test_what_cannot_be_probed(shelf: Shelf, files: WebFiles) -> None:
     with pytest.raises(StoreUnreachable, match="how long mute is"):
         await one(files, listed(shelf, "mute"))
-    with pytest.raises(WeightsChanged):
+    with pytest.raises(ModelMissing, match="absent is listed, and not there"):
         await one(files, listed(shelf, "absent"))
     shelf.statuses = [403]
     with pytest.raises(StoreDenied, match="not for you"):
