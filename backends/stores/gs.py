@@ -160,7 +160,7 @@ class GsStore:
         return GoogleTokens(self._client, read_key(path, store=self.name))
 
     def _auth(self) -> Headers:
-        payer = self._config.user_project
+        payer = self._config.user_project or (self._tokens.payer if self._tokens else "")
         paid = {"x-goog-user-project": payer} if payer else {}
         return {**paid, **(self._tokens.headers() if self._tokens is not None else NONE)}
 

@@ -1,9 +1,10 @@
 """Google's application-default credentials, as far as a node needs them: key files become tokens.
 
 A service account's key signs a short statement, a person's login has a refresh token; both are
-exchanged for a bearer token of an hour, which is renewed five minutes before its end. The
-machine's own account is asked only if the operator says so: elsewhere it would probe an
-address that is not there. Other kinds of credentials are refused by name.
+exchanged for a bearer token of an hour, which is renewed five minutes before its end. What is
+lent stands in :mod:`.gs_lent`. The machine's own account is asked only if the operator says so:
+elsewhere it would probe an address that is not there. Other kinds of credentials are refused by
+name.
 
 Source:
     "Using OAuth 2.0 for Server to Server Applications" (HTTP/REST); "How Application Default
@@ -21,13 +22,13 @@ from typing import cast
 from urllib.parse import urlencode
 
 from ...config.frozen import frozen
+from . import gs_lent
 from .errors import StoreDenied, StoreUnsupported, WeightsError
 from .http_ranges import HttpClient, refusal
 from .tokens import bearer
 
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  # where, not what
 METADATA_HOST = "metadata.google.internal"
-SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 RENEW_BEFORE_S = 300.0
 
 _LIFE_S = 3600
@@ -66,14 +67,14 @@ class GoogleTokens:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
-        self._key = key
+        self._key = None if key is None else gs_lent.flat(key)
         self._metadata_host = metadata_host
         self._clock = clock
         self._lock = threading.Lock()
         self._token: _Token | None = None
-        kind = None if key is None else key.get("type")
-        if kind not in {None, "service_account", "authorized_user"}:
-            needs = f"a key file of type service_account or authorized_user, not {kind!r}"
+        kind = None if self._key is None else self._key.get("type")
+        if kind not in {None, "service_account", "authorized_user", "external_account"}:
+            needs = f"credentials of another type than {kind!r}"
             raise StoreUnsupported(scheme="gs", needs=needs)
 
     def headers(self) -> dict[str, str]:
@@ -89,20 +90,34 @@ class GoogleTokens:
                 token = self._token = self._asked()
         return bearer(token.text, store=self._client.store)
 
+    @property
+    def payer(self) -> str:
+        """The project that the key file names for what is read; empty: none."""
+        return self._text("quota_project_id")
+
     def forget(self) -> None:
         """Ask for a new token next time."""
         with self._lock:
             self._token = None
 
     def _asked(self) -> _Token:
+        now_s, scope = self._clock(), gs_lent.SCOPE
+        if self._text("service_account_impersonation_url"):
+            scope = gs_lent.CLOUD_SCOPE
+        headers, auth = dict[str, str](), dict[str, str]()
         if self._key is None:
             url, form = f"http://{self._metadata_host}{_METADATA_PATH}", None
             headers = {"metadata-flavor": "Google"}
+        elif self._text("type") == "external_account":
+            url = self._text("token_url")
+            fields, auth = gs_lent.exchange(self._client, self._key, scope=scope)
+            form = urlencode(fields).encode()
         else:
-            url, headers = self._text("token_uri") or TOKEN_URL, dict[str, str]()
-            form = urlencode(self._form(url)).encode()
-        now_s = self._clock()
-        answer = self._client.ask(url, headers=headers, form=form, most_bytes=_MOST_ANSWER_BYTES)
+            url = self._text("token_uri") or TOKEN_URL
+            form = urlencode(self._form(url, scope)).encode()
+        answer = self._client.ask(
+            url, headers=headers, auth=auth, form=form, most_bytes=_MOST_ANSWER_BYTES
+        )
         if answer.status != _OK:
             raise self._refused(answer.status) or refusal(
                 answer, store=self._client.store, model="", denied="its account has no token"
@@ -113,9 +128,14 @@ class GoogleTokens:
             found = None
         match found:
             case {"access_token": str(text), "expires_in": int() | float() as life_s} if text:
-                return _Token(text, now_s + life_s)
+                return self._for_another(_Token(text, now_s + life_s))
             case _:
                 raise StoreDenied(store=self._client.store, reason="its account gives no token")
+
+    def _for_another(self, token: _Token) -> _Token:
+        if self._key is None or not self._text("service_account_impersonation_url"):
+            return token
+        return _Token(*gs_lent.lent(self._client, self._key, token.text))
 
     def _refused(self, status: int) -> WeightsError | None:
         if status in {400, 401, 403}:
@@ -123,7 +143,7 @@ class GoogleTokens:
             return StoreDenied(store=self._client.store, reason=reason)
         return None
 
-    def _form(self, url: str) -> dict[str, str]:
+    def _form(self, url: str, scope: str) -> dict[str, str]:
         if self._text("type") == "authorized_user":
             fields = ("client_id", "client_secret", "refresh_token")
             return {"grant_type": "refresh_token", **{name: self._text(name) for name in fields}}
@@ -131,7 +151,7 @@ class GoogleTokens:
         head = {"alg": "RS256", "typ": "JWT", "kid": self._text("private_key_id")}
         claims = {
             "iss": self._text("client_email"),
-            "scope": SCOPE,
+            "scope": scope,
             "aud": url,
             "iat": issued_s,
             "exp": issued_s + _LIFE_S,
@@ -159,8 +179,7 @@ class GoogleTokens:
         return key.sign(said, padding.PKCS1v15(), hashes.SHA256())
 
     def _text(self, name: str) -> str:
-        found = (self._key or {}).get(name)
-        return found if isinstance(found, str) else ""
+        return gs_lent.text_of(self._key or {}, name)
 
 
 def key_file(configured: str | None, environ: Mapping[str, str]) -> Path | None:

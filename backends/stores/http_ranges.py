@@ -101,7 +101,8 @@ class HttpClient:
             headers: Sent wherever it leads.
             auth: Sent to the origin of ``url`` only.
             most_bytes: Of the body; 0 leaves it unread.
-            form: URL-encoded body of a POST, which is never sent twice and never redirected.
+            form: Body of a POST, URL-encoded unless a header says otherwise; it is never sent
+                twice and never redirected.
 
         Returns:
             The last answer, whatever its status.
@@ -181,7 +182,7 @@ class HttpClient:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             sent = {"host": peer.origin.authority, **headers}
             if form is not None:
-                sent["content-type"] = "application/x-www-form-urlencoded"
+                _ = sent.setdefault("content-type", "application/x-www-form-urlencoded")
                 sent["content-length"] = str(len(form))
             for name, value in sent.items():
                 connection.putheader(name, value)

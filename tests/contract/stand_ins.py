@@ -20,6 +20,8 @@ from poolhand.config.stores import Gs, Hf, Ngc, Stores
 
 BUCKET = "models"
 TOKEN = "t0ken-of-an-hour"  # noqa: S105  # everybody may know it
+SUBJECT = "t0ken-of-another-provider"
+ACTING = "t0ken-of-who-acts"
 KEY = "k3y-of-the-old-kind"
 COMMIT = "c0ffee" + "0" * 34
 OTHER_COMMIT = "decade" + "0" * 34
@@ -131,6 +133,25 @@ def path_of(request: http.BaseRequest) -> str:
     return unquote(request.raw_path.partition("?")[0])
 
 
+async def _lent(shelf: Shelf, request: http.BaseRequest) -> http.Response | None:
+    """Google's exchange of federated tokens, and the tokens of accounts that others act for."""
+    if request.path == "/sts":
+        form = parse_qs(await request.text())
+        shelf.seen.append(f"FORM {json.dumps(form)}")
+        if form.get("subject_token") != [SUBJECT]:
+            return http.json_response({"error": "invalid_grant"}, status=400)
+        lives = form["scope"][0].endswith("read_only")
+        token = shelf.token if lives else ACTING
+        return http.json_response({"access_token": token, "expires_in": 3600})
+    if request.path.endswith(":generateAccessToken"):
+        if request.headers.get("Authorization") != f"Bearer {ACTING}":
+            return http.Response(status=403)
+        shelf.seen.append(f"BODY {await request.text()}")
+        until = "2033-11-06T08:49:37Z"
+        return http.json_response({"accessToken": shelf.token, "expireTime": until})
+    return None
+
+
 async def gcs(shelf: Shelf, request: http.BaseRequest) -> http.StreamResponse:
     """Google Cloud Storage, and the place where keys become tokens."""
     if request.method == "POST" and request.path == "/token":
@@ -139,6 +160,10 @@ async def gcs(shelf: Shelf, request: http.BaseRequest) -> http.StreamResponse:
             return http.json_response({"error": "invalid_grant"}, status=400)
         shelf.seen.append(f"FORM {json.dumps(form)}")
         return http.json_response({"access_token": shelf.token, "expires_in": shelf.life_s})
+    if request.method == "POST" and (answer := await _lent(shelf, request)) is not None:
+        return answer
+    if request.path == "/subject" and request.headers.get("x-who") == "node":
+        return http.json_response({"it": {"is": "no table"}, "value": SUBJECT})
     if shelf.token and not shelf.is_known(request):
         return http.Response(status=401)
     if request.path.startswith("/storage/v1/b/"):

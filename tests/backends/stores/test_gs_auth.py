@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from stand_ins import KEY, TOKEN, Shelf, gcs, standing
+from stand_ins import KEY, SUBJECT, TOKEN, Shelf, gcs, standing
 
 from poolhand.backends.stores.addresses import Guard, named
 from poolhand.backends.stores.errors import (
@@ -21,7 +21,8 @@ from poolhand.backends.stores.errors import (
     StoreUnsafe,
     StoreUnsupported,
 )
-from poolhand.backends.stores.gs_auth import SCOPE, GoogleTokens, key_file, read_key
+from poolhand.backends.stores.gs_auth import GoogleTokens, key_file, read_key
+from poolhand.backends.stores.gs_lent import SCOPE
 from poolhand.backends.stores.http_ranges import HttpClient
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -112,8 +113,8 @@ async def test_keys_that_are_no_good(client: HttpClient, account: dict[str, obje
     for private in ("", "nonsense", elliptic):
         with pytest.raises(StoreDenied, match="no RSA key"):
             await headers(GoogleTokens(client, account | {"private_key": private}))
-    with pytest.raises(StoreUnsupported, match="external_account"):
-        GoogleTokens(client, {"type": "external_account"})
+    with pytest.raises(StoreUnsupported, match="gdch_service_account"):
+        GoogleTokens(client, {"type": "gdch_service_account"})
 
 
 async def test_a_key_file_cannot_send_us_anywhere(
@@ -181,3 +182,94 @@ def test_what_is_no_key_file(tmp_path: Path) -> None:
             read_key(path, store="s")
     path.write_text('{"type": "x"}')
     assert read_key(path, store="s") == {"type": "x"}
+
+
+# ── what is lent ──────────────────────────────────────────────────────────────────────
+
+
+def federated(shelf: Shelf, source: Mapping[str, object], **more: object) -> dict[str, object]:
+    return {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/pool",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{shelf.url}/sts",
+        "credential_source": source,
+        **more,
+    }
+
+
+def acting_for(shelf: Shelf) -> dict[str, object]:
+    return {"service_account_impersonation_url": f"{shelf.url}/v1/x:generateAccessToken"}
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"type": "json", "subject_token_field_name": "value"}], ids=["text", "json"]
+)
+async def test_a_token_of_another_provider(
+    shelf: Shelf, client: HttpClient, tmp_path: Path, form: dict[str, object]
+) -> None:
+    path = tmp_path / "subject"
+    _ = path.write_text(json.dumps({"value": SUBJECT}) if form else f"{SUBJECT}\n")
+    key = federated(shelf, {"file": str(path), "format": form}, client_id="i", client_secret="s")  # noqa: S106  # everybody may know it
+    assert await headers(GoogleTokens(client, key)) == {"authorization": f"Bearer {TOKEN}"}
+    (asked,) = (json.loads(one[5:]) for one in shelf.seen if one.startswith("FORM"))
+    assert asked["grant_type"] == ["urn:ietf:params:oauth:grant-type:token-exchange"]
+    assert (asked["audience"], asked["scope"]) == (["//iam.googleapis.com/pool"], [SCOPE])
+    assert shelf.authorized == ["/sts"], "who has a secret shows it"
+
+
+async def test_a_token_of_another_provider_from_its_own_server(
+    shelf: Shelf, client: HttpClient
+) -> None:
+    form = {"type": "json", "subject_token_field_name": "value"}
+    source = {"url": f"{shelf.url}/subject", "headers": {"X-Who": "node"}, "format": form}
+    tokens = GoogleTokens(client, federated(shelf, source, **acting_for(shelf)))
+    assert await headers(tokens) == {"authorization": f"Bearer {TOKEN}"}
+    (asked,) = (json.loads(one[5:]) for one in shelf.seen if one.startswith("BODY"))
+    assert asked == {"scope": [SCOPE], "lifetime": "3600s"}
+
+
+async def test_an_account_that_acts_for_another(
+    shelf: Shelf, client: HttpClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "subject"
+    _ = path.write_text(SUBJECT)
+    key: dict[str, object] = {
+        "type": "impersonated_service_account",
+        "source_credentials": federated(shelf, {"file": str(path)}),
+        "delegates": ["d"],
+        **acting_for(shelf),
+    }
+    assert await headers(GoogleTokens(client, key)) == {"authorization": f"Bearer {TOKEN}"}
+    assert any(one.startswith("BODY") and '"delegates": ["d"]' in one for one in shelf.seen)
+    key["source_credentials"] = {"type": "authorized_user", "refresh_token": KEY}
+    key["source_credentials"]["token_uri"] = f"{shelf.url}/token"
+    with pytest.raises(StoreDenied, match="may not act for"):
+        await headers(GoogleTokens(client, key))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ({"executable": {"command": "true"}}, StoreUnsupported, "from a file or a URL"),
+        ({"environment_id": "aws1"}, StoreUnsupported, "from a file or a URL"),
+        ({"file": "/nowhere/at/all"}, StoreDenied, "cannot be read"),
+        ({"file": "/dev/null"}, StoreDenied, "has no token"),
+        ({"url": "http://169.254.169.254/x"}, StoreUnsafe, "not encrypted"),
+    ],
+)
+async def test_tokens_that_are_not_to_be_had(
+    shelf: Shelf,
+    client: HttpClient,
+    source: Mapping[str, object],
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        await headers(GoogleTokens(client, federated(shelf, source)))
+
+
+def test_who_pays_stands_in_the_key_file(client: HttpClient) -> None:
+    key = {"type": "authorized_user", "quota_project_id": "payer"}
+    assert GoogleTokens(client, key).payer == "payer"
+    assert GoogleTokens(client, None).payer == ""
