@@ -18,6 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlencode
@@ -81,6 +82,7 @@ class NgcStore:
         self._choose: Choose = wanted
         self._lock = threading.Lock()
         self._token: tuple[Headers, float] | None = None
+        self._signed: dict[str, str] = {}
 
     def take_all(self) -> None:
         """Leave nothing out of ``files``."""
@@ -103,13 +105,20 @@ class NgcStore:
 
     def location(self, file: RemoteFile) -> HttpLocation:
         """Where to read the file now; see the protocol for what is raised."""
-        return self._files.location(file)
+        url = self._signed.get(file.path, file.key)
+        return self._files.location(replace(file, key=url))
 
     async def refresh(self) -> None:
-        """Ask for a new token and for every address again."""
+        """Ask for a new token and for every address again.
+
+        Raises:
+            WeightsError: The listing, which has the addresses of older storage, cannot be read.
+        """
         with self._lock:
             self._token = None
         self._files.forget()
+        if self._signed:
+            _ = await asyncio.to_thread(self._listed)
 
     async def close(self) -> None:
         """Give back connections; safe to call twice."""
@@ -193,7 +202,9 @@ class NgcStore:
     def _of_page(self, page: Mapping[str, object]) -> list[RemoteFile]:
         urls, paths = _list(page.get("urls")), _list(page.get("filepath"))
         if urls and len(urls) == len(paths):
-            return [self._file(path, url, None) for path, url in zip(paths, urls, strict=True)]
+            files = [self._file(path, url, None) for path, url in zip(paths, urls, strict=True)]
+            self._signed |= {file.path: file.key for file in files}
+            return files
         return [self._entry(entry) for entry in _list(page.get("modelFiles"))]
 
     def _entry(self, entry: object) -> RemoteFile:

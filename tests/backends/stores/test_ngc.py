@@ -181,6 +181,11 @@ async def test_signed_addresses_of_the_older_storage_never_see_the_token() -> No
         (file,) = await opened.files()
         assert (file.path, file.size_bytes, file.sha256) == ("a.json", 2, None)
         assert await opened.read(file) == b"{}"
+        fresh = json.dumps({"urls": [f"{signed}-again"], "filepath": ["a.json"]})
+        shelf.objects["page"] = fresh.encode()
+        assert opened.location(file).target.endswith("=s3")
+        await opened.refresh()
+        assert opened.location(file).target.endswith("=s3-again"), "the old one has ended"
         await opened.close()
         assert not any(path.startswith("/onward") for path in shelf.authorized)
 
