@@ -18,6 +18,7 @@ from types import MappingProxyType
 from urllib.parse import urljoin
 
 from ...config.frozen import frozen
+from ...config.patterns import pattern
 from .addresses import Guard, Peer
 from .endpoints import Origin
 from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsChanged, WeightsError
@@ -36,6 +37,7 @@ _USUAL_PAUSE_S = 0.5
 _SMALL_BYTES = 2**16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SPENT = pattern(r";\s*r=0\s*;\s*t=([0-9]{1,6})")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -157,7 +159,7 @@ class HttpClient:
                 continue
             if is_last or answer.status not in _BUSY:
                 return answer
-            self._pause(_pause_s(answer.headers.get("retry-after", "")))
+            self._pause(_pause_s(_asked_s(answer.headers)))
         raise AssertionError(attempts)
 
     def _once(
@@ -256,7 +258,7 @@ def refusal(
     if status in {401, 403, 407, 451}:
         return StoreDenied(store=store, reason=denied or f"it answers {status}")
     if status in _BUSY:
-        asked = answer.headers.get("retry-after", "")
+        asked = _asked_s(answer.headers)
         wait = f", and asks for {asked} s of patience" if asked.isdecimal() else ""
         reason = f"it is busy or broken ({status}){wait}"
         return StoreUnreachable(store=store, reason=reason, is_busy=True)
@@ -271,6 +273,16 @@ def _hang_up(sock: socket.socket, is_late: threading.Event) -> None:
 
 def _bare(place: Origin) -> Origin:
     return Origin(place.host, place.port, place.is_tls, place.authority, "")
+
+
+def _asked_s(headers: Mapping[str, str]) -> str:
+    """For how long a store wants to be left alone, in its own words; empty: it does not say.
+
+    Source:
+        RFC 9110, 10.2.3; draft-ietf-httpapi-ratelimit-headers-10, as the hub has it.
+    """
+    found = _SPENT.search(headers.get("ratelimit", ""))
+    return headers.get("retry-after", "") or ("" if found is None else found[1])
 
 
 def _pause_s(asked: str) -> float:

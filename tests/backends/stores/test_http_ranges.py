@@ -235,6 +235,13 @@ def test_what_a_status_means(status: int, file: str, kind: type[WeightsError]) -
     assert ("not for you" in str(error)) == (status in {401, 403})
 
 
+@pytest.mark.parametrize(("left", "is_told"), [(0, True), (3, False)])
+def test_how_long_the_hub_wants_to_be_left_alone(left: int, *, is_told: bool) -> None:
+    told = {"ratelimit": f'"api";r={left};t=55', "ratelimit-policy": '"fixed window";"api";q=500'}
+    error = refusal(Answer(429, told, b"", "https://a/", is_home=True), store="s", model="m")
+    assert ("55 s of patience" in str(error)) == is_told
+
+
 @pytest.mark.parametrize("length", ["Content-Length: 100000\r\n", ""])
 async def test_an_answer_that_drips_is_given_up(length: str) -> None:
     """Twice, as anything that goes wrong on the way."""
