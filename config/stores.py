@@ -55,7 +55,8 @@ class Gs(Section):
             the machine's own account, from Google's metadata server. ``hmac``: keys of the S3
             kind, from the AWS chain. ``none``: for public buckets.
         credentials_file: Wins over ``GOOGLE_APPLICATION_CREDENTIALS``, which wins over what
-            ``gcloud auth application-default login`` left.
+            ``gcloud auth application-default login`` left, which wins over the own account of a
+            machine that says that it is Google's.
         hmac_profile: A profile of the shared AWS files that holds the HMAC keys.
         user_project: The project that pays for what is read.
         ca_file: PEM file.

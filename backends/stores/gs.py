@@ -25,7 +25,7 @@ from ...config.stores import S3, Stores
 from .addresses import Guard, named
 from .base import HttpLocation, RemoteFile
 from .errors import StoreUnreachable, WeightsUnsafe
-from .gs_auth import METADATA_HOST, GoogleTokens, key_file, read_key
+from .gs_auth import METADATA_HOST, GoogleTokens, is_googles, key_file, read_key
 from .http_ranges import HttpClient, refusal
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, under_prefix, wanted
 from .web_files import NONE, Headers, WebFiles
@@ -148,12 +148,12 @@ class GsStore:
 
     def _found(self) -> GoogleTokens | None:
         auth, is_google = self._config.auth, _is_google(self._endpoint)
-        if auth == "machine":
+        path, is_default = None, auth == "adc" or (auth == "auto" and is_google)
+        if is_default:
+            path = key_file(self._config.credentials_file, self._environ)
+        if auth == "machine" or (is_default and path is None and is_googles(self._environ)):
             self.notes = ("reads as this machine's own account",)
             return GoogleTokens(self._machine, None, metadata_host=self._metadata_host)
-        path = None
-        if auth == "adc" or (auth == "auto" and is_google):
-            path = key_file(self._config.credentials_file, self._environ)
         if path is None:
             self.notes = ("reads without credentials",)
             return None

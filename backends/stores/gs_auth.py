@@ -2,9 +2,9 @@
 
 A service account's key signs a short statement, a person's login has a refresh token; both are
 exchanged for a bearer token of an hour, which is renewed five minutes before its end. What is
-lent stands in :mod:`.gs_lent`. The machine's own account is asked only if the operator says so:
-elsewhere it would probe an address that is not there. Other kinds of credentials are refused by
-name.
+lent stands in :mod:`.gs_lent`. The machine's own account is asked only if the operator says so, or
+if there is no key file and the machine says that it is Google's: elsewhere that would probe an
+address that is not there. Other kinds of credentials are refused by name.
 
 Source:
     "Using OAuth 2.0 for Server to Server Applications" (HTTP/REST); "How Application Default
@@ -35,6 +35,8 @@ _LIFE_S = 3600
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 _MOST_KEY_BYTES = 2**16
+_PRODUCT = Path("/sys/class/dmi/id/product_name")
+_MOST_NAME_BYTES = 64
 _MOST_ANSWER_BYTES = 2**16
 _OK = 200
 
@@ -191,6 +193,27 @@ def key_file(configured: str | None, environ: Mapping[str, str]) -> Path | None:
     usual = Path(folder) if folder else Path.home() / ".config" / "gcloud"
     path = usual.expanduser() / "application_default_credentials.json"
     return path if path.is_file() else None
+
+
+def is_googles(environ: Mapping[str, str], product: Path = _PRODUCT) -> bool:
+    """Whether this machine has an account of its own at Google's, as far as it says by itself.
+
+    Args:
+        environ: The process's own environment.
+        product: What the machine's maker calls it.
+
+    Source:
+        google-auth, ``compute_engine._metadata``: ``GCE_METADATA_HOST``, ``NO_GCE_CHECK``,
+        ``detect_gce_residency_linux``.
+    """
+    if environ.get("NO_GCE_CHECK", "").strip().lower() == "true":
+        return False
+    if environ.get("GCE_METADATA_HOST", "").strip():
+        return True
+    try:
+        return product.read_bytes()[:_MOST_NAME_BYTES].startswith(b"Google")
+    except OSError:
+        return False
 
 
 def read_key(path: Path, *, store: str) -> Mapping[str, object]:

@@ -120,7 +120,7 @@ async def test_the_machine_s_own_account_and_no_way_from_the_store_to_it(shelf: 
 
     async with standing(machine) as metadata:
         host = metadata.url.removeprefix("http://")
-        stores = Stores(gs=Gs(endpoint=shelf.url, auth="machine"))
+        stores = Stores(gs=Gs(endpoint=shelf.url, auth="adc"))
         environ = {"GCE_METADATA_HOST": host}
         opened = GsStore(ModelRef.parse("gs://models/tiny"), stores, environ)
         assert len(await opened.files()) == 2

@@ -21,7 +21,7 @@ from poolhand.backends.stores.errors import (
     StoreUnsafe,
     StoreUnsupported,
 )
-from poolhand.backends.stores.gs_auth import GoogleTokens, key_file, read_key
+from poolhand.backends.stores.gs_auth import GoogleTokens, is_googles, key_file, read_key
 from poolhand.backends.stores.gs_lent import SCOPE
 from poolhand.backends.stores.http_ranges import HttpClient
 
@@ -273,3 +273,14 @@ def test_who_pays_stands_in_the_key_file(client: HttpClient) -> None:
     key = {"type": "authorized_user", "quota_project_id": "payer"}
     assert GoogleTokens(client, key).payer == "payer"
     assert GoogleTokens(client, None).payer == ""
+
+
+def test_whose_machine_this_is(tmp_path: Path) -> None:
+    product = tmp_path / "product_name"
+    assert not is_googles({}, product)
+    product.write_text("Some Machine\n")
+    assert not is_googles({}, product)
+    assert is_googles({"GCE_METADATA_HOST": "10.0.0.1"}, product)
+    product.write_text("Google Compute Engine\n")
+    assert is_googles({}, product)
+    assert not is_googles({"NO_GCE_CHECK": "True"}, product)
