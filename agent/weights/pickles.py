@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # seldom needed, and no small things in an idle agent
 HEAD_BYTES = 4096
 _PEEK_BYTES = 2**16
 _MOST_OPCODES = 2**18
-"""So many in a row are no text."""
+"""So many are read one by one; behind them only what names code is looked for."""
 
 _MOST_MEMBERS = 2**14
 _MOST_LINE_BYTES = 2**16
@@ -36,6 +36,7 @@ _GZIP_BITS = 31
 _MOST_XZ_BYTES = 2**25
 _MANY_OPCODES = 3
 _TELLING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "NEWOBJ", "BUILD"})
+_NAMING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
 _OPCODES = frozenset(
     b"().012BCFGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
     b"\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"
@@ -51,6 +52,9 @@ _LENGTH_BYTES: Mapping[int, int] = MappingProxyType({-2: 1, -3: 4, -4: 4, -5: 8}
 
 _LONG_TEXTS = frozenset({"STRING", "UNICODE", "PERSID", "GLOBAL", "INST"})
 _ZIP, _TAR, _NUMPY = b"PK\x03\x04", b"ustar", b"\x93NUMPY"
+_NAMING = pattern(rb"[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\x93")
+_NAMING_BYTES = 512
+_PIECE_BYTES = 2**20
 _OBJECTS = pattern(rb"""['"][|<>=]?(?:O\d*|object_?)['"]""")
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00"
 _BZIP2_BLOCK = b"1AY&SY"
@@ -147,15 +151,26 @@ def _runs(file: BinaryIO, *, is_cut: bool) -> bool:
                 break
         names.append(opcode.name)
         is_whole = opcode.name == "STOP"
+    if len(names) == _MOST_OPCODES and not is_whole:
+        is_whole = not _NAMING_OPCODES.isdisjoint(names) or _names_code(file)
+        names.append("GLOBAL" if is_whole else "")
     return _is_program(names, is_whole=is_whole)
+
+
+def _names_code(file: BinaryIO) -> bool:
+    """Whether a function of some module is named in what is left."""
+    before = b""
+    while piece := file.read(_PIECE_BYTES):
+        if _NAMING.search(before + piece):
+            return True
+        before = piece[-_NAMING_BYTES:]
+    return False
 
 
 def _is_program(names: Sequence[str], *, is_whole: bool) -> bool:
     if not names:
         return False
     if names[0] == "PROTO" and len(names) >= _MANY_OPCODES:
-        return True
-    if len(names) == _MOST_OPCODES:
         return True
     return is_whole and not _TELLING_OPCODES.isdisjoint(names)
 

@@ -64,12 +64,14 @@ CODE = {
     "an array of objects": array(b"'|O'"),
     "a record with objects": array(b"[('a', '<f4'), ('b', 'O')]"),
     "arrays of objects": zipped("a.npy", array(b"'|O'")),
-    "a run of opcodes without an end": b"N0" * 2**17,
+    "behind endlessly many nothings": b"N0" * 2**18 + pickle.dumps(os.getcwd, 0),
+    "before endlessly many nothings": pickle.dumps(os.getcwd, 0)[:-1] + b"N0" * 2**18 + b".",
 }
 NO_CODE = {
     "words": b"common\nwords\n" * 3000,
     "numbers": b"0" * 2**19,
     "one letter, again and again": b"a" * 2**19,
+    "another one": b"N" * 2**19,
     "a zip": zipped("a.txt", b"common\nwords\n"),
     "a tar": tarred(b"words"),
     "gzip": gzip.compress(b"common\nwords\n"),
