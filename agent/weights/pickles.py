@@ -219,26 +219,29 @@ def _lines(file: BinaryIO, count: int) -> bytes | None:
 
 def _in_zip(file: BinaryIO) -> bool:
     """Whether an archive has a pickle in it, or what cannot be looked into."""
+    import struct  # noqa: PLC0415  # see above
     import zipfile  # noqa: PLC0415  # see above
 
+    odd = (zipfile.BadZipFile, struct.error, ValueError, OverflowError, NotImplementedError)
+    # damaged or encrypted, or of a kind that nobody here unpacks
+    odder = (*odd, RuntimeError, EOFError, OSError, zlib.error, _lzma_error())
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except odd:
         return False
     with archive:
         members = archive.infolist()
-        return len(members) > _MOST_MEMBERS or any(_in_member(archive, one) for one in members)
+        try:
+            return len(members) > _MOST_MEMBERS or any(_in_member(archive, one) for one in members)
+        except odder:
+            return True
 
 
 def _in_member(archive: "zipfile.ZipFile", member: "zipfile.ZipInfo") -> bool:
     if member.filename.endswith(_NAMES):
         return True
-    try:
-        with archive.open(member) as opened:
-            begin = opened.read(_PEEK_BYTES)
-    # damaged or encrypted, or of a kind that nobody here unpacks
-    except (ValueError, RuntimeError, EOFError, zlib.error, OSError):
-        return True
+    with archive.open(member) as opened:
+        begin = opened.read(_PEEK_BYTES)
     return _in_pieces(begin, is_cut=member.file_size > len(begin))
 
 
@@ -270,5 +273,14 @@ def _unpacked(data: bytes) -> bytes:
 
         unpacking = lzma.LZMADecompressor(memlimit=_MOST_XZ_BYTES)
         return unpacking.decompress(data, _PEEK_BYTES)
-    except (zlib.error, OSError, EOFError, MemoryError, ValueError):
+    except (zlib.error, _lzma_error(), OSError, EOFError, MemoryError, ValueError, ImportError):
         return b""
+
+
+def _lzma_error() -> type[Exception]:
+    """What the library for xz raises; some builds of Python are without it."""
+    try:
+        from lzma import LZMAError  # noqa: PLC0415  # seldom needed
+    except ImportError:
+        return zlib.error
+    return LZMAError

@@ -100,6 +100,18 @@ def test_an_archive_that_nobody_can_look_into_is_not_taken() -> None:
     assert holds(bytes(data))
 
 
+@given(
+    st.sampled_from([*CODE.values(), *NO_CODE.values()]).filter(lambda data: len(data) < 20_000),
+    st.lists(st.tuples(st.integers(0, 20_000), st.binary(max_size=8)), max_size=4),
+)
+def test_damaged_or_not_all_is_judged(data: bytes, changes: list[tuple[int, bytes]]) -> None:
+    damaged = bytearray(data)
+    for at, change in changes:
+        start = at % (len(damaged) + 1)
+        damaged[start : start + len(change)] = change
+    assert holds(bytes(damaged)) in {True, False}
+
+
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9"]))
 def test_any_bytes_are_judged(data: bytes, begin: bytes) -> None:
     assert holds(begin + data) in {True, False}
