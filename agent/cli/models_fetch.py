@@ -28,7 +28,7 @@ from ..weights.journal import JOURNAL_NAME
 from ..weights.lines import Alone, FetchJob
 from ..weights.manifest import folder_name
 from ..weights.record import Record
-from ..weights.remote_code import asks_for_code
+from ..weights.remote_code import FILES, asks_for_code
 from ..weights.verify import config_of, read_record, verify
 from .bar import Bar
 from .exits import Exit
@@ -195,7 +195,7 @@ def _peers(args: Namespace, place: Place) -> "Peers":
 def _warn(folder: Path) -> list[str]:
     """What the owner should know of a build that is whole and right."""
     said: list[str] = []
-    for name in ("config.json", "tokenizer_config.json"):
+    for name in FILES:
         try:
             config = config_of(folder, model=str(folder), name=name)
         except (WeightsCorrupt, OSError):

@@ -9,7 +9,19 @@ Source:
     (``model_file``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+_MOST_DEPTH = 8
+FILES = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+)
+"""Configurations that transformers reads, of which each may name code."""
 
 KEYS = ("auto_map", "model_file", "custom_pipelines")
 
@@ -22,7 +34,17 @@ def asks_for_code(name: str, config: Mapping[str, object]) -> tuple[str, ...]:
         config: The parsed JSON object.
 
     Returns:
-        One sentence a key, sorted; empty if there is none.
+        One sentence a key, wherever in the configuration it stands; empty if there is none.
     """
-    named = [key for key in KEYS if config.get(key)]
-    return tuple(f"{name} asks for code of its own by {key!r}: it is not run" for key in named)
+    named = set(_named(config, _MOST_DEPTH))
+    return tuple(
+        f"{name} asks for code of its own by {key!r}: it is not run" for key in KEYS if key in named
+    )
+
+
+def _named(table: Mapping[str, object], depth: int) -> Iterator[str]:
+    for key, value in table.items():
+        if key in KEYS and value:
+            yield key
+        elif isinstance(value, dict) and depth:
+            yield from _named(cast("dict[str, object]", value), depth - 1)
