@@ -21,6 +21,12 @@ WORTH = 1.05
 LEAST_LEFT_S = 2.0
 """For less, another connection is not begun: it would have hardly been of use."""
 
+FAR_S = 0.003
+"""A store that is so far away, there and back, is behind a link: more than one wire takes."""
+
+_USUAL_BYTES = 2**20
+"""A read of so much brings bytes for longer than it waits for its first one."""
+
 _HOLD_S = 10.0
 _LAG = 4.0
 _LEAST_LAG_S = 2.0
@@ -30,6 +36,21 @@ _USUAL_CONNECTIONS = 8
 _LEAST_BUFFER_BYTES = 16 * 1024
 _BUSY = 0.35
 _LONGEST_WAIT_S = 5.0
+
+
+def at_once(connections: int, *, most: int, reads: int, left_bytes: int) -> int:
+    """How many connections to begin with on a link.
+
+    Whoever asks for a small file waits for a whole round trip and hardly brings anything, so
+    that as many bytes are on their way at once as of large files only if more of them ask.
+
+    Args:
+        connections: For large files.
+        most: Never more than these.
+        reads: How many there are to be.
+        left_bytes: What all of them bring.
+    """
+    return min(most, int(connections * max(1.0, _USUAL_BYTES * reads / max(1, left_bytes))))
 
 
 class Opening:

@@ -2,7 +2,7 @@
 
 Each worker owns one connection and one buffer, so memory is bounded by their number and not by
 the model. A block is written, then journalled; a file is digested behind its frontier by whoever
-completes it, looked into, and only then renamed. Only here is tried again what fails for a moment.
+completes it, looked into, and only then renamed.
 """
 
 import mmap
@@ -11,29 +11,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ...backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
+from ...backends.stores.errors import WeightsCorrupt
 from ...config.errors import AgentError
 from .arrival import Arrival, hurry
+from .asking import Asking
 from .behind import sync_all, writing_behind
 from .brake import Brake
 from .digesting import Digesting, Trails, Work
 from .digests import Interrupted, PieceBad
 from .doubt import doubted, holds
+from .hire import hire
 from .journal import Journal
 from .outlook import Standing
-from .pace import Crew, Opening, buffer_bytes
+from .pace import FAR_S, Crew, Opening, at_once, buffer_bytes
 from .parts import Part
-from .patience import Patience
 from .plan import BLOCK_BYTES, Chunk, Grid, missing
-from .ranges import CredentialsStale, Hiccup, RangeReader, Span
-from .source import Renewal, Source
+from .ranges import RangeReader
+from .source import Source
 from .tail import Tail
 from .turns import Turns
 
 BUFFER_BYTES = BLOCK_BYTES
 """What a kill may lose anyway. Half of it takes a tenth more processor time, twice no less."""
 
-STACK_BYTES = 512 * 1024
 _PEERS = 32
 
 
@@ -72,10 +72,9 @@ class Pull:
         self._crew, self._tail = Crew(start=1, most=1), Tail(block_bytes=1)
         self._opening: Opening | None = None
         self._wanted = self._workers = self._started = 0
-        self._refusals = 0
         self._brake = Brake(source.max_bytes_per_s, self._stop)
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
-        self._renewal = Renewal(source.refresh)
+        self._asking = Asking(source, self._stop, block_bytes=grid.block_bytes)
         self._digesting = Digesting(self._digest, self._live)
         self.trails = Trails(parts, small_bytes=grid.chunk_bytes)
         self.error: AgentError | OSError | None = None
@@ -122,7 +121,11 @@ class Pull:
             most: Bound of what :meth:`look` may make of it; ``None``: it stays as it is.
             cores: Begin with one for each of so many, until they wait for the link; 0: with all.
         """
-        self._crew = Crew(start=connections, most=max(connections, most or 0))
+        most = max(connections, most or 0)
+        left_bytes = sum(part.size_bytes - part.here_bytes for part in self._parts if not part.seal)
+        reads = len(self._chunks)
+        connections = at_once(connections, most=most, reads=reads, left_bytes=left_bytes)
+        self._crew = Crew(start=connections, most=most)
         self._tail = Tail(block_bytes=self._grid.block_bytes)
         self._opening = Opening(connections, cores=cores) if cores else None
         tasks = len(self._chunks) + len(self._catch_up)
@@ -146,10 +149,17 @@ class Pull:
                 is_cut = self._tail.share(self._running, self._chunks, self._wanted, now_s)
             if is_cut:
                 self._grow(self._wanted)
-        if self._opening is not None and self._opening.is_too_few(now_s, time.process_time()):
+        opening = self._opening
+        if opening is not None and opening.is_too_few(now_s, time.process_time()):
             self._opening = None
         if self._opening is None:
-            self._grow(self._crew.look(now_s, self.bytes_done, self._refusals))
+            self._grow(self._crew.look(now_s, self.bytes_done, self._asking.refusals))
+
+    def _reach(self, delay_s: float) -> None:
+        """A connection was made: if the store is far away, nobody waits to see that it is."""
+        if self._opening is not None and delay_s >= FAR_S:
+            self._opening = None
+            self._grow(self._crew.count)
 
     def limit(self, max_bytes_per_s: int | None) -> None:
         """Change what all connections together may bring from now on; ``None``: anything."""
@@ -162,12 +172,9 @@ class Pull:
             lacking = min(wanted - self._workers, len(self._chunks) + len(self._catch_up))
             self._workers += max(0, lacking)
             self._change.notify_all()
-        previous = threading.stack_size(STACK_BYTES)
-        for _ in range(lacking):
-            name = f"pull-{self._started}"
-            self._started += 1
-            threading.Thread(target=self._live, args=(self._work,), name=name, daemon=True).start()
-        _ = threading.stack_size(previous)
+        names = [f"pull-{self._started + at}" for at in range(lacking)]
+        self._started += len(names)
+        hire(lambda: self._live(self._work), names)
 
     def stop(self) -> None:
         """Make every worker leave within one buffer."""
@@ -212,6 +219,7 @@ class Pull:
             store=self._source.store,
             stall_timeout_s=self._source.stall_timeout_s,
             buffer=buffer,
+            reached=self._reach,
         )
         with self._change:
             self._readers.append(reader)
@@ -262,7 +270,7 @@ class Pull:
         with self._change:
             self._running[id(arrival)] = arrival
         try:
-            self._persist(chunk, reader, arrival)
+            self._asking.bring(self._parts[chunk.file].target.remote, arrival, reader)
         finally:
             with self._change:
                 del self._running[id(arrival)]
@@ -274,45 +282,6 @@ class Pull:
         with self._change:
             self._finished.append(arrival.took(time.monotonic()))
         return arrival.held
-
-    def _persist(self, chunk: Chunk, reader: RangeReader, arrival: Arrival) -> None:
-        remote = self._parts[chunk.file].target.remote
-        seen_refreshes, was_refreshed = self._renewal.count, False
-        patience = Patience(
-            no_progress_s=self._source.no_progress_s,
-            block_bytes=self._grid.block_bytes,
-            now_s=time.monotonic(),
-        )
-        while arrival.at < arrival.stop:
-            span = Span(remote.path, arrival.at, arrival.stop, remote.size_bytes, remote.etag)
-            try:
-                reader.read(self._source.place(remote), span, arrival.write)
-            except Hiccup as hiccup:
-                if self._stop.is_set():
-                    raise Interrupted from hiccup
-                if not hiccup.is_free and not arrival.was_hurried():
-                    self._rest(patience, arrival.explained(hiccup), arrival.at - span.start)
-            except CredentialsStale as stale:
-                if was_refreshed:
-                    raise StoreDenied(store=self._source.store, reason=stale.reason) from stale
-                self._source.heed(stale)
-                self._renewal.since(seen_refreshes)
-                was_refreshed = True
-
-    def _rest(self, patience: Patience, hiccup: Hiccup, got_bytes: int) -> None:
-        with self._change:
-            self._refusals += hiccup.is_refusal
-        wait_s = patience.wait_s(
-            got_bytes=got_bytes,
-            asked_s=hiccup.wait_s,
-            now_s=time.monotonic(),
-            chance=self._source.chance(),
-        )
-        if wait_s is None:
-            reason = f"{hiccup.reason}, {patience.tries} times"
-            raise StoreUnreachable(store=self._source.store, reason=reason) from hiccup
-        if self._stop.wait(wait_s):
-            raise Interrupted
 
     def wrote(self, count: int) -> None:
         """Rest if all are too fast together, and leave if somebody asked to."""

@@ -134,6 +134,7 @@ class RangeReader:
         store: For messages.
         stall_timeout_s: Seconds without one byte before a read is given up.
         buffer: Reused for every read; page-aligned memory is much faster.
+        reached: Hears, of each connection that it makes, how long there and back takes, in seconds.
 
     Attributes:
         is_untold: Whether an answer did not say which version it is of.
@@ -141,12 +142,19 @@ class RangeReader:
     """
 
     def __init__(
-        self, *, model: str, store: str, stall_timeout_s: float, buffer: memoryview
+        self,
+        *,
+        model: str,
+        store: str,
+        stall_timeout_s: float,
+        buffer: memoryview,
+        reached: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._model = model
         self._store = store
         self._stall_timeout_s = stall_timeout_s
         self._buffer = buffer
+        self._reached = reached
         self.is_untold = False
         self.words: dict[str, Word] = {}
         self._line: Exchange | None = None
@@ -199,6 +207,7 @@ class RangeReader:
                 self.close()
                 self._line = self._connect(location)
                 self._peer = peer
+                self._reached(self._line.delay_s)
             return self._line, self._line.ask(location.target, _headers(location, span))
         except (OSError, Garbled) as error:
             self.close()

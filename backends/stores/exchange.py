@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...config.frozen import frozen
 from ...config.patterns import pattern
-from .sockets import Pipe, Plain, Tls, connected
+from .sockets import Pipe, Plain, Tls, connected, delay_s
 
 if TYPE_CHECKING:  # plain HTTP does without
     import ssl
@@ -69,6 +69,7 @@ class Exchange:
 
     Attributes:
         is_usable: Whether another request may be sent when this answer has been read.
+        delay_s: How long the connection took there and back when it was made, in seconds.
 
     Raises:
         OSError: No connection, or no TLS that can be trusted.
@@ -90,7 +91,9 @@ class Exchange:
         self._left: int | None = 0
         self._is_over = True
         self.is_usable = True
+        begun_s = time.monotonic()
         sock = connected(host, port, connect_timeout_s)
+        self.delay_s = delay_s(sock, time.monotonic() - begun_s)
         with ExitStack() as undo:
             _ = undo.callback(sock.close)
             tick_s = min(_TICK_S, stall_timeout_s)

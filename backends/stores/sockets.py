@@ -10,11 +10,15 @@ of the system takes that one a twentieth of a fetching child's start, and nobody
 
 import _socket
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:  # plain HTTP does without
     import ssl
+
+_RTT_AT = 68
+"""Where the kernel's ``struct tcp_info`` has its microseconds. Source: linux/tcp.h."""
 
 _SEALED_BYTES = 128 * 1024
 """So much is taken off the socket at once before it is decrypted: eight records."""
@@ -81,6 +85,19 @@ def connected(host: str, port: int, limit_s: float) -> _socket.socket:
         else:
             return sock
     raise failed[0] if failed else OSError(host)
+
+
+def delay_s(sock: _socket.socket, took_s: float) -> float:
+    """How long a connection that was just made takes there and back, in seconds.
+
+    Args:
+        sock: From :func:`connected`.
+        took_s: How long that took, which on a busy machine is more.
+    """
+    if not hasattr(_socket, "TCP_INFO"):  # only Linux says what the kernel saw
+        return took_s
+    told = sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, _RTT_AT + 4)
+    return min(took_s, int.from_bytes(told[_RTT_AT:], sys.byteorder) / 1e6)
 
 
 class Plain:

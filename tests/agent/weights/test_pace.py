@@ -11,6 +11,7 @@ from poolhand.agent.weights.pace import (
     Bucket,
     Crew,
     Opening,
+    at_once,
     buffer_bytes,
     laggards,
 )
@@ -136,3 +137,18 @@ def test_law_a_buffer_is_whole_pages_and_no_larger_than_the_usual(rate: int) -> 
     size = buffer_bytes(rate, most_bytes=2**19)
     assert 2**14 <= size <= 2**19
     assert size & (size - 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("reads", "left_bytes", "count"),
+    [(64, 2**30, 8), (201, 201 * 2**18, 32), (201, 201 * 2**13, 50), (3, 0, 50), (0, 0, 8)],
+    ids=["ranges", "small files", "no more than allowed", "empty files", "nothing"],
+)
+def test_small_files_are_asked_for_over_more_connections(
+    reads: int, left_bytes: int, count: int
+) -> None:
+    assert at_once(8, most=50, reads=reads, left_bytes=left_bytes) == count
+
+
+def test_who_allows_no_more_gets_no_more() -> None:
+    assert at_once(4, most=4, reads=1000, left_bytes=1000) == 4

@@ -13,12 +13,14 @@ from weights_origin import Origin, OriginStore, Reply, always, at_first
 
 from poolhand.agent.weights import pull
 from poolhand.agent.weights.journal import Header, Journal, Listed, load, nothing
+from poolhand.agent.weights.pace import FAR_S
 from poolhand.agent.weights.parts import Part, Target, prepare
 from poolhand.agent.weights.patience import TRIES
 from poolhand.agent.weights.plan import Grid
 from poolhand.agent.weights.pull import Pull
 from poolhand.agent.weights.source import Source
 from poolhand.agent.weights.verify import fingerprint
+from poolhand.backends.stores import exchange
 from poolhand.backends.stores.base import FileLocation, Location, RemoteFile
 from poolhand.backends.stores.errors import StoreDenied, StoreUnreachable, WeightsCorrupt
 
@@ -355,3 +357,21 @@ def test_all_connections_together_keep_to_the_limit_until_it_is_lifted(
     look_until_over(run)
     assert run.pull.is_done
     assert run.pull.bytes_done == total
+
+
+@pytest.mark.parametrize(("delay_s", "callers"), [(FAR_S, 3), (FAR_S / 2, 2)], ids=["far", "near"])
+def test_a_store_that_is_far_is_asked_over_all_connections_at_once(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay_s: float, callers: int
+) -> None:
+    """Nobody has to see first that two of them wait for the link."""
+
+    def seen(_sock: object, _took_s: float) -> float:
+        return delay_s
+
+    monkeypatch.setattr(exchange, "delay_s", seen)
+    origin.pause_s = 0.05
+    run = Run(tmp_path, origin)
+    run.pull.start(3, most=3, cores=1)
+    assert run.over.wait(30)
+    assert run.pull.is_done
+    assert len(origin.callers) == callers

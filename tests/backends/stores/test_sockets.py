@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poolhand.backends.stores.exchange import Exchange
-from poolhand.backends.stores.sockets import Pipe, Plain, Tls, connected
+from poolhand.backends.stores.sockets import Pipe, Plain, Tls, connected, delay_s
 
 TICK_S, PATIENCE_S = 0.05, 20.0
 Speaker = Callable[[socket.socket], None]
@@ -321,3 +321,20 @@ def test_a_record_that_was_changed_on_its_way_ends_the_read(
         pipe.send(b"go")
         with pytest.raises(ssl.SSLError):
             _ = pipe.fill(memoryview(bytearray(99)), is_filled=True)
+
+
+def test_how_far_it_is_was_seen_by_the_kernel_not_by_who_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(sock: socket.socket) -> None:
+        _ = sock.recv(1)
+
+    with (
+        listening(silent, None) as port,
+        contextlib.closing(connected("localhost", port, PATIENCE_S)) as sock,
+    ):
+        if hasattr(_socket, "TCP_INFO"):
+            assert 0 < delay_s(sock, 10.0) < 1.0, "the processor was busy with something else"
+        assert delay_s(sock, 0.0) == 0.0
+        monkeypatch.delattr(_socket, "TCP_INFO", raising=False)
+        assert delay_s(sock, 10.0) == 10.0
