@@ -25,7 +25,7 @@ from typing import cast
 from ...config.atomic import write_atomically
 from ...config.frozen import field, frozen
 from ...config.patterns import pattern
-from .plan import Grid, bytes_here
+from .plan import Grid, bytes_here, recut
 from .record import Fingerprint
 
 JOURNAL_NAME = ".journal"
@@ -155,12 +155,13 @@ def read(data: bytes, *, boot_id: str) -> Claims | None:
 def carry_over(old: Claims | None, header: Header) -> Claims:
     """What of an earlier journal holds for a new listing."""
     new = nothing(header)
-    if old is None or (old.header.ref, old.header.block_bytes) != (header.ref, header.block_bytes):
+    if old is None or old.header.ref != header.ref:
         return new
+    blocks = old.header.block_bytes, header.block_bytes
     known = dict(zip(old.header.files, old.files, strict=True))
     for listed, claim in zip(header.files, new.files, strict=True):
         if (earlier := known.get(listed)) is not None:
-            claim.have[:] = earlier.have
+            claim.have[:] = recut(earlier.have, *blocks, size_bytes=listed.size_bytes)
             claim.seal = earlier.seal
             claim.marks = earlier.marks
     return new

@@ -18,8 +18,8 @@ STEP = 4
 WORTH = 1.05
 """They have paid if this many times as much came."""
 
-LEAST_LEFT_S = 2.0
-"""For less, another connection is not begun: it would have hardly been of use."""
+LEAST_LEFT_S = 0.5
+"""For less, nobody else is asked: it would be hardly of use."""
 
 FAR_S = 0.003
 """A store that is so far away, there and back, is behind a link: more than one wire takes."""

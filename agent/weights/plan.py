@@ -15,6 +15,12 @@ BLOCK_BYTES = 2**20
 
 _SMALL_BUILD_BYTES = 2**30
 _SMALL_BUILD_CHUNK_BYTES = 8 * 2**20
+_LEAST_CHUNK_BYTES = 2**20
+_LEAST_BLOCK_BYTES = 2**16
+_CHUNKS = 16
+_BLOCKS = 256
+"""So many are made of a small build, or more: whichever connection is fast takes more of them, and
+at the end the slowest holds up little."""
 
 
 @frozen
@@ -39,10 +45,18 @@ class Grid:
     Attributes:
         block_bytes: Unit of the journal, 1 or more.
         chunk_bytes: Most of one read; a multiple of ``block_bytes``.
+        whole_bytes: Up to so many a file comes in one read if nothing but that answer tells what
+            its bytes have to be: of a range it would not.
     """
 
     block_bytes: int
     chunk_bytes: int
+    whole_bytes: int = 0
+
+    def read_bytes(self, size_bytes: int, *, is_told: bool) -> int:
+        """Most of one read of a file, of which something is told or not."""
+        is_whole = not is_told and size_bytes <= self.whole_bytes
+        return self.whole_bytes if is_whole else self.chunk_bytes
 
     def blocks(self, size_bytes: int) -> int:
         """How many blocks a file has; the last may be short."""
@@ -57,18 +71,32 @@ class Grid:
 def grid_for(*, total_bytes: int, asked_chunk_bytes: int) -> Grid:
     """How to cut a build of ``total_bytes``.
 
-    Below 1 GiB a chunk is at most 8 MiB, so that few files still keep every connection
-    busy. A block is a power of two, so that none lies across a mark of a digest: where a piece
-    is fetched again, no byte of the one before it is. A chunk is rounded down to whole blocks.
+    Below 1 GiB a chunk is at most 8 MiB, and below 128 MiB a sixteenth, so that few files still
+    keep every connection busy. A block is a power of two, so that none lies across a mark of a
+    digest: where a piece is fetched again, no byte of the one before it is. A chunk is rounded
+    down to whole blocks.
     """
-    chunk_bytes = asked_chunk_bytes
+    chunk_bytes = whole_bytes = asked_chunk_bytes
     if total_bytes < _SMALL_BUILD_BYTES:
-        chunk_bytes = min(chunk_bytes, _SMALL_BUILD_CHUNK_BYTES)
-    block_bytes = min(BLOCK_BYTES, 1 << chunk_bytes.bit_length() - 1)
-    return Grid(block_bytes, chunk_bytes // block_bytes * block_bytes)
+        whole_bytes = min(asked_chunk_bytes, _SMALL_BUILD_CHUNK_BYTES)
+        part = max(_LEAST_CHUNK_BYTES, _power_of_two(total_bytes // _CHUNKS))
+        chunk_bytes = min(whole_bytes, part)
+    part = max(_LEAST_BLOCK_BYTES, _power_of_two(total_bytes // _BLOCKS))
+    block_bytes = min(BLOCK_BYTES, _power_of_two(chunk_bytes), part)
+    chunk_bytes, whole_bytes = (
+        each // block_bytes * block_bytes for each in (chunk_bytes, whole_bytes)
+    )
+    return Grid(block_bytes, chunk_bytes, whole_bytes)
 
 
-def missing(file: int, *, size_bytes: int, have: Sequence[int], grid: Grid) -> list[Chunk]:
+def _power_of_two(most: int) -> int:
+    """The greatest up to this; 0 if that is less than 1."""
+    return 1 << most.bit_length() - 1 if most > 0 else 0
+
+
+def missing(
+    file: int, *, size_bytes: int, have: Sequence[int], grid: Grid, is_told: bool = True
+) -> list[Chunk]:
     """Cut what is not here of one file into reads.
 
     Args:
@@ -76,11 +104,12 @@ def missing(file: int, *, size_bytes: int, have: Sequence[int], grid: Grid) -> l
         size_bytes: The file's length.
         have: One truth value a block.
         grid: How to cut.
+        is_told: Whether anything tells what its bytes have to be, but for the answer itself.
 
     Returns:
         Chunks in file order, disjoint, none empty; with ``have`` they cover the file.
     """
-    most = grid.chunk_bytes // grid.block_bytes
+    most = grid.read_bytes(size_bytes, is_told=is_told) // grid.block_bytes
     chunks: list[Chunk] = []
     block, end = 0, grid.blocks(size_bytes)
     while block < end:
@@ -94,6 +123,24 @@ def missing(file: int, *, size_bytes: int, have: Sequence[int], grid: Grid) -> l
         chunks.append(Chunk(file, block * grid.block_bytes, last))
         block = stop
     return chunks
+
+
+def recut(have: Sequence[int], old_bytes: int, new_bytes: int, *, size_bytes: int) -> bytearray:
+    """What is here of a file, in blocks of another length.
+
+    Args:
+        have: One truth value a block of the old length.
+        old_bytes: That length.
+        new_bytes: The new one.
+        size_bytes: The file's length.
+    """
+    if old_bytes == new_bytes:
+        return bytearray(have)
+    grid, found = Grid(new_bytes, new_bytes), bytearray()
+    for block in range(grid.blocks(size_bytes)):
+        span = grid.block_span(block, size_bytes=size_bytes)
+        found.append(all(have[span.start // old_bytes : -(-span.stop // old_bytes)]))
+    return found
 
 
 def cut_at(start: int, stop: int, *, block_bytes: int) -> int | None:

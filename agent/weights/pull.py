@@ -144,16 +144,23 @@ class Pull:
         with self._change:
             others = tuple(self._finished) if is_free else ()
             hurry(self._running, others, now_s, stall_timeout_s=self._source.stall_timeout_s)
-        if is_free and self._cuts and self._opening is None:
-            with self._change:
-                is_cut = self._tail.share(self._running, self._chunks, self._wanted, now_s)
-            if is_cut:
-                self._grow(self._wanted)
+        with self._change:
+            is_cut = self._shares(now_s)
+        if is_cut:
+            self._grow(self._wanted)
         opening = self._opening
         if opening is not None and opening.is_too_few(now_s, time.process_time()):
             self._opening = None
         if self._opening is None:
             self._grow(self._crew.look(now_s, self.bytes_done, self._asking.refusals))
+
+    def _shares(self, now_s: float) -> bool:
+        """Whether a part of what is under way is to be had, for nothing else is; locked."""
+        if self._brake.rate_bytes_s is not None or not self._cuts or self._opening is not None:
+            return False
+        delays_s = sorted(reader.waited_s for reader in self._readers if reader.waited_s)
+        delay_s = delays_s[len(delays_s) // 2] if delays_s else 0.0
+        return self._tail.share(self._running, self._chunks, self._wanted, now_s, delay_s)
 
     def _reach(self, delay_s: float) -> None:
         """A connection was made: if the store is far away, nobody waits to see that it is."""
@@ -190,8 +197,10 @@ class Pull:
         sync_all(self._parts, self._journal)
 
     def _missing(self, index: int, have: Sequence[int] = ()) -> list[Chunk]:
-        part = self._parts[index]
-        return missing(index, size_bytes=part.size_bytes, have=have or part.have, grid=self._grid)
+        part, grid = self._parts[index], self._grid
+        size_bytes, have = part.size_bytes, have or part.have
+        is_told = bool(part.target.sha256 or part.target.told)
+        return missing(index, size_bytes=size_bytes, have=have, grid=grid, is_told=is_told)
 
     # ── one worker ────────────────────────────────────────────────────────────────────
 
@@ -248,6 +257,8 @@ class Pull:
                     return None
                 if self._catch_up:
                     return self._catch_up.popleft()
+                if not self._chunks and self._shares(time.monotonic()):
+                    self._change.notify_all()
                 if (chunk := self._chunks.next(last)) is not None:
                     return chunk
                 # another worker may find a bad digest and put its file back into the queue

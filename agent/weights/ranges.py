@@ -138,6 +138,7 @@ class RangeReader:
 
     Attributes:
         is_untold: Whether an answer did not say which version it is of.
+        waited_s: How long its last answer took to begin, in seconds; 0 before the first.
         words: What answers said of their objects besides, by path; whoever reads takes it.
     """
 
@@ -156,6 +157,7 @@ class RangeReader:
         self._buffer = buffer
         self._reached = reached
         self.is_untold = False
+        self.waited_s = 0.0
         self.words: dict[str, Word] = {}
         self._line: Exchange | None = None
         self._peer: tuple[object, ...] = ()
@@ -208,7 +210,10 @@ class RangeReader:
                 self._line = self._connect(location)
                 self._peer = peer
                 self._reached(self._line.delay_s)
-            return self._line, self._line.ask(location.target, _headers(location, span))
+            sent_s = time.monotonic()
+            head = self._line.ask(location.target, _headers(location, span))
+            self.waited_s = time.monotonic() - sent_s
+            return self._line, head  # noqa: TRY300  # there is no better place
         except (OSError, Garbled) as error:
             self.close()
             is_quick = time.monotonic() - asked_s < self._stall_timeout_s / 2

@@ -253,10 +253,16 @@ def test_a_changed_file_is_forgotten_and_no_other(
     assert said(new)[0] == {(1, 0)}
 
 
-@pytest.mark.parametrize("change", [{"ref": "s3://b/other"}, {"block_bytes": 8}])
-def test_another_source_or_grid_begins_anew(tmp_path: Path, change: dict[str, object]) -> None:
+def test_another_source_begins_anew(tmp_path: Path) -> None:
     old = read(written(tmp_path / "j", [("arrived", 0, 0)]), boot_id="boot-1")
-    assert said(carry_over(old, replace(HEADER, **change)))[0] == set()
+    assert said(carry_over(old, replace(HEADER, ref="s3://b/other")))[0] == set()
+
+
+def test_a_file_that_makes_the_build_longer_costs_nothing_that_is_here(tmp_path: Path) -> None:
+    """It is cut into other blocks then."""
+    old = read(written(tmp_path / "j", [("arrived", 0, 0), ("arrived", 0, 1)]), boot_id="boot-1")
+    longer = replace(HEADER, block_bytes=2 * HEADER.block_bytes)
+    assert said(carry_over(old, longer))[0] == {(0, 0)}
 
 
 def test_files_may_move_in_the_listing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from poolhand.agent.weights.plan import (
     cut_at,
     grid_for,
     missing,
+    recut,
     round_robin,
 )
 
@@ -76,12 +77,16 @@ def test_order_loses_nothing(starts: list[list[int]]) -> None:
 @pytest.mark.parametrize(
     ("total_bytes", "asked", "grid"),
     [
-        (2**30 - 1, 16 * MIB, Grid(MIB, 8 * MIB)),
-        (2**30, 16 * MIB, Grid(MIB, 16 * MIB)),
-        (2**40, 64 * MIB, Grid(MIB, 64 * MIB)),
-        (2**40, 65536, Grid(65536, 65536)),
-        (2**40, 700_000, Grid(2**19, 2**19)),
-        (2**40, 3 * MIB + 5, Grid(MIB, 3 * MIB)),
+        (0, 16 * MIB, Grid(2**16, MIB, 8 * MIB)),
+        (16 * MIB, 16 * MIB, Grid(2**16, MIB, 8 * MIB)),
+        (100 * MIB, 16 * MIB, Grid(2**18, 4 * MIB, 8 * MIB)),
+        (100 * MIB, 3 * MIB, Grid(2**18, 3 * MIB, 3 * MIB)),
+        (2**30 - 1, 16 * MIB, Grid(MIB, 8 * MIB, 8 * MIB)),
+        (2**30, 16 * MIB, Grid(MIB, 16 * MIB, 16 * MIB)),
+        (2**40, 64 * MIB, Grid(MIB, 64 * MIB, 64 * MIB)),
+        (2**40, 65536, Grid(65536, 65536, 65536)),
+        (2**40, 700_000, Grid(2**19, 2**19, 2**19)),
+        (2**40, 3 * MIB + 5, Grid(MIB, 3 * MIB, 3 * MIB)),
     ],
 )
 def test_how_a_build_is_cut(total_bytes: int, asked: int, grid: Grid) -> None:
@@ -95,6 +100,24 @@ def test_a_chunk_is_whole_blocks_and_a_kill_costs_a_block(total: int, asked: int
     assert 0 < grid.block_bytes <= BLOCK_BYTES
     assert grid.block_bytes <= grid.chunk_bytes <= asked
     assert MARK_BYTES % grid.block_bytes == 0, "a byte that was digested is not written again"
+
+
+def test_what_only_its_answer_tells_of_comes_in_one_answer() -> None:
+    grid = Grid(1, 2, 4)
+    assert missing(0, size_bytes=4, have=bytes(4), grid=grid, is_told=False) == [Chunk(0, 0, 4)]
+    assert len(missing(0, size_bytes=4, have=bytes(4), grid=grid)) == 2
+    assert len(missing(0, size_bytes=5, have=bytes(5), grid=grid, is_told=False)) == 3
+
+
+@given(layouts(), st.integers(1, 12))
+def test_law_other_blocks_claim_what_is_here_and_nothing_else(layout: Layout, block: int) -> None:
+    size, have, grid = layout
+    found = recut(have, grid.block_bytes, block, size_bytes=size)
+    here = [bool(have[byte // grid.block_bytes]) for byte in range(size)]
+    assert list(found) == [
+        all(here[at] for at in Grid(block, block).block_span(number, size_bytes=size))
+        for number in range(-(-size // block))
+    ]
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 40))

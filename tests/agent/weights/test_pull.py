@@ -292,6 +292,15 @@ def test_a_last_chunk_is_shared_among_those_who_would_rest(origin: Origin, tmp_p
         assert (tmp_path / name).read_bytes() == data
 
 
+def test_who_finds_nothing_to_do_shares_at_once(origin: Origin, tmp_path: Path) -> None:
+    """Nobody has to look: that is done a few times a second only."""
+    origin.fault = always(Reply(drip_s=0.003))
+    run = Run(tmp_path, origin, grid=Grid(16_384, 163_840), stall_timeout_s=20.0).go(2)
+    assert run.pull.is_done
+    starts = {int(asked[6:].split("-")[0]) for _, asked in origin.ranges}
+    assert starts > {0, 163_840}
+
+
 def test_a_connection_that_stands_still_is_not_waited_for(origin: Origin, tmp_path: Path) -> None:
     """Its peers show how long a chunk takes; the time-out alone would be six times as long."""
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -226,6 +227,7 @@ def test_what_an_unverified_fetch_left_is_held_to_it(
 
     def fault(number: int, path: str, asked: str) -> Reply | None:
         if path.startswith("model-00002"):
+            time.sleep(0.3)  # the other one is whole by then
             return Reply(status=403)
         return flipped(SHARD, times=100)(number, path, asked) if is_damaged else None
 

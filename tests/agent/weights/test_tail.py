@@ -95,7 +95,7 @@ def test_what_is_hardly_more_than_a_block_is_cut_too(ground: Ground) -> None:
 
 @pytest.mark.parametrize(
     ("got_bytes", "after_s"),
-    [(0, 10.0), (100, 0.5), (350, 10.0), (395, 1000.0)],
+    [(0, 10.0), (100, 0.1), (350, 2.0), (395, 1000.0)],
     ids=["nothing came", "too early to say", "soon over", "within its last block"],
 )
 def test_what_is_left_alone(ground: Ground, got_bytes: int, after_s: float) -> None:
@@ -128,6 +128,42 @@ def test_the_last_chunk_is_shared_before_its_own_pace_is_known(ground: Ground) -
     assert not tail.share(others, Turns([[Chunk(0, 800, 1000)]]), 4, in_s(10.0))
     assert tail.share({0: last}, none_left, 4, in_s(0.1))
     assert none_left.next(None) == Chunk(0, 900, 1000)
+
+
+def test_what_is_under_way_already_is_never_asked_for_again(ground: Ground) -> None:
+    """Ten bytes a second: within ten seconds a hundred come, whoever asks for the rest."""
+    tail = Tail(block_bytes=BLOCK_BYTES)
+
+    def cut_late(delay_s: float) -> list[Chunk]:
+        running = {0: at(ground, Chunk(0, 0, 400), 100)}
+        return tail.cut(running, most=2, now_s=in_s(10.0), delay_s=delay_s)
+
+    assert cut_late(0.0) == [Chunk(0, 250, 400)]
+    assert cut_late(4.0) == [Chunk(0, 270, 400)]
+    assert cut_late(7.4) == [Chunk(0, 290, 400)]
+    assert cut_late(7.6) == [], "it is over as soon as another has begun"
+
+
+@pytest.mark.parametrize(("step_bytes", "is_cut"), [(20, False), (10, True)])
+def test_as_long_as_the_link_is_full_only_what_takes_long_is_shared(
+    ground: Ground, step_bytes: int, *, is_cut: bool
+) -> None:
+    """One rests now; the other is twice as fast for it, or it is not."""
+    tail, now_s, cuts = Tail(block_bytes=BLOCK_BYTES), time.monotonic(), Turns([])
+    one = at(ground, Chunk(0, 0, 400), 0)
+    two = at(ground, Chunk(0, 400, 800), 0)
+    for _ in range(20):
+        now_s += 1.0
+        for each in (one, two):
+            each.write(memoryview(bytes(10)), each.at)
+        assert not tail.share({1: one, 2: two}, cuts, 2, now_s)
+    for _ in range(5):
+        now_s += 1.0
+        one.write(memoryview(bytes(step_bytes)), one.at)
+        if one.at <= 360:
+            _ = tail.share({1: one}, Turns([]), 1, now_s)
+    one.write(memoryview(bytes(380 - one.at)), one.at)
+    assert tail.share({1: one}, cuts, 2, now_s + 0.1) == is_cut
 
 
 @given(
