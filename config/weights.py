@@ -12,7 +12,8 @@ class Weights(Section):
     """``[weights]``: how bytes come here.
 
     Attributes:
-        connections: Connections that a fetch begins with, once a few are seen to wait for the link.
+        connections: Connections that a fetch begins with, once a few are seen to wait for the link;
+            of small files, so many for each 2 MiB.
         max_connections: The most that it may find worth having.
         chunk_bytes: One ranged read.
         stall_timeout_s: A connection that brings nothing for so long is given up.
@@ -28,7 +29,7 @@ class Weights(Section):
     """
 
     connections: Annotated[int, Bound(ge=1, le=64)] = 8
-    max_connections: Annotated[int, Bound(ge=1, le=64)] = 32
+    max_connections: Annotated[int, Bound(ge=1, le=64)] = 64
     chunk_bytes: Annotated[int, Bound(ge=2**16, le=2**28)] = 16 * 2**20
     stall_timeout_s: Seconds = 20.0
     no_progress_s: Annotated[float, Bound(ge=0, le=86400)] = 60.0

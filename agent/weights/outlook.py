@@ -11,7 +11,7 @@ import bisect
 from collections import deque
 
 from ...config.frozen import frozen
-from .pace import LEAST_LEFT_S, LOOK_EVERY_S, STEP, WORTH
+from .pace import LOOK_EVERY_S
 from .plan import cut_at
 from .tempo import Pace
 
@@ -20,6 +20,9 @@ _LAST_ONES_RATIO = 0.4
 while others rest; found in simulated fetches."""
 
 _MOST_CUTS = 300
+
+_LONG_S = 2.0
+"""What takes no longer is mostly left to whoever brings it."""
 
 _SETTLES_S = 0.4
 """For so long nobody knows what connections bring that nobody had foreseen."""
@@ -220,18 +223,14 @@ def _over_each(standing: Standing, left_bytes: int, each_bytes_s: float, since_s
     now, left, grows_s, wait_s = count, float(left_bytes), 0.0, max(0.0, LOOK_EVERY_S - since_s)
     most = min(most, standing.most)
     # a connection that would have hardly begun is not added any more
-    while (
-        count < most
-        and 1 + STEP / count >= WORTH
-        and left / (count * each_bytes_s) > wait_s + LEAST_LEFT_S
-    ):
+    while count < most and left / (count * each_bytes_s) > wait_s + _LONG_S:
         left -= count * each_bytes_s * wait_s
         grows_s += wait_s
-        wait_s, count = LOOK_EVERY_S, min(most, count + STEP)
+        wait_s, count = LOOK_EVERY_S, min(most, 2 * count)
     if count == now and waiting_bytes <= 0:
         return _ends_s(standing, each_bytes_s)
     even_s = grows_s + left / (count * each_bytes_s)
-    lump_bytes = max(LEAST_LEFT_S * each_bytes_s, 1.5 * standing.block_bytes)
+    lump_bytes = max(_LONG_S * each_bytes_s, 1.5 * standing.block_bytes)
     lump_bytes = min(lump_bytes, max(lefts, default=(0, True))[0])  # small files are no large ones
     return even_s + _LAST_ONES_RATIO * min(lump_bytes / each_bytes_s, even_s)
 
@@ -250,7 +249,7 @@ def _ends_s(standing: Standing, each_bytes_s: float) -> float:
             if is_cut
         )
         longest, half = next(((left, -at) for left, at in cuts if at is not None), (0, 0))
-        if longest - gone <= LEAST_LEFT_S * each_bytes_s:
+        if longest - gone <= _LONG_S * each_bytes_s:
             break
         lefts.remove((longest, True))
         bisect.insort(lefts, (gone + half, True))

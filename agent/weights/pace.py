@@ -13,18 +13,18 @@ LOOK_EVERY_S = 2.0
 
 FEWEST = 4
 STEP = 4
-"""So many connections are added at once."""
+"""So many connections are added at once where they hardly pay."""
+
+_IN_FULL = 0.5
+"""Who brings so much of what others do is limited each for itself, and twice as many bring more."""
 
 WORTH = 1.05
 """They have paid if this many times as much came."""
 
-LEAST_LEFT_S = 0.5
-"""For less, nobody else is asked: it would be hardly of use."""
-
 FAR_S = 0.003
 """A store that is so far away, there and back, is behind a link: more than one wire takes."""
 
-_USUAL_BYTES = 2**20
+_USUAL_BYTES = 2**21
 """A read of so much brings bytes for longer than it waits for its first one."""
 
 _HOLD_S = 10.0
@@ -89,8 +89,9 @@ class Opening:
 class Crew:
     """The number of connections, asked for again and again.
 
-    Four more as long as the last four brought 5 %; four fewer when they did not; half, and
-    ten seconds of rest, when the store asks for mercy.
+    Twice as many as long as each of the last ones brought half of what those before it did; four
+    more as long as the last ones brought 5 % together; as many as before when they did not; half,
+    and ten seconds of rest, when the store asks for mercy, and only four more from then on.
 
     Args:
         start: Connections to begin with.
@@ -103,8 +104,8 @@ class Crew:
         self.count = min(start, most)
         self._looked: tuple[float, int, int] | None = None
         self._last_rate: float | None = None
-        self._has_grown = False
-        self._is_settled = False
+        self._before = self.count
+        self._is_settled = self._is_careful = False
         self._rest_until_s = 0.0
 
     @property
@@ -134,19 +135,21 @@ class Crew:
         if is_refused:
             self.count = max(self._fewest, self.count // 2)
             self._rest_until_s = now_s + _HOLD_S
-            self._last_rate, self._has_grown, self._is_settled = None, False, False
+            self._last_rate, self._before, self._is_settled = None, self.count, False
+            self._is_careful = True
         elif now_s >= self._rest_until_s and not self._is_settled:
             self._try(rate_bytes_s)
 
     def _try(self, rate_bytes_s: float) -> None:
-        was_worth_it = self._last_rate is None or rate_bytes_s >= self._last_rate * WORTH
-        if self._has_grown and not was_worth_it:
-            self.count = max(self._fewest, self.count - STEP)
-            self._is_settled = True
+        has_grown = self.count > self._before
+        last = self._last_rate if has_grown and self._last_rate else None
+        if last is not None and rate_bytes_s < last * WORTH:
+            self.count, self._is_settled = self._before, True
             return
-        grown = min(self._most, self.count + STEP)
-        self._has_grown = grown > self.count
-        self.count = grown
+        in_full = 1 + _IN_FULL * (self.count / self._before - 1)
+        is_bold = not self._is_careful and (last is None or rate_bytes_s >= last * in_full)
+        self._before = self.count
+        self.count = min(self._most, self.count + (self.count if is_bold else STEP))
         self._last_rate = rate_bytes_s
 
 

@@ -35,6 +35,8 @@ BUFFER_BYTES = BLOCK_BYTES
 """What a kill may lose anyway. Half of it takes a tenth more processor time, twice no less."""
 
 _PEERS = 32
+_MANY = 32
+"""So many may have a whole buffer; more have half, for all of them together are memory."""
 
 
 class Pull:
@@ -208,7 +210,8 @@ class Pull:
         is_expected = False
         try:
             # never closed by hand: a traceback may still hold a piece of it
-            size = buffer_bytes(self._brake.rate_bytes_s, most_bytes=BUFFER_BYTES)
+            most_bytes = BUFFER_BYTES // 2 if self._wanted > _MANY else BUFFER_BYTES
+            size = buffer_bytes(self._brake.rate_bytes_s, most_bytes=most_bytes)
             work(memoryview(mmap.mmap(-1, size)))
             is_expected = True
         except Interrupted:

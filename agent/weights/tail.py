@@ -8,12 +8,14 @@ from collections.abc import Mapping
 
 from ...config.frozen import frozen
 from .arrival import Arrival
-from .pace import LEAST_LEFT_S
 from .plan import Chunk, cut_at
 from .turns import Turns
 
 _LEAST_SEEN_S = 0.2
 """Whoever was seen for less has no pace."""
+
+_LEAST_LEFT_S = 0.5
+"""For less, nobody else is asked: it would be hardly of use."""
 
 _LONG_S = 2.0
 _FULL_RATIO = 0.9
@@ -90,7 +92,7 @@ class Tail:
         left = {arrival: self._left_s(arrival, now_s) for arrival in running.values()}
         slowest = sorted(left, key=lambda arrival: left[arrival], reverse=True)
         is_full = self._all_bytes_s > _FULL_RATIO * self._most_bytes_s
-        least_s = max(_LONG_S if is_full else LEAST_LEFT_S, _LEAST_DELAYS * delay_s)
+        least_s = max(_LONG_S if is_full else _LEAST_LEFT_S, _LEAST_DELAYS * delay_s)
         due = [(one, left[one]) for one in slowest[:idle] if left[one] > least_s]
         halves = [self._half(one, min(1.0, delay_s / left_s)) for one, left_s in due]
         return [chunk for chunk in halves if chunk is not None]

@@ -51,7 +51,7 @@ TOLD: Mapping[str, Callable[[], Fetch]] = {
         digests=(0.2e9, GB),
     ),
     "100 MB/s, digested a little slower": lambda: Fetch(
-        [2 * GB], link=lambda _: 0.1e9, digests=(0.08e9, 0.2e9)
+        [2 * GB], link=lambda _: 0.1e9, digests=(0.09e9, 0.2e9)
     ),
     "all but a tenth was here, and is read again": lambda: Fetch(
         [9 * GB], link=lambda _: 0.2e9, here_ratio=0.9, digests=(0.5e9, GB)

@@ -196,7 +196,7 @@ def two_shards(total_bytes: float) -> list[int]:
 
 
 def errors(
-    told: Sequence[tuple[float, float, float | None]], *, least_left_s: float = 3.0
+    told: Sequence[tuple[float, float, float | None]], *, least_left_s: float = 3.5
 ) -> list[float]:
     """How far off what was told was, of what was left, after the first tenth.
 
