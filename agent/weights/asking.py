@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 from ...backends.stores.base import RemoteFile
 from ...backends.stores.errors import StoreDenied, StoreUnreachable
@@ -12,6 +13,10 @@ from .ranges import CredentialsStale, Hiccup, RangeReader, Span
 from .source import Renewal, Source
 
 
+class Surplus(Exception):  # nobody's failure
+    """The store refuses, and without this one it would be asked no less than is wanted."""
+
+
 class Asking:
     """How a store is asked; its methods may be called from any thread.
 
@@ -19,15 +24,24 @@ class Asking:
         source: How to reach the store.
         stop: Set, nothing is tried again.
         block_bytes: So many bytes are progress.
+        is_surplus: Whether more ask than are wanted.
 
     Attributes:
         refusals: How often the store has said so far that it is asked too much.
     """
 
-    def __init__(self, source: Source, stop: threading.Event, *, block_bytes: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        stop: threading.Event,
+        *,
+        block_bytes: int,
+        is_surplus: Callable[[], bool],
+    ) -> None:
         self._source = source
         self._stop = stop
         self._block_bytes = block_bytes
+        self._is_surplus = is_surplus
         self._renewal = Renewal(source.refresh)
         self._counting = threading.Lock()
         self.refusals = 0
@@ -37,6 +51,7 @@ class Asking:
 
         Raises:
             Interrupted: Somebody asked to stop.
+            Surplus: Others had better ask for it, later; nothing of it has come.
             WeightsError: It cannot be had.
         """
         seen_refreshes, was_refreshed = self._renewal.count, False
@@ -52,6 +67,9 @@ class Asking:
             except Hiccup as hiccup:
                 if self._stop.is_set():
                     raise Interrupted from hiccup
+                is_untouched = arrival.at == arrival.start
+                if hiccup.is_refusal and is_untouched and self._is_surplus():
+                    raise Surplus from hiccup
                 if not hiccup.is_free and not arrival.was_hurried():
                     self._rest(patience, arrival.explained(hiccup), arrival.at - span.start)
             except CredentialsStale as stale:

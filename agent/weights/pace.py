@@ -27,6 +27,9 @@ FAR_S = 0.003
 _USUAL_BYTES = 2**21
 """A read of so much brings bytes for longer than it waits for its first one."""
 
+_REFUSED_S = 0.2
+"""Who is refused asks again soon: by then it shows whether there are still too many."""
+
 _HOLD_S = 10.0
 _LAG = 4.0
 _LEAST_LAG_S = 2.0
@@ -125,10 +128,11 @@ class Crew:
             How many connections there should be.
         """
         then_s, then_bytes, before = self._looked = self._looked or (now_s, done_bytes, 0)
-        if now_s - then_s >= LOOK_EVERY_S:
+        is_refused = refusals > before
+        if now_s - then_s >= (_REFUSED_S if is_refused else LOOK_EVERY_S):
             self._looked = (now_s, done_bytes, refusals)
             rate = (done_bytes - then_bytes) / (now_s - then_s)
-            self._decide(now_s, rate, is_refused=refusals > before)
+            self._decide(now_s, rate, is_refused=is_refused)
         return self.count
 
     def _decide(self, now_s: float, rate_bytes_s: float, *, is_refused: bool) -> None:

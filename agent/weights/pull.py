@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from ...backends.stores.errors import WeightsCorrupt
 from ...config.errors import AgentError
 from .arrival import Arrival, hurry
-from .asking import Asking
+from .asking import Asking, Surplus
 from .behind import sync_all, writing_behind
 from .brake import Brake
 from .digesting import Digesting, Trails, Work
@@ -76,7 +76,9 @@ class Pull:
         self._wanted = self._workers = self._started = 0
         self._brake = Brake(source.max_bytes_per_s, self._stop)
         self._begin_writing = writing_behind(is_wanted=source.syncs_first)
-        self._asking = Asking(source, self._stop, block_bytes=grid.block_bytes)
+        self._asking = Asking(
+            source, self._stop, block_bytes=grid.block_bytes, is_surplus=self._is_surplus
+        )
         self._digesting = Digesting(self._digest, self._live)
         self.trails = Trails(parts, small_bytes=grid.chunk_bytes)
         self.error: AgentError | OSError | None = None
@@ -185,6 +187,9 @@ class Pull:
         self._started += len(names)
         hire(lambda: self._live(self._work), names)
 
+    def _is_surplus(self) -> bool:
+        return self._workers > self._wanted
+
     def stop(self) -> None:
         """Make every worker leave within one buffer."""
         self._stop.set()
@@ -256,7 +261,7 @@ class Pull:
     def _next(self, last: int | None) -> Chunk | int | None:
         with self._change:
             while not self._stop.is_set() and self._unsealed:
-                if self._workers > self._wanted:
+                if self._is_surplus():
                     return None
                 if self._catch_up:
                     return self._catch_up.popleft()
@@ -285,6 +290,11 @@ class Pull:
             self._running[id(arrival)] = arrival
         try:
             self._asking.bring(self._parts[chunk.file].target.remote, arrival, reader)
+        except Surplus:
+            with self._change:
+                self._chunks.again([Chunk(chunk.file, arrival.start, arrival.stop)])
+                self._change.notify_all()
+            return None
         finally:
             with self._change:
                 del self._running[id(arrival)]

@@ -39,8 +39,8 @@ def test_on_a_plateau_it_steps_back_and_stays() -> None:
 def test_when_the_store_asks_for_mercy_it_halves_and_rests() -> None:
     crew = Crew(start=16, most=64)
     assert crew.look(0.0, 0, 0) == 16
-    assert crew.look(1.9, 190, 3) == 16, "not yet"
-    assert crew.look(2.0, 200, 3) == 8
+    assert crew.look(0.1, 190, 3) == 16, "who is refused did not ask again yet"
+    assert crew.look(0.25, 200, 3) == 8
     assert crew.look(4.0, 400, 3) == 8
     assert crew.look(6.0, 600, 4) == 4
     assert crew.look(8.0, 800, 13) == FEWEST

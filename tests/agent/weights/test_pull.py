@@ -292,6 +292,29 @@ def test_a_last_chunk_is_shared_among_those_who_would_rest(origin: Origin, tmp_p
         assert (tmp_path / name).read_bytes() == data
 
 
+def test_a_store_that_takes_few_at_once_gets_few(origin: Origin, tmp_path: Path) -> None:
+    """Whoever is refused meanwhile leaves its chunk to those who are left."""
+    asked = threading.Semaphore(0)
+
+    def fault(number: int, _path: str, _asked: str) -> Reply | None:
+        asked.release()
+        return Reply(status=503) if number < 16 else None
+
+    origin.fault = fault
+    run = Run(tmp_path, origin)
+    run.pull.start(8)
+    for _ in range(8):
+        assert asked.acquire(timeout=30)
+    run.pull.look(0.0)
+    run.pull.look(1.0)
+    run.pull.look(1.1)
+    assert run.over.wait(30)
+    assert run.pull.is_done
+    assert run.pull.standing().connections == 4
+    for name, data in DATA.items():
+        assert (tmp_path / name).read_bytes() == data
+
+
 def test_who_finds_nothing_to_do_shares_at_once(origin: Origin, tmp_path: Path) -> None:
     """Nobody has to look: that is done a few times a second only."""
     origin.fault = always(Reply(drip_s=0.003))
