@@ -11,7 +11,7 @@ import bisect
 from collections import deque
 
 from ...config.frozen import frozen
-from .pace import LOOK_EVERY_S
+from .pace import LOOK_EVERY_S, STEP
 from .plan import cut_at
 from .tempo import Pace
 
@@ -47,6 +47,7 @@ class Standing:
         is_limited: Whether it is not the link that bounds them, so that more of them bring no
             more: a rate of our own is held, or the processor has no time.
         peers_bytes: Of what is counted, what peers brought.
+        step: How many more there would be next; twice as many each time from then on.
     """
 
     counted_bytes: int
@@ -56,6 +57,7 @@ class Standing:
     block_bytes: int
     is_limited: bool = False
     peers_bytes: int = 0
+    step: int = STEP
 
     @property
     def done_bytes(self) -> int:
@@ -221,12 +223,13 @@ def _over_each(standing: Standing, left_bytes: int, each_bytes_s: float, since_s
     waiting_bytes = left_bytes - sum(left for left, _ in lefts)
     count = max(1, len(lefts), min(most, standing.connections))
     now, left, grows_s, wait_s = count, float(left_bytes), 0.0, max(0.0, LOOK_EVERY_S - since_s)
-    most = min(most, standing.most)
+    most, step = min(most, standing.most), standing.step
     # a connection that would have hardly begun is not added any more
     while count < most and left / (count * each_bytes_s) > wait_s + _LONG_S:
         left -= count * each_bytes_s * wait_s
         grows_s += wait_s
-        wait_s, count = LOOK_EVERY_S, min(most, 2 * count)
+        wait_s, count = LOOK_EVERY_S, min(most, count + step)
+        step = count
     if count == now and waiting_bytes <= 0:
         return _ends_s(standing, each_bytes_s)
     even_s = grows_s + left / (count * each_bytes_s)

@@ -25,7 +25,7 @@ FAR_S = 0.003
 """A store that is so far away, there and back, is behind a link: more than one wire takes."""
 
 _USUAL_BYTES = 2**21
-"""A read of so much brings bytes for longer than it waits for its first one."""
+"""A file of so much brings bytes for longer than it waits for its first one."""
 
 _REFUSED_S = 0.2
 """Who is refused asks again soon: by then it shows whether there are still too many."""
@@ -41,7 +41,7 @@ _BUSY = 0.35
 _LONGEST_WAIT_S = 5.0
 
 
-def at_once(connections: int, *, most: int, reads: int, left_bytes: int) -> int:
+def at_once(connections: int, *, most: int, files: int, left_bytes: int) -> int:
     """How many connections to begin with on a link.
 
     Whoever asks for a small file waits for a whole round trip and hardly brings anything, so
@@ -50,10 +50,10 @@ def at_once(connections: int, *, most: int, reads: int, left_bytes: int) -> int:
     Args:
         connections: For large files.
         most: Never more than these.
-        reads: How many there are to be.
-        left_bytes: What all of them bring.
+        files: How many there are to bring.
+        left_bytes: What is to come of all of them.
     """
-    return min(most, int(connections * max(1.0, _USUAL_BYTES * reads / max(1, left_bytes))))
+    return min(most, int(connections * max(1.0, _USUAL_BYTES * files / max(1, left_bytes))))
 
 
 class Opening:
@@ -92,9 +92,10 @@ class Opening:
 class Crew:
     """The number of connections, asked for again and again.
 
-    Twice as many as long as each of the last ones brought half of what those before it did; four
-    more as long as the last ones brought 5 % together; as many as before when they did not; half,
-    and ten seconds of rest, when the store asks for mercy, and only four more from then on.
+    Four more, for what is under way may have to be cut for them; twice as many as long as each of
+    the last ones brought half of what those before it did, four as long as they brought 5 %
+    together; as many as before when they did not; half, and ten seconds of rest, when the store
+    asks for mercy, and only four more from then on.
 
     Args:
         start: Connections to begin with.
@@ -108,13 +109,18 @@ class Crew:
         self._looked: tuple[float, int, int] | None = None
         self._last_rate: float | None = None
         self._before = self.count
-        self._is_settled = self._is_careful = False
+        self._is_settled = self._is_careful = self._has_paid = False
         self._rest_until_s = 0.0
 
     @property
     def most_soon(self) -> int:
         """How many there may be soon, if they pay."""
         return self.count if self._is_settled else self._most
+
+    @property
+    def step(self) -> int:
+        """How many more there would be next."""
+        return self.count if self._has_paid and not self._is_careful else STEP
 
     def look(self, now_s: float, done_bytes: int, refusals: int) -> int:
         """Decide anew every :data:`LOOK_EVERY_S`; to be asked a few times a second.
@@ -151,9 +157,9 @@ class Crew:
             self.count, self._is_settled = self._before, True
             return
         in_full = 1 + _IN_FULL * (self.count / self._before - 1)
-        is_bold = not self._is_careful and (last is None or rate_bytes_s >= last * in_full)
+        self._has_paid = last is not None and rate_bytes_s >= last * in_full
         self._before = self.count
-        self.count = min(self._most, self.count + (self.count if is_bold else STEP))
+        self.count = min(self._most, self.count + self.step)
         self._last_rate = rate_bytes_s
 
 

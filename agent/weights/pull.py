@@ -110,6 +110,7 @@ class Pull:
                 most=self._wanted if self._opening is not None else self._crew.most_soon,
                 block_bytes=self._grid.block_bytes,
                 is_limited=self._brake.rate_bytes_s is not None or self._opening is not None,
+                step=self._crew.step,
             )
 
     @property
@@ -126,9 +127,8 @@ class Pull:
             cores: Begin with one for each of so many, until they wait for the link; 0: with all.
         """
         most = max(connections, most or 0)
-        left_bytes = sum(part.size_bytes - part.here_bytes for part in self._parts if not part.seal)
-        reads = len(self._chunks)
-        connections = at_once(connections, most=most, reads=reads, left_bytes=left_bytes)
+        lefts = [part.size_bytes - part.here_bytes for part in self._parts if not part.seal]
+        connections = at_once(connections, most=most, files=len(lefts), left_bytes=sum(lefts))
         self._crew = Crew(start=connections, most=most)
         self._tail = Tail(block_bytes=self._grid.block_bytes)
         self._opening = Opening(connections, cores=cores) if cores else None

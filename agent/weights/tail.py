@@ -14,7 +14,7 @@ from .turns import Turns
 _LEAST_SEEN_S = 0.2
 """Whoever was seen for less has no pace."""
 
-_LEAST_LEFT_S = 0.5
+_LEAST_LEFT_S = 1.0
 """For less, nobody else is asked: it would be hardly of use."""
 
 _LONG_S = 2.0

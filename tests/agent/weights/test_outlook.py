@@ -63,7 +63,7 @@ TOLD: Mapping[str, Callable[[], Fetch]] = {
 
 @pytest.mark.parametrize("percent", [30, 60, 90])
 def test_a_fetch_that_goes_on_is_right_to_a_fifth(percent: int) -> None:
-    shards, ratio = two_shards(400 * MB), percent / 100
+    shards, ratio = two_shards(1000 * MB), percent / 100
     for fetch in (
         Fetch(shards, each=0.5 * MB, here_ratio=ratio),
         in_all(2, shards, here_ratio=ratio),

@@ -24,16 +24,16 @@ def counts(crew: Crew, rates: list[int]) -> list[int]:
 
 
 def test_it_grows_as_long_as_it_pays() -> None:
-    assert counts(Crew(start=8, most=20), [100, 140, 190, 240, 240]) == [16, 20, 20, 20, 20]
+    assert counts(Crew(start=8, most=20), [100, 140, 190, 240, 240]) == [12, 20, 20, 20, 20]
 
 
 def test_it_doubles_where_each_connection_brings_so_much() -> None:
-    assert counts(Crew(start=8, most=64), [100, 200, 390, 700]) == [16, 32, 64, 64]
-    assert counts(Crew(start=8, most=64), [100, 140, 150, 160]) == [16, 20, 24, 28], "hardly more"
+    assert counts(Crew(start=8, most=64), [100, 150, 290, 580]) == [12, 24, 48, 64]
+    assert counts(Crew(start=8, most=64), [100, 110, 120, 130]) == [12, 16, 20, 24], "hardly more"
 
 
 def test_on_a_plateau_it_steps_back_and_stays() -> None:
-    assert counts(Crew(start=8, most=64), [100, 140, 141, 141, 900]) == [16, 20, 16, 16, 16]
+    assert counts(Crew(start=8, most=64), [100, 110, 111, 111, 900]) == [12, 16, 12, 12, 12]
 
 
 def test_when_the_store_asks_for_mercy_it_halves_and_rests() -> None:
@@ -52,8 +52,8 @@ def test_when_the_store_asks_for_mercy_it_halves_and_rests() -> None:
 def test_how_many_there_may_be_soon() -> None:
     crew = Crew(start=8, most=20)
     assert crew.most_soon == 20
-    assert counts(crew, [100, 140, 140]) == [16, 20, 16]
-    assert crew.most_soon == 16, "more did not pay"
+    assert counts(crew, [100, 110, 110]) == [12, 16, 12]
+    assert crew.most_soon == 12, "more did not pay"
     full = Crew(start=20, most=20)
     assert counts(full, [100, 100, 100]) == [20, 20, 20]
     assert full.most_soon == 20
@@ -146,15 +146,15 @@ def test_law_a_buffer_is_whole_pages_and_no_larger_than_the_usual(rate: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("reads", "left_bytes", "count"),
+    ("files", "left_bytes", "count"),
     [(64, 2**30, 8), (201, 201 * 2**19, 32), (201, 201 * 2**13, 50), (3, 0, 50), (0, 0, 8)],
     ids=["ranges", "small files", "no more than allowed", "empty files", "nothing"],
 )
 def test_small_files_are_asked_for_over_more_connections(
-    reads: int, left_bytes: int, count: int
+    files: int, left_bytes: int, count: int
 ) -> None:
-    assert at_once(8, most=50, reads=reads, left_bytes=left_bytes) == count
+    assert at_once(8, most=50, files=files, left_bytes=left_bytes) == count
 
 
 def test_who_allows_no_more_gets_no_more() -> None:
-    assert at_once(4, most=4, reads=1000, left_bytes=1000) == 4
+    assert at_once(4, most=4, files=1000, left_bytes=1000) == 4

@@ -152,6 +152,7 @@ class Fetch:
             most=self._wanted if is_opening else self._crew.most_soon,
             block_bytes=self._grid.block_bytes,
             is_limited=self._limit is not None or is_opening,
+            step=self._crew.step,
         )
 
     def _trail(self) -> Trail:
