@@ -119,9 +119,10 @@ class Nginx:
     Args:
         root: Folder with the models.
         names: Buckets.
+        address: Where it listens.
     """
 
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
+    def __init__(self, root: Path, names: Sequence[str], *, address: str = "127.0.0.1") -> None:
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if program is None:
             sys.exit("nginx is not here; the benchmark's origin is nginx: apt-get install nginx")
@@ -144,7 +145,7 @@ class Nginx:
                 proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
                 uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
                 server {{
-                    listen 127.0.0.1:{self.port}; listen 127.0.0.1:{self.tls_port} ssl;
+                    listen {address}:{self.port}; listen {address}:{self.tls_port} ssl;
                     ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
                     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:1m;
                     root {root}; {lists}
