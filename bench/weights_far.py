@@ -6,9 +6,9 @@ The clients live in a network namespace of their own, behind a TUN device; whate
 send each other passes through this program, which holds each packet back, loses some, and lets
 through no more than a rate with a queue of one round trip. So TCP is the kernel's, with its slow
 starts and its losses, by the algorithm that this machine sends with. Needs root, ``ip``,
-``/dev/net/tun`` and nginx. Clients take turns, and each round turns them round. Ours is ``poolhand models fetch`` with
-a list of checksums; a peer's bytes are held to nothing. Prints medians and ratios, and writes
-``bench/results/weights_far.json``.
+``/dev/net/tun`` and nginx. Clients take turns, and each round turns them round. Ours is
+``poolhand models fetch`` with a list of checksums; a peer's bytes are held to nothing. Prints
+medians and ratios, and writes ``bench/results/weights_far.json``.
 """
 
 import argparse

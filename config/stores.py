@@ -33,6 +33,9 @@ class S3(Section):
         etag_is_md5: Hold an object of which nobody promised a sha256 to its tag, if that may be an
             MD5, of the whole or of parts; it takes 1.5 s of a processor for each GiB.
             ``false``: this server's tags are never MD5s, or that is too much.
+        engine: What reads. ``direct``: our own sockets. ``portable``: aiobotocore, which takes two
+            to four times the processor time and goes through the proxy that ``HTTP_PROXY``,
+            ``HTTPS_PROXY`` and ``NO_PROXY`` name.
     """
 
     endpoint: str | None = None
@@ -43,6 +46,7 @@ class S3(Section):
     ca_file: str | None = None
     requester_pays: bool = False
     etag_is_md5: bool = True
+    engine: Literal["direct", "portable"] = "direct"
 
 
 class Gs(Section):

@@ -31,6 +31,7 @@ _PASSED_ON = frozenset(
     | {"STORAGE_EMULATOR_HOST", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_CACHE"}
     | {"XDG_CACHE_HOME", "TRANSFORMERS_OFFLINE"}
 )
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 _PASSED_ON_PREFIXES = ("AWS_", "SSL_CERT_", "LC_", "BOTO_", "HF_", "NGC_")
 
 
@@ -106,12 +107,19 @@ async def _ask(
     return found
 
 
-def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the child may see: what a store's client needs, and no secret of the agent."""
+def child_environ(environ: Mapping[str, str], *, is_proxied: bool = False) -> dict[str, str]:
+    """What the child may see: what a store's client needs, and no secret of the agent.
+
+    Args:
+        environ: The agent's own.
+        is_proxied: Whether it may go through a proxy, whose address may hold a password.
+    """
     return {
         name: value
         for name, value in environ.items()
-        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+        if name in _PASSED_ON
+        or name.startswith(_PASSED_ON_PREFIXES)
+        or (is_proxied and name.upper() in _PROXIES)
     }
 
 
@@ -130,7 +138,7 @@ async def _run(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=child_environ(environ),
+        env=child_environ(environ, is_proxied=job.stores.s3.engine == "portable"),
         limit=MAX_LINE_BYTES,
     )
     try:

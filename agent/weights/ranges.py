@@ -19,7 +19,7 @@ from ...backends.stores.errors import (
     WeightsChanged,
 )
 from ...backends.stores.etags import is_other
-from ...backends.stores.exchange import Exchange, Garbled, Head
+from ...backends.stores.exchange import Exchange, Garbled, Head, Line
 from ...backends.stores.s3_errors import COMPRESSED, DENIED, SKEWED, STALE, Compressed, expect_plain
 from ...config.frozen import frozen
 from ...config.patterns import pattern
@@ -159,7 +159,7 @@ class RangeReader:
         self.is_untold = False
         self.waited_s = 0.0
         self.words: dict[str, Word] = {}
-        self._line: Exchange | None = None
+        self._line: Line | None = None
         self._peer: tuple[object, ...] = ()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
 
@@ -200,8 +200,11 @@ class RangeReader:
             self._line.close()
             self._line = None
 
-    def _ask(self, location: HttpLocation, span: Span) -> tuple[Exchange, Head]:
-        peer = (location.host, location.port, location.is_tls, location.ca_file)
+    def _ask(self, location: HttpLocation, span: Span) -> tuple[Line, Head]:
+        peer = (
+            *(location.host, location.port, location.is_tls, location.ca_file),
+            location.connect,
+        )
         is_reused = self._line is not None and peer == self._peer
         asked_s = time.monotonic()
         try:
@@ -219,7 +222,9 @@ class RangeReader:
             is_quick = time.monotonic() - asked_s < self._stall_timeout_s / 2
             raise Hiccup(reason=_words(error), is_free=is_reused and is_quick) from error
 
-    def _connect(self, location: HttpLocation) -> Exchange:
+    def _connect(self, location: HttpLocation) -> Line:
+        if location.connect is not None:
+            return location.connect(self._stall_timeout_s)
         return Exchange(
             location.host,
             location.port,
@@ -265,7 +270,7 @@ class RangeReader:
         if found[3] not in {"*", str(span.size_bytes)}:
             raise WeightsChanged(model=self._model, file=span.path)
 
-    def _refuse(self, line: Exchange, head: Head, span: Span, *, is_fleeting: bool) -> None:
+    def _refuse(self, line: Line, head: Head, span: Span, *, is_fleeting: bool) -> None:
         status = head.status
         try:
             found = _CODE.search(line.body(_ERROR_BODY_BYTES, within_s=self._stall_timeout_s))
@@ -295,7 +300,7 @@ class RangeReader:
             raise StoreDenied(store=self._store, reason=words)
         raise StoreUnreachable(store=self._store, reason=words)
 
-    def _pour(self, line: Exchange, span: Span, sink: Sink) -> None:
+    def _pour(self, line: Line, span: Span, sink: Sink) -> None:
         at = span.start
         while at < span.stop:
             view = self._buffer[: min(len(self._buffer), span.stop - at)]
@@ -307,7 +312,7 @@ class RangeReader:
         if not line.is_over and self._take(line, self._buffer[:1]):
             raise StoreUnreachable(store=self._store, reason="it sends more than was asked for")
 
-    def _take(self, line: Exchange, view: memoryview) -> int:
+    def _take(self, line: Line, view: memoryview) -> int:
         try:
             return line.take(view)
         except (OSError, Garbled) as error:

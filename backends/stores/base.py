@@ -6,10 +6,13 @@ object belongs to one model reference and lives in the fetching process, never i
 The plain facts that both the weights room and the core talk about stand here too.
 """
 
-from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from ...config.frozen import field, frozen
+
+if TYPE_CHECKING:  # for its name alone
+    from .exchange import Line
 
 VerifiedBy = Literal["manifest", "store", "self"]
 """Who had promised the digests that a build was held to."""
@@ -48,6 +51,8 @@ class HttpLocation:
         ca_file: PEM file to trust instead of the system's authorities.
         is_fleeting: Whether a refusal may only mean that the address or the token has ended, so
             that a fresh one is worth a try.
+        connect: Makes what takes the place of a connection of ours, given after how many seconds
+            without a byte a read is given up; ``target`` is then whatever that understands.
     """
 
     host: str
@@ -57,6 +62,7 @@ class HttpLocation:
     headers: Mapping[str, str] = field(repr=False)
     ca_file: str | None = None
     is_fleeting: bool = False
+    connect: "Callable[[float], Line] | None" = None
 
 
 @frozen

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...config.frozen import frozen
 from ...config.patterns import pattern
@@ -55,6 +55,38 @@ class Head:
     status: int
     fields: Mapping[str, str]
     length: int | None
+
+
+class Line(Protocol):
+    """What reads ranges of a store: :class:`Exchange`, or what stands in its place."""
+
+    is_usable: bool
+    delay_s: float
+
+    @property
+    def is_over(self) -> bool:
+        """As an exchange's."""
+        ...
+
+    def ask(self, target: str, headers: Mapping[str, str]) -> Head:
+        """As an exchange's."""
+        ...
+
+    def take(self, view: memoryview) -> int:
+        """As an exchange's."""
+        ...
+
+    def body(self, most_bytes: int, *, within_s: float) -> bytes:
+        """As an exchange's."""
+        ...
+
+    def interrupt(self) -> None:
+        """As an exchange's."""
+        ...
+
+    def close(self) -> None:
+        """As an exchange's."""
+        ...
 
 
 class Exchange:

@@ -7,7 +7,10 @@ no client of a library run without: nothing here imports ``asyncio`` unless it i
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:  # see above
+    import asyncio
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,14 +33,17 @@ def has_loop() -> bool:
     return True
 
 
-def need_loop() -> None:
-    """Go on only beside a loop.
+def need_loop() -> "asyncio.AbstractEventLoop":
+    """Go on only beside a loop, which is returned.
 
     Raises:
         LoopWanted: None runs here.
     """
     if not has_loop():
         raise LoopWanted
+    import asyncio  # noqa: PLC0415  # it is there already
+
+    return asyncio.get_running_loop()
 
 
 async def beside(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

@@ -37,6 +37,7 @@ from .signing import Credentials, Signer, StoreClock, encoded_key
 
 if TYPE_CHECKING:  # checked settings; the fetching child has plain values of the same names
     from ...config.stores import S3
+    from .s3_portable import LibraryLine
 
 T = TypeVar("T")
 PATIENCE_S = 60.0
@@ -100,7 +101,8 @@ class S3Store:
         self._environ = environ
         self._clock = StoreClock(clock)
         self._is_md5 = config.etag_is_md5
-        self._is_lean = True
+        self._is_portable = config.engine == "portable"
+        self._is_lean = not self._is_portable
         self._open: _Open | None = None
         self._left: list[Client] = []
         self._choose: Choose = wanted
@@ -172,6 +174,10 @@ class S3Store:
             message = "call files() or refresh() first"
             raise RuntimeError(message)
         place = state.way.origin
+        if self._is_portable:
+            return HttpLocation(
+                place.host, place.port, place.is_tls, file.key, {}, connect=self._line
+            )
         target = f"{place.prefix}/{encoded_key(file.key)}"
         more = {"x-amz-checksum-mode": "ENABLED"}
         if self._payer:
@@ -216,7 +222,9 @@ class S3Store:
         with self._told():
             async with within(self._patience_s):
                 self._open = await self._connect(old)
-        if old is not None:
+        if old is not None and self._is_portable:
+            self._left.append(old.client)  # whoever reads just now still does by it
+        elif old is not None:
             await old.client.close()
 
     async def close(self) -> None:
@@ -234,7 +242,9 @@ class S3Store:
         except answer_errors() as error:
             code = code_and_status(error)[0]
             # the library goes by this machine's clock, and has no other
-            is_skewed = code == SKEWED and not isinstance(state.client, LeanClient)
+            is_skewed = code == SKEWED and not (
+                self._is_portable or isinstance(state.client, LeanClient)
+            )
             if state.signer is None or not (is_skewed or code in STALE):
                 raise
         if self._open is state:  # else who asks beside us has done it
@@ -255,6 +265,13 @@ class S3Store:
         )
         return replace(state, client=client)
 
+    def _line(self, stall_timeout_s: float) -> "LibraryLine":
+        from .s3_portable import LibraryLine  # noqa: PLC0415  # where the operator wants it
+
+        asked = {"Bucket": self._bucket, **self._payer}
+        current: Callable[[], Client] = lambda: cast("_Open", self._open).client  # noqa: E731  # short
+        return LibraryLine(current, self._loop, asked, stall_timeout_s=stall_timeout_s)
+
     async def _opened(self) -> _Open:
         if self._open is None:
             await self.refresh()
@@ -266,8 +283,8 @@ class S3Store:
                 self._environ, self._clock, patience_s=self._patience_s
             )
         else:
-            need_loop()
-            session = Session(self._config.profile)
+            self._loop = need_loop()
+            session = Session(self._config.profile, is_proxied=self._is_portable)
         endpoint = choose(self._config, self._environ, self._bucket, profile=session.profile)
         if self._region:
             endpoint = replace(endpoint, region=self._region)

@@ -6,8 +6,9 @@ by its cloud, an instance's or a container's role, is asked for only when AWS's 
 going to see it. Elsewhere it would carry the machine's identity to a third party, and a laptop
 would probe an address that is not there.
 
-No proxy is used, neither here nor for the bytes: what ``HTTPS_PROXY`` says about web pages is
-seldom meant for a store, and half a way through a proxy would be worse than none.
+No proxy is used, neither here nor for the bytes, unless the operator has the library read those,
+too: what ``HTTPS_PROXY`` says about web pages is seldom meant for a store, and half a way through
+a proxy would be worse than none.
 """
 
 import importlib
@@ -21,6 +22,9 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 10.0
 MOST_ANSWER_BYTES = 64 * 2**20
 """A thousand keys of the longest kind are 4 MiB."""
+
+MOST_CONNECTIONS = 64
+"""As many as a fetch may have."""
 
 ATTEMPTS = 2
 """One more for a connection that a store had closed meanwhile; the next fetch does the rest."""
@@ -109,12 +113,14 @@ class Session:
 
     Args:
         profile: Name of a profile; ``None``: what the environment says.
+        is_proxied: Whether clients go through the proxy that the environment names, if any.
 
     Raises:
         botocore.exceptions.BotoCoreError: The shared files cannot be read.
     """
 
-    def __init__(self, profile: str | None) -> None:
+    def __init__(self, profile: str | None, *, is_proxied: bool = False) -> None:
+        self._is_proxied = is_proxied
         module = importlib.import_module("aiobotocore.session")
         self._session = cast("_Session", module.AioSession(profile=profile))
 
@@ -158,7 +164,8 @@ class Session:
             "read_timeout": READ_TIMEOUT_S,
             "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
             "s3": {"addressing_style": endpoint.addressing},
-            "proxies": {},
+            "proxies": None if self._is_proxied else {},
+            "max_pool_connections": MOST_CONNECTIONS,
             "ignore_configured_endpoint_urls": True,
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",

@@ -143,6 +143,8 @@ def test_every_key_can_be_set_through_the_environment(write: Write, at: tuple[st
         "level": ("error", "error"),
         "format": ("json", "json"),
         "addressing": ("virtual", "virtual"),
+        "engine": ("portable", "portable"),
+        "max_connections": ("48", 48),
         "max_bytes_per_s": ("1000000", 1_000_000),
         "dir": ("/d", "/d"),
         "quota_gib": ("7.5", 7.5),

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from answer_faults import LASTING, MENDED
 from weights_origin import (
     CHILD,
     REF,
     Fault,
     Origin,
-    Reply,
-    always,
     but_for_the_manifest,
     manifest_of,
     quick,
@@ -31,8 +30,6 @@ from poolhand.backends.stores.errors import (
     CacheBusy,
     FetchDied,
     ModelMissing,
-    StoreDenied,
-    StoreUnreachable,
     WeightsChanged,
     WeightsCorrupt,
     WeightsError,
@@ -152,43 +149,6 @@ async def test_objects_without_version_tags_are_read_all_the_same(tmp_path: Path
         assert final_names(tmp_path) == origin.objects
 
 
-def once(reply: Reply, *, every: int = 0) -> Fault:
-    return lambda number, _path, _range: (
-        reply if (number % every == 1 if every else number == 1) else None
-    )
-
-
-MENDED = {
-    "a short body": once(Reply(cut_bytes=1000), every=2),
-    "reset after some bytes": once(Reply(cut_bytes=1000, resets=True), every=2),
-    "reset before the first byte": once(Reply(cut_bytes=0, resets=True), every=2),
-    "500 now and then": once(Reply(status=500), every=3),
-    "503 now and then": once(Reply(status=503), every=3),
-    "429 with Retry-After": once(Reply(status=429, headers={"Retry-After": "0"})),
-    "SlowDown under another status": once(
-        Reply(status=400, body=b"<Error><Code>SlowDown</Code></Error>")
-    ),
-    "a connection that dies while idle": always(Reply(drop=True)),
-    "Connection: close after each answer": always(Reply(close=True)),
-    "a chunked answer": always(Reply(is_chunked=True)),
-    "a stall": once(Reply(cut_bytes=500, stall_s=2.0)),
-    "credentials that expired": once(
-        Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")
-    ),
-    "a clock that is wrong": once(
-        Reply(
-            status=403,
-            headers={"Date": "Sun, 06 Nov 2033 08:49:37 GMT"},
-            body=b"<Error><Code>RequestTimeTooSkewed</Code></Error>",
-        )
-    ),
-    "a bucket in another region": once(
-        Reply(status=301, headers={"x-amz-bucket-region": "eu-west-1"})
-    ),
-    "one byte flipped on the way": once(Reply(flip=True)),
-}
-
-
 @pytest.mark.parametrize("fault", MENDED.values(), ids=MENDED.keys())
 async def test_a_passing_fault_is_mended(fault: Fault, tmp_path: Path) -> None:
     objects = toy()
@@ -199,49 +159,6 @@ async def test_a_passing_fault_is_mended(fault: Fault, tmp_path: Path) -> None:
         _ = await bring(origin, tmp_path, patient)
         assert len(origin.ranges) > len(objects)
     assert final_names(tmp_path) == objects
-
-
-LASTING: dict[str, tuple[Fault, type[WeightsError]]] = {
-    "403": (always(Reply(status=403)), StoreDenied),
-    "credentials that stay expired": (
-        always(Reply(status=403, body=b"<Error><Code>ExpiredToken</Code></Error>")),
-        StoreDenied,
-    ),
-    "a clock that stays wrong": (
-        always(Reply(status=403, body=b"<Error><Code>RequestTimeTooSkewed</Code></Error>")),
-        StoreDenied,
-    ),
-    "another region each time": (
-        always(Reply(status=307, headers={"x-amz-bucket-region": "eu-west-1"})),
-        StoreDenied,
-    ),
-    "404": (always(Reply(status=404)), ModelMissing),
-    "412": (always(Reply(status=412)), WeightsChanged),
-    "416": (always(Reply(status=416)), WeightsChanged),
-    "301": (always(Reply(status=301, headers={"Location": "/"})), StoreUnreachable),
-    "another version": (always(Reply(headers={"ETag": '"x"'})), WeightsChanged),
-    "Range ignored": (always(Reply(ignores_range=True)), StoreUnreachable),
-    "gzip": (always(Reply(headers={"Content-Encoding": "gzip"})), StoreUnreachable),
-    "a wrong Content-Range": (
-        lambda _n, _p, asked: Reply(headers={"Content-Range": "bytes 1-5/9"}) if asked else None,
-        StoreUnreachable,
-    ),
-    "another total": (
-        lambda _n, _p, asked: (
-            Reply(headers={"Content-Range": f"{asked.replace('=', ' ')}/9"}) if asked else None
-        ),
-        WeightsChanged,
-    ),
-    "another length than asked for": (
-        lambda _n, _p, asked: Reply(body=b"x" * 9) if asked else None,
-        StoreUnreachable,
-    ),
-    "no Content-Range": (
-        lambda _n, _p, asked: Reply(headers={"Content-Range": ""}) if asked else None,
-        StoreUnreachable,
-    ),
-    "a byte flipped each time": (always(Reply(flip=True)), WeightsCorrupt),
-}
 
 
 @pytest.mark.parametrize(("fault", "kind"), LASTING.values(), ids=LASTING.keys())
@@ -354,6 +271,9 @@ async def test_an_older_builds_files_do_not_stay(origin: Origin, tmp_path: Path)
 def test_the_child_sees_no_secret_of_the_agent() -> None:
     environ = {"POOLHAND_TOKEN": "s", "HTTPS_PROXY": "p", "AWS_PROFILE": "x", "HOME": "/h"}
     assert child_environ(environ) == {"AWS_PROFILE": "x", "HOME": "/h"}
+    proxies = {"HTTPS_PROXY": "p", "no_proxy": "n"}
+    seen = child_environ({**environ, **proxies}, is_proxied=True)
+    assert seen == {"AWS_PROFILE": "x", "HOME": "/h", **proxies}
 
 
 async def test_a_child_whose_agent_is_gone_leaves(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """An origin with faults on demand, a store that reads it, and a child that uses the store.
 
 Run as a program it is the fetching child with :class:`OriginStore` in the place of S3, which
-is how a test starts it: ``CHILD``. Objects are served below ``/``; ``/?list`` lists them.
+is how a test starts it: ``CHILD``. Objects are served below ``/``; ``/?list`` lists them. They
+also lie in a bucket, for whoever speaks S3: ``BUCKET``.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 from poolhand.agent.weights.fetcher import main
 from poolhand.agent.weights.manifest import prefix, weight_hash
@@ -30,6 +32,7 @@ from poolhand.config.settings import S3, Stores, Weights
 
 CHILD = (sys.executable, "-W", "error", __file__)
 REF = ModelRef.parse("s3://models/org/toy")
+BUCKET = "bucket"
 
 
 @dataclass
@@ -92,7 +95,7 @@ def but_for_the_manifest(inner: Fault) -> Fault:
 
 
 class Origin:
-    """Serves bytes on loopback.
+    """Serves bytes on loopback, and as a bucket to whoever speaks S3.
 
     Attributes:
         objects: Path to bytes; may be changed while it serves.
@@ -161,11 +164,14 @@ class _Answerer(BaseHTTPRequestHandler):
     origin: Origin
 
     def do_GET(self) -> None:
+        place = urlsplit(self.path)
         try:
             if self.path == "/?list":
                 self._list()
+            elif place.path.strip("/") == BUCKET:
+                self._list_bucket()
             else:
-                self._object(unquote(self.path.lstrip("/")))
+                self._object(unquote(place.path.lstrip("/")).removeprefix(f"{BUCKET}/"))
         except (ConnectionError, TimeoutError):
             self.close_connection = True
 
@@ -176,6 +182,16 @@ class _Answerer(BaseHTTPRequestHandler):
             for path, data in sorted(self.origin.objects.items())
         ]
         self._send(200, {}, json.dumps(listed).encode(), Reply())
+
+    def _list_bucket(self) -> None:
+        entries = "".join(
+            f"<Contents><Key>{escape(path)}</Key><Size>{len(data)}</Size>"
+            f"<ETag>{escape(self.origin.etag(path))}</ETag></Contents>"
+            for path, data in sorted(self.origin.objects.items())
+        )
+        told = f"<Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{entries}"
+        page = f"<ListBucketResult>{told}</ListBucketResult>".encode()
+        self._send(200, {"Content-Type": "application/xml"}, page, Reply())
 
     def _object(self, path: str) -> None:
         asked = self.headers.get("Range", "")
