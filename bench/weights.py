@@ -30,7 +30,7 @@ from pathlib import Path
 
 import weights_overlap
 from figures import Row, high, low, told, write
-from weights_peers import commands, receive
+from weights_peers import commands
 from weights_rig import (
     MIB,
     PREFIX,
@@ -40,7 +40,6 @@ from weights_rig import (
     Shape,
     keep_hot,
     lay,
-    own_cpu_s,
     piped,
     present,
     run,
@@ -55,6 +54,7 @@ from poolhand.config.settings import S3, Stores, Weights
 RESULTS = Path(__file__).parent / "results" / "weights.json"
 POOLHAND = [sys.executable, "-m", "poolhand.agent"]
 CHILD = [sys.executable, "-m", "poolhand.agent.weights.child"]
+RECEIVE = [sys.executable, str(Path(__file__).with_name("weights_raw.py"))]
 GIB = 2**30
 OURS, RAW, COMMAND = "ours", "raw receive", "poolhand models fetch"
 FAR_BEHIND = 1.5
@@ -159,11 +159,10 @@ class Bench:
 
     def raw(self, url: str, shape: Shape, ca: Path) -> Took:
         """Receive and throw away."""
-        names = [f"/{shape.name}/{PREFIX}/{name}" for name in shape.files]
-        before_s = own_cpu_s()
-        wall_s = receive(url, names, list(shape.files.values()), ca)
-        cpu_s = own_cpu_s() - before_s
-        return Took(wall_s, wall_s, cpu_s, cpu_s)
+        files = "".join(f"{name} {size}\n" for name, size in shape.files.items()).encode()
+        ran = piped([*RECEIVE, url, f"/{shape.name}/{PREFIX}", str(ca)], files)
+        _check(ran)
+        return Took(ran.wall_s, ran.wall_s, ran.cpu_s, ran.cpu_s)
 
     # ── all clients, many times ───────────────────────────────────────────────────────
 

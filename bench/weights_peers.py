@@ -1,8 +1,8 @@
 """The downloaders that are compared: each as a command that brings one model to a folder.
 
-Run as a program it is one of the clients that are libraries, or the raw receive:
+Run as a program it is one of the clients that are libraries:
 
-    python bench/weights_peers.py raw|boto3|aiobotocore URL BUCKET FOLDER CA_FILE
+    python bench/weights_peers.py boto3|aiobotocore URL BUCKET FOLDER CA_FILE
 """
 
 # Peers may be absent, and the libraries among them bring no types.
@@ -11,20 +11,13 @@ Run as a program it is one of the clients that are libraries, or the raw receive
 import asyncio
 import os
 import shutil
-import socket
-import ssl
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from weights_rig import PREFIX
 
 PEERS = Path(__file__).parent / ".peers" / "venv" / "bin"
-_RAW_CONNECTIONS = 4
-_PIECE = 2**20
 
 
 def commands(
@@ -55,45 +48,6 @@ def commands(
 
 def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{PEERS}:{os.environ.get('PATH', '')}")
-
-
-def receive(url: str, targets: Sequence[str], sizes: Sequence[int], ca_file: Path) -> float:
-    """Receive everything over a few connections and throw it away: seconds it takes."""
-    place = urlsplit(url)
-    context = ssl.create_default_context(cafile=str(ca_file)) if place.scheme == "https" else None
-    # the last connection takes what is left over
-    ranges: list[tuple[str, int, int]] = []
-    for target, size in zip(targets, sizes, strict=True):
-        step = max(_PIECE, -(-size // _RAW_CONNECTIONS))
-        ranges += [(target, at, min(at + step, size)) for at in range(0, size, step)]
-    lock = threading.Lock()
-
-    def work() -> None:
-        buffer = memoryview(bytearray(_PIECE))
-        plain = socket.create_connection((place.hostname or "", place.port or 0))
-        line = context.wrap_socket(plain, server_hostname=place.hostname) if context else plain
-        with line:
-            while True:
-                with lock:
-                    if not ranges:
-                        return
-                    target, start, stop = ranges.pop(0)
-                asked = f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\n"
-                line.sendall(f"{asked}Range: bytes={start}-{stop - 1}\r\n\r\n".encode())
-                head = b""
-                while b"\r\n\r\n" not in head:
-                    head += line.recv(65536)
-                left = stop - start - len(head.partition(b"\r\n\r\n")[2])
-                while left > 0:
-                    left -= line.recv_into(buffer[: min(left, _PIECE)])
-
-    threads = [threading.Thread(target=work) for _ in range(_RAW_CONNECTIONS)]
-    started_s = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - started_s
 
 
 def _boto3(url: str, bucket: str, folder: str, ca_file: str) -> None:

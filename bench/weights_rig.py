@@ -9,7 +9,6 @@ import hashlib
 import json
 import mmap
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -307,12 +306,6 @@ class _Peak(threading.Thread):
             elif not text:
                 return
             time.sleep(0.01)
-
-
-def own_cpu_s() -> float:
-    """What this process has taken so far, threads included."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def piped(command: list[str], said: bytes) -> Ran:
