@@ -90,8 +90,15 @@ class HfStore:
         """List the repository; see the protocol for what is raised."""
         if self._is_offline:
             return await self._offline()
-        commit = await asyncio.to_thread(self._commit)
-        listed = await asyncio.to_thread(self._tree, commit)
+        try:
+            commit = await asyncio.to_thread(self._commit)
+            listed = await asyncio.to_thread(self._tree, commit)
+        except StoreUnreachable as away:  # who is only busy is waited for
+            known = None if away.is_busy or self._ignores_cache else await self._kept()
+            if known is None:
+                raise
+            self.notes = (*self.notes, f"the hub could not be asked: {away}")
+            return known
         kept = self._choose(of_one(listed, self._one, model=self._model), model=self._model)
         if not kept:
             raise ModelMissing(model=self._model, reason="the repository holds no file of a model")
@@ -235,6 +242,14 @@ class HfStore:
         )
 
     async def _offline(self) -> tuple[RemoteFile, ...]:
+        found = await self._kept()
+        if found is None:
+            reason = "HF_HUB_OFFLINE is set, and the local cache does not hold it whole"
+            raise ModelMissing(model=self._model, reason=reason)
+        return found
+
+    async def _kept(self) -> tuple[RemoteFile, ...] | None:
+        """What the local cache alone knows as this revision, if it holds all of it."""
         pointer = self._repository() / "refs" / self._revision
         commit = self._revision
         if not _COMMIT.fullmatch(commit):
@@ -243,8 +258,7 @@ class HfStore:
             )
         folder = self._repository() / "snapshots" / commit
         if not _COMMIT.fullmatch(commit) or not await asyncio.to_thread(_is_whole, folder):
-            reason = "HF_HUB_OFFLINE is set, and the local cache does not hold it whole"
-            raise ModelMissing(model=self._model, reason=reason)
+            return None
         found = await self._from(folder)
         return await asyncio.to_thread(lambda: tuple(map(_named_by_blob, found)))
 

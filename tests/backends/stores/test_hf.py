@@ -259,6 +259,35 @@ async def test_offline_a_whole_build_needs_no_hub(
     assert shelf.seen == []
 
 
+async def test_a_hub_that_is_away_is_not_needed_for_a_whole_build(
+    store: Make, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """As huggingface_hub has it; but what is not whole, or not wanted, is not taken."""
+    environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    with pytest.raises(StoreUnreachable):
+        await store().files()
+    cached(tmp_path / "hf", files={"config.json": b"{}", "m.safetensors": b"weights"})
+    opened = store()
+    kept = {file.path: file.sha256 for file in await opened.files()}
+    assert kept["m.safetensors"] == sha256(b"weights")
+    assert "could not be asked" in opened.notes[-1]
+    with pytest.raises(StoreUnreachable):
+        await store(config=Hf(ignore_local_cache=True)).files()
+    assert opened.distrust()
+    with pytest.raises(StoreUnreachable):
+        await opened.files()
+
+
+async def test_a_hub_that_is_only_busy_is_waited_for(
+    shelf: Shelf, store: Make, tmp_path: Path
+) -> None:
+    cached(tmp_path / "hf", files={"config.json": b"{}", "m.safetensors": b"weights"})
+    shelf.statuses = [503] * 9
+    with pytest.raises(StoreUnreachable) as busy:
+        await store().files()
+    assert busy.value.is_busy
+
+
 async def test_offline_a_gguf_model_needs_no_configuration(
     store: Make, environ: dict[str, str], tmp_path: Path
 ) -> None:
