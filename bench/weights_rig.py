@@ -75,6 +75,23 @@ def lay(root: Path, shape: Shape) -> None:
     _ = (root / f"{shape.name}.sums").write_text("".join(map(_summed, sorted(folder.iterdir()))))
 
 
+def again(root: Path, shape: Shape, times: int) -> Shape:
+    """A model so many times as large, whose files are those of another one over and over."""
+    folder, here = root / "large" / PREFIX, root / shape.name / PREFIX
+    folder.mkdir(parents=True)
+    shards = [name for name in shape.files if name.endswith(".safetensors")]
+    count = len(shards) * times
+    files = {"config.json": shape.files["config.json"]}
+    os.link(here / "config.json", folder / "config.json")
+    for at in range(count):
+        name, same = f"model-{at + 1:05}-of-{count:05}.safetensors", shards[at % len(shards)]
+        os.link(here / same, folder / name)
+        files[name] = shape.files[same]
+    large = Shape("large", files)
+    _ = (root / "large.xml").write_text(listing(root, large))
+    return large
+
+
 def _summed(path: Path) -> str:
     """A file's digest, as ``sha256sum`` prints it in the file's folder."""
     with path.open("rb") as file:
