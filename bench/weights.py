@@ -379,7 +379,8 @@ def main() -> None:
     ):
         names = asked.shapes.split(",")
         bench = Bench(Path(root), Path(disk), rounds=rounds, names=names, size=size)
-        hot = keep_hot((5 + LINK_TIMES) * size)  # only now: the models would take most of it and keep it
+        # only now: the models would take most of it and keep it
+        hot = keep_hot((5 + LINK_TIMES) * size)
         with Nginx(Path(root), names) as origin:
             bench.compare(origin, is_tls=False)
             bench.compare(origin, is_tls=True)
