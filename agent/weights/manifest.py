@@ -6,10 +6,10 @@ published manifest may be believed. A manifest that breaks one rule is not belie
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+from ...config.foreign_json import TooMuch, parsed
 from ...config.frozen import frozen
 from ...config.patterns import pattern
 
@@ -180,7 +180,7 @@ def meeting_problem(paths: Sequence[str]) -> str:
 def is_foreign(data: bytes) -> bool:
     """Whether a ``manifest.json`` is some other tool's file, to be treated like any other."""
     try:
-        found: object = json.loads(data)
+        found = parsed(data)
     except (ValueError, RecursionError):
         return False
     ours = {"schema_version", "aggregate_sha256"}
@@ -192,7 +192,7 @@ def is_foreign(data: bytes) -> bool:
 def model_of(data: bytes) -> str:
     """Which model a manifest says that it is about; empty if it does not say."""
     try:
-        found: object = json.loads(data)
+        found = parsed(data)
     except (ValueError, RecursionError):
         return ""
     named = cast("dict[str, object]", found).get("model_id") if isinstance(found, dict) else None
@@ -210,7 +210,9 @@ def parse(data: bytes, *, model: str) -> Manifest:
         ManifestInvalid: It breaks a rule.
     """
     try:
-        found: object = json.loads(data)
+        found = parsed(data)
+    except TooMuch as error:
+        raise ManifestInvalid(problem=str(error)) from error
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid(problem="is no JSON") from error
     if not isinstance(found, dict):

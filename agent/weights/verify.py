@@ -6,7 +6,6 @@ about a folder that was found good before. All of them block.
 """
 
 import io
-import json
 import mmap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ...backends.stores.base import Build
 from ...backends.stores.errors import ModelMissing, WeightsCorrupt, WeightsUnsafe
 from ...backends.stores.paths import is_wanted
 from ...config.atomic import write_atomically
+from ...config.foreign_json import TooMuch, parsed
 from ...config.frozen import frozen, replace
 from .boot import boot_id
 from .digests import sha256_of
@@ -313,7 +313,9 @@ def _json(folder: Path, path: str, *, model: str, most_bytes: int) -> dict[str, 
     if len(data) > most_bytes:
         raise WeightsCorrupt(model=model, file=path, reason=f"longer than {most_bytes} bytes")
     try:
-        found: object = json.loads(data)
+        found = parsed(data)
+    except TooMuch as error:
+        raise WeightsCorrupt(model=model, file=path, reason=str(error)) from error
     except (ValueError, RecursionError) as error:
         raise WeightsCorrupt(model=model, file=path, reason="no JSON") from error
     if not isinstance(found, dict):

@@ -274,3 +274,10 @@ def test_only_a_manifest_of_this_kind_is_held_to_the_rules() -> None:
     assert is_foreign(b"[]")
     assert not is_foreign(b'{"schema_version": 7}')
     assert not is_foreign(b"{ torn")
+
+
+def test_one_that_would_take_all_memory_is_refused_unread() -> None:
+    data = b'{"schema_version": 1, "files": [' + b"[]," * 2**20 + b"0]}"
+    assert not is_foreign(data)
+    with pytest.raises(ManifestInvalid, match="more than 1048576 values"):
+        _ = parse(data, model=MODEL)
