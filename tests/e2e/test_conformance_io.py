@@ -24,7 +24,9 @@ from tests.wire.malformed import MALFORMED
 pytestmark = pytest.mark.e2e
 
 HEARTBEAT_S = 2.0
-MOST_GAP_S = HEARTBEAT_S * 1.1
+MOST_GAP_S = HEARTBEAT_S * 1.5
+"""Load and answer take several times as long; a busy machine may take a tenth."""
+
 ANSWER_S = 2.0
 
 
