@@ -128,7 +128,9 @@ async def converse(
     )
     async with asked as answer:
         transcript, events = reader or Transcript(), EventReader(limit_bytes=limit_bytes)
-        kind = _kind(answer) or _kind_of(await answer.first())
+        kind = _kind(answer)
+        if not kind and answer.status == HTTPStatus.OK:
+            kind = _kind_of(await answer.first())
         is_whole = transcript.reads_whole and kind.startswith("application/json")
         await check(answer, kind=kind, is_whole=is_whole)
         said = (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolhand.backends.engines import chat_http
 from poolhand.backends.engines.base import Delta, Finished, Piece, Started, Usage
 from poolhand.backends.engines.chat_http import LONGEST_S, Refusal, Refused, converse, refusal
 from poolhand.backends.engines.chat_pieces import AnswerBroken
@@ -110,6 +111,23 @@ async def test_an_answer_that_has_all_is_not_waited_for(serve: Serve, *, keeps_o
 
     async with serve(talk) as peer, asyncio.timeout(20):
         assert await hear(peer) == [Started(2), Delta("a", tokens=1), Finished("stop", Usage(2, 1))]
+
+
+async def test_a_refusal_without_a_type_waits_for_no_word_of_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status says most; its body may never come."""
+    monkeypatch.setattr(chat_http, "PROBLEM_S", 0.1)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n")
+        await reader.read()
+
+    async with serve(talk) as peer, asyncio.timeout(10):
+        with pytest.raises(Refused) as refused:
+            await hear(peer)
+    assert refused.value.refusal.status == 503
 
 
 async def test_what_still_comes_is_heard(serve: Serve) -> None:
