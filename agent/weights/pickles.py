@@ -107,11 +107,6 @@ def holds_pickle(file: BinaryIO, head: bytes) -> bool:
     return _runs(file, is_cut=False)
 
 
-def is_pickle(data: bytes) -> bool:
-    """Whether these bytes, all there are, would run code when an unpickler opened them."""
-    return _in_pieces(data, is_cut=False)
-
-
 def _in_pieces(data: bytes, *, is_cut: bool) -> bool:
     if data.startswith(_NUMPY):
         return _OBJECTS.search(data[:HEAD_BYTES]) is not None

@@ -17,7 +17,7 @@ from weights_origin import digested, lay, safetensors, toy
 from poolhand.agent.weights.journal import Seal
 from poolhand.agent.weights.lines import FetchJob
 from poolhand.agent.weights.parts import Target
-from poolhand.agent.weights.pickles import is_pickle
+from poolhand.agent.weights.pickles import HEAD_BYTES, holds_pickle
 from poolhand.agent.weights.publish import publish
 from poolhand.agent.weights.record import RECORD_NAME
 from poolhand.agent.weights.verify import (
@@ -40,6 +40,10 @@ from poolhand.config.refs import ModelRef
 from poolhand.config.settings import Stores, Weights
 
 MODEL = "org/toy"
+
+
+def is_pickle(data: bytes) -> bool:
+    return holds_pickle(io.BytesIO(data), data[:HEAD_BYTES])
 
 
 def published(folder: Path) -> Path:
