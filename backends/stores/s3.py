@@ -222,10 +222,8 @@ class S3Store:
         with self._told():
             async with within(self._patience_s):
                 self._open = await self._connect(old)
-        if old is not None and self._is_portable:
-            self._left.append(old.client)  # whoever reads just now still does by it
-        elif old is not None:
-            await old.client.close()
+        if old is not None:
+            self._left.append(old.client)  # who asks beside us may still use it
 
     async def close(self) -> None:
         """Give back connections; safe to call twice. Locations can still be signed."""

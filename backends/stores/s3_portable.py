@@ -8,7 +8,7 @@ thread of the fetch waits for the event loop in which the library lives.
 import asyncio
 import concurrent.futures
 import errno
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TypeVar, cast
 
 from .exchange import Head
@@ -121,10 +121,11 @@ class LibraryLine:
         if body is not None and not self.is_over:
             _ = self._loop.call_soon_threadsafe(body.close)
 
-    def _wait(self, answer: Awaitable[T]) -> T:
+    def _wait(self, answer: Coroutine[object, None, T]) -> T:
         if not self.is_usable:
+            answer.close()
             raise OSError(errno.ECONNABORTED, "interrupted")
-        waits_for = asyncio.run_coroutine_threadsafe(_awaited(answer), self._loop)
+        waits_for = asyncio.run_coroutine_threadsafe(answer, self._loop)
         self._waits_for = cast("concurrent.futures.Future[object]", waits_for)
         try:
             return waits_for.result(self._stall_timeout_s)
@@ -135,13 +136,6 @@ class LibraryLine:
             raise OSError(errno.ECONNABORTED, type(error).__name__) from None
         finally:
             _ = waits_for.cancel()
-
-
-def _awaited(answer: Awaitable[T]) -> Coroutine[object, None, T]:
-    async def wait() -> T:
-        return await answer
-
-    return wait()
 
 
 def _fields(answer: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
