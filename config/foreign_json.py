@@ -31,3 +31,11 @@ def parsed(data: bytes) -> object:
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise TooMuch
     return cast("object", json.loads(data))
+
+
+def readable(data: bytes) -> object:
+    """The same; ``None`` if nothing can be read, whatever the reason."""
+    try:
+        return parsed(data)
+    except (ValueError, RecursionError):
+        return None

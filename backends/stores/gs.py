@@ -13,13 +13,13 @@ Source:
 
 import asyncio
 import base64
-import json
 import re
 from collections.abc import Mapping
 from typing import cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from ...config.errors import ConfigInvalid
+from ...config.foreign_json import readable
 from ...config.refs import ModelRef
 from ...config.stores import S3, Stores
 from .addresses import Guard, named
@@ -201,10 +201,7 @@ class GsStore:
         if answer.status != _OK:
             denied = "" if self._tokens is not None else "it does not serve this to strangers"
             raise refusal(answer, store=self.name, model=self._model, denied=denied)
-        try:
-            found: object = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            found = None
+        found = readable(answer.body)
         if not isinstance(found, dict):
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
         return cast("Mapping[str, object]", found)

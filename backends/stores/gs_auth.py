@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlencode
 
+from ...config.foreign_json import readable
 from ...config.frozen import frozen
 from . import gs_lent
 from .errors import StoreDenied, StoreUnsupported, WeightsError
@@ -124,10 +125,7 @@ class GoogleTokens:
             raise self._refused(answer.status) or refusal(
                 answer, store=self._client.store, model="", denied="its account has no token"
             )
-        try:
-            found: object = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            found = None
+        found = readable(answer.body)
         match found:
             case {"access_token": str(text), "expires_in": int() | float() as life_s} if text:
                 return self._for_another(_Token(text, now_s + life_s))

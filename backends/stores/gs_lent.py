@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+from ...config.foreign_json import readable
 from .errors import StoreDenied, StoreUnsupported
 from .http_ranges import HttpClient, refusal
 from .tokens import MOST_TOKEN_BYTES, basic, bearer
@@ -94,7 +95,7 @@ def lent(client: HttpClient, key: Mapping[str, object], token: str) -> tuple[str
         raise StoreDenied(store=client.store, reason=reason)
     if answer.status != _OK:
         raise refusal(answer, store=client.store, model="")
-    match _parsed(answer.body):
+    match readable(answer.body):
         case {"accessToken": str(text), "expireTime": str(until)} if text:
             try:
                 return text, datetime.fromisoformat(until).timestamp()
@@ -132,7 +133,7 @@ def _subject_token(client: HttpClient, source: Mapping[str, object]) -> str:
         raise StoreUnsupported(scheme="gs", needs=needs)
     form = _table(source.get("format"))
     if text_of(form, "type") == "json":
-        token = text_of(_table(_parsed(said)), text_of(form, "subject_token_field_name"))
+        token = text_of(_table(readable(said)), text_of(form, "subject_token_field_name"))
     else:
         token = said.decode("utf-8", "replace").strip()
     if not token:
@@ -142,10 +143,3 @@ def _subject_token(client: HttpClient, source: Mapping[str, object]) -> str:
 
 def _table(value: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return None

@@ -11,7 +11,6 @@ Source:
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urljoin
 
+from ...config.foreign_json import readable
 from ...config.gguf_names import SHARD
 from ...config.refs import ModelRef
 from ...config.stores import Stores
@@ -154,7 +154,7 @@ class HfStore:
             return self._revision
         url = f"{self._endpoint}/api/models/{self._repo}/revision/{quote(self._revision, safe='')}"
         answer = self._asked(url)
-        found = _parsed(answer.body)
+        found = readable(answer.body)
         sha: object = cast("dict[str, object]", found).get("sha") if isinstance(found, dict) else ""
         if not isinstance(sha, str) or not _COMMIT.fullmatch(sha):
             raise StoreUnreachable(store=self.name, reason="it does not tell the commit")
@@ -165,7 +165,7 @@ class HfStore:
         files: list[RemoteFile] = []
         for _ in range(_MOST_PAGES):
             answer = self._asked(url)
-            page = _parsed(answer.body)
+            page = readable(answer.body)
             if not isinstance(page, list):
                 raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
             files += [
@@ -327,7 +327,7 @@ def _is_whole(folder: Path) -> bool:
             return not shards or len(shards) == max(shards)
         if not index.exists():
             return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-        found = _parsed(index.read_bytes())
+        found = readable(index.read_bytes())
     except OSError:
         return False
     names = cast("dict[str, object]", found).get("weight_map") if isinstance(found, dict) else None
@@ -335,10 +335,3 @@ def _is_whole(folder: Path) -> bool:
         return False
     shards = {str(name) for name in cast("dict[str, object]", names).values()}
     return bool(shards) and all((folder / name).is_file() for name in shards)
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return None

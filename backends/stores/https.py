@@ -7,11 +7,11 @@ operator, and unencrypted only if named or this machine.
 """
 
 import asyncio
-import json
 import re
 from typing import cast
 from urllib.parse import quote
 
+from ...config.foreign_json import TooMuch, parsed
 from ...config.loopback import is_loopback
 from ...config.refs import ModelRef
 from ...config.stores import Stores
@@ -92,7 +92,9 @@ class HttpsStore:
             reason = f"its manifest lists more than {MOST_OBJECTS} files"
             raise WeightsUnsafe(model=self._model, reason=reason)
         try:
-            found: object = json.loads(body)
+            found = parsed(body)
+        except TooMuch as error:
+            raise self._senseless(reason=str(error)) from None
         except (ValueError, RecursionError):
             raise self._senseless(reason="is no JSON") from None
         entries = cast("dict[str, object]", found).get("files") if isinstance(found, dict) else None

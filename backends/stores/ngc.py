@@ -13,7 +13,6 @@ Source:
 import asyncio
 import base64
 import binascii
-import json
 import re
 import threading
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlencode
 
+from ...config.foreign_json import readable
 from ...config.refs import ModelRef
 from ...config.stores import Stores
 from .addresses import Guard, named
@@ -31,7 +31,7 @@ from .errors import ModelMissing, StoreDenied, StoreUnreachable, WeightsUnsafe
 from .http_ranges import HttpClient, refusal
 from .paths import MOST_OBJECTS, Choose, everything, metadata, safe_path, wanted
 from .tokens import basic, bearer, first, from_file
-from .web_files import NONE, Headers, WebFiles
+from .web_files import Headers, WebFiles
 
 ENDPOINT = "https://api.ngc.nvidia.com"
 AUTH_ENDPOINT = "https://authn.nvidia.com"
@@ -141,7 +141,7 @@ class NgcStore:
         if answer.status != _OK:
             denied = "the API key is not good for this organisation"
             raise refusal(answer, store=self.name, model=self._model, denied=denied)
-        match _parsed(answer.body):
+        match readable(answer.body):
             case {"token": str(token)} if token:
                 return bearer(token, store=self.name)
             case _:
@@ -156,7 +156,7 @@ class NgcStore:
         home = self._environ.get("NGC_CLI_HOME", "").strip()
         path = (Path(home) if home else Path.home()) / ".ngc" / "config"
         text = from_file(path, store=self.name, is_needed=False)
-        match _parsed(text.encode()):
+        match readable(text.encode()):
             case {"apikey": str(key)} | {"api_key": str(key)} | {"apiKey": str(key)}:
                 return key.strip()
             case _:
@@ -188,7 +188,7 @@ class NgcStore:
         if answer.status != _OK:
             denied = "the API key may not read it" if auth else "it wants an API key: NGC_API_KEY"
             raise refusal(answer, store=self.name, model=self._model, denied=denied)
-        page = _parsed(answer.body)
+        page = readable(answer.body)
         if not isinstance(page, dict):
             raise StoreUnreachable(store=self.name, reason="its listing makes no sense")
         found = cast("Mapping[str, object]", page)
@@ -247,10 +247,3 @@ def _hex(sha256: object) -> str | None:
 
 def _list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return NONE

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from poolhand.config.foreign_json import MOST_VALUES, TooMuch, parsed
+from poolhand.config.foreign_json import MOST_VALUES, TooMuch, parsed, readable
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,4 @@ def test_the_index_of_a_very_large_model_is_read() -> None:
 def test_what_is_no_json_is_told(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         _ = parsed(data)
+    assert readable(data) is None

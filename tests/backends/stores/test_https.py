@@ -141,3 +141,7 @@ async def test_a_manifest_that_would_take_all_memory(shelf: Shelf, store: Make) 
     shelf.objects["models/v2/tiny/manifest.json"] = b'{"files":[' + b"{}," * 100_000 + b"{}]}"
     with pytest.raises(WeightsUnsafe, match="more than 20000 files"):
         await store().files()
+    numbers = b'{"files":[' + b"1000," * 2**20 + b"0]}"
+    shelf.objects["models/v2/tiny/manifest.json"] = numbers
+    with pytest.raises(WeightsCorrupt, match="more than 1048576 values"):
+        await store().files()
